@@ -1,0 +1,1 @@
+"""Models and endpoints -> measured numbers."""

@@ -1,0 +1,125 @@
+"""What a compression did: plain frozen records that go to JSON and back.
+
+Everything here is deterministic for the same inputs and seed, except `Cost`, which is measured and
+therefore kept out of the written checkpoint.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["BlockFit", "CalibrationRecord", "Cost", "Counts", "Report", "Source", "Widths"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the dense model came from."""
+
+    name: str  # what the user typed, or its last path component when that was a local path
+    kind: str  # "directory" | "hub" | "gguf" | "demo"
+    model_type: str
+    architecture: str
+    sha256: str  # over the weight files, in name order
+    dequantised_from: str | None  # GGUF quantisation, e.g. "Q4_1", when the weights were dequantised
+    licence: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Widths:
+    """The dimensions that decide shapes."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Exact sizes. `flops_per_token` counts 2 per multiply-add of every weight matrix, head included."""
+
+    embedding_parameters: int
+    head_parameters: int  # 0 when the head is tied to the embedding
+    layer_parameters: int  # decoder layers and the final norm
+    weight_bytes: int
+    flops_per_token: int
+    kv_cache_bytes_per_token: int
+
+    @property
+    def total_parameters(self) -> int:
+        """All stored parameters."""
+        return self.embedding_parameters + self.head_parameters + self.layer_parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationRecord:
+    """Which tokens the fits saw."""
+
+    name: str
+    windows: int
+    window_tokens: int
+    sha256: str
+    seed: int
+
+    @property
+    def tokens(self) -> int:
+        """Number of calibration tokens."""
+        return self.windows * self.window_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockFit:
+    """Relative squared error of one fitted map, on calibration tokens, before and after the fit."""
+
+    layer: int  # num_hidden_layers stands for the head
+    site: str  # e.g. "self_attn.readout", "self_attn.o_proj", "mlp.readout", "mlp.down_proj", "lm_head.readout"
+    error_before: float
+    error_after: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What the run took. Not deterministic."""
+
+    seconds: dict[str, float]  # step -> seconds
+    peak_memory_bytes: int  # resident, whole process
+    peak_device_memory_bytes: int | None  # CUDA allocator peak, None on CPU
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The deterministic record of one compression."""
+
+    source: Source
+    config: dict[str, Any]  # CompressConfig as it was resolved
+    dense: Widths
+    narrow: Widths
+    dense_counts: Counts
+    narrow_counts: Counts
+    calibration: CalibrationRecord
+    fits: tuple[BlockFit, ...]
+    notes: tuple[str, ...]  # e.g. "width 0.8 was rounded to 459"
+    versions: dict[str, str]  # package -> version
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Report":
+        """Inverse of `to_dict`."""
+        return cls(
+            source=Source(**data["source"]),
+            config=data["config"],
+            dense=Widths(**data["dense"]),
+            narrow=Widths(**data["narrow"]),
+            dense_counts=Counts(**data["dense_counts"]),
+            narrow_counts=Counts(**data["narrow_counts"]),
+            calibration=CalibrationRecord(**data["calibration"]),
+            fits=tuple(BlockFit(**fit) for fit in data["fits"]),
+            notes=tuple(data["notes"]),
+            versions=data["versions"],
+        )

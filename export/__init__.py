@@ -1,0 +1,1 @@
+"""Compressed model -> directories and files that other runtimes load."""

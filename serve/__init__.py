@@ -1,0 +1,1 @@
+"""A directory -> a running OpenAI-compatible endpoint."""
