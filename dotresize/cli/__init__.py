@@ -1,0 +1,61 @@
+"""The `dotresize` command. Files in this package parse and print; heavy imports are inside commands."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from ..errors import DotresizeError
+from ..version import __version__
+from .output import error_console
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="dotresize",
+    help="Make large language models narrower, and ship them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"dotresize {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Make large language models narrower, and ship them."""
+
+
+def main() -> None:
+    """Run the command line; one-line errors, honest exit codes."""
+    try:
+        app()
+    except DotresizeError as error:
+        if os.environ.get("DOTRESIZE_DEBUG"):
+            raise
+        error_console().print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        error_console().print("[bold red]interrupted[/]")
+        sys.exit(130)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+# Each file below registers its commands on `app` when it is imported.
+from . import narrow  # noqa: E402, F401, I001

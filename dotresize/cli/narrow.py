@@ -1,0 +1,1 @@
+"""`dotresize compress` and `dotresize perplexity`."""
