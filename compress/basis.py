@@ -1,0 +1,67 @@
+"""One orthonormal basis for the whole residual stream. Pure; float64 throughout.
+
+Shapes: d hidden size, k new hidden size. S (d, d) is the second moment of the normalised residual
+stream, averaged over all norm sites. A hidden state is a row: h (d,) becomes h Q (k,).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import Method
+from .transport import TransportMap, activation_cost, solve_transport
+
+__all__ = ["Basis", "residual_basis"]
+
+Array = NDArray[np.float64]
+
+
+class Basis(NamedTuple):
+    """Q and the matrix that maps back."""
+
+    project: Array  # Q (d, k), orthonormal columns
+    expand: Array  # (k, d); for a transport map T = QR it is R T^+ (Theorem 2.1), else Q^T
+    transport: TransportMap | None
+
+
+def residual_basis(second_moment: Array, width: int, *, method: Method, reg: float, signed: bool) -> Basis:
+    """Find Q by the named method.
+
+    `magnitude` keeps the neurons with the largest activation energy; `pca` the leading principal
+    directions; `dot` transports all neurons onto the kept ones and orthonormalises (paper section
+    2 and Theorem 2.1); `pca+dot` does the same in principal coordinates.
+    """
+    if method == "magnitude":
+        return _orthonormal(np.eye(len(second_moment))[:, largest(np.diag(second_moment), width)])
+    if method == "pca":
+        return _orthonormal(_principal_directions(second_moment)[:, :width])
+    if method == "dot":
+        return _transport_basis(second_moment, width, reg=reg, signed=signed)
+    rotation = _principal_directions(second_moment)
+    rotated = _transport_basis(rotation.T @ second_moment @ rotation, width, reg=reg, signed=signed)
+    return Basis(rotation @ rotated.project, rotated.expand @ rotation.T, rotated.transport)
+
+
+def largest(values: Array, count: int) -> NDArray[np.int64]:
+    """Indices of the `count` largest values, in index order; ties go to the lower index."""
+    return np.sort(np.argsort(-values, kind="stable")[:count])
+
+
+def _orthonormal(columns: Array) -> Basis:
+    return Basis(columns, columns.T, None)
+
+
+def _principal_directions(second_moment: Array) -> Array:
+    """Eigenvectors (d, d), largest eigenvalue first, each with its largest entry positive."""
+    vectors = np.linalg.eigh(second_moment)[1][:, ::-1]
+    peak = np.abs(vectors).argmax(axis=0)
+    return vectors * np.sign(vectors[peak, np.arange(len(peak))])
+
+
+def _transport_basis(second_moment: Array, width: int, *, reg: float, signed: bool) -> Basis:
+    kept = largest(np.diag(second_moment), width)
+    cost, sign = activation_cost(second_moment, kept, signed=signed)
+    transport = solve_transport(cost, sign, reg=reg)
+    project, triangular = np.linalg.qr(transport.matrix)  # T = QR, (d, k) and (k, k)
+    return Basis(project, triangular @ np.linalg.pinv(transport.matrix), transport)

@@ -1,0 +1,74 @@
+"""Closed-form least squares for both compensations (METHOD, readout fit and writer fit). Pure; float64.
+
+Shapes: n tokens, p inputs, q outputs. A fitted map is X (p, q), applied to rows: input @ X.
+Readout: input is the normalised narrow stream, output the normalised dense stream; M = X.
+Writer: input is the sublayer's inner activation, output what the narrow stream still lacks; W = X^T.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Sums", "add_rows", "empty_sums", "relative_error", "ridge_solve"]
+
+
+class Sums(NamedTuple):
+    """Sufficient statistics of a regression, summed over rows in float64."""
+
+    gram: Tensor  # (p, p) inputs^T inputs
+    cross: Tensor  # (p, q) inputs^T outputs
+    energy: Tensor  # () sum of squared outputs
+
+
+def empty_sums(inputs: int, outputs: int, device: torch.device) -> Sums:
+    """Sums over no rows."""
+    zeros = {"dtype": torch.float64, "device": device}
+    return Sums(
+        torch.zeros(inputs, inputs, **zeros),  # type: ignore[arg-type]
+        torch.zeros(inputs, outputs, **zeros),  # type: ignore[arg-type]
+        torch.zeros((), **zeros),  # type: ignore[arg-type]
+    )
+
+
+def add_rows(sums: Sums, inputs: Tensor, outputs: Tensor, weights: Tensor | None = None) -> None:
+    """Add rows to the sums, in place.
+
+    Args:
+        sums: where to add.
+        inputs: (n, p), any float dtype.
+        outputs: (n, q), any float dtype.
+        weights: (n,) weight of each row's squared error; ones by default.
+    """
+    x, y = inputs.double(), outputs.double()
+    if weights is not None:
+        root = weights.double().sqrt()[:, None]
+        x, y = x * root, y * root
+    sums.gram.addmm_(x.T, x)
+    sums.cross.addmm_(x.T, y)
+    sums.energy.add_(y.square().sum())
+
+
+def ridge_solve(sums: Sums, prior: Tensor, ridge: float) -> Tensor:
+    """X (p, q) minimising ||inputs X - outputs||^2 + r ||X - prior||^2, r = ridge * trace(gram) / p.
+
+    The prior's error is an upper bound of the result's, because the penalty is zero at the prior.
+
+    Args:
+        sums: the regression.
+        prior: (p, q), where the penalty pulls.
+        ridge: relative strength; 0 leaves a floor of 1e-12 so that dead inputs do not break the solve.
+    """
+    strength = max(ridge, 1e-12) * sums.gram.diagonal().mean().clamp_min(1e-30)
+    prior = prior.double()
+    lhs = sums.gram + strength * torch.eye(len(prior), dtype=torch.float64, device=prior.device)
+    step = sums.cross - sums.gram @ prior  # solve for the change, so that an exact prior stays exact
+    solution: Tensor = prior + torch.cholesky_solve(step, torch.linalg.cholesky(lhs))
+    return solution
+
+
+def relative_error(sums: Sums, solution: Tensor) -> float:
+    """||inputs X - outputs||^2 / ||outputs||^2 for X (p, q), from the sums."""
+    x = solution.double()
+    residual = sums.energy - 2 * (x * sums.cross).sum() + (x * (sums.gram @ x)).sum()
+    return float(residual.clamp_min(0) / sums.energy.clamp_min(1e-300))
