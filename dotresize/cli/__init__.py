@@ -59,3 +59,4 @@ def _escape(text: str) -> str:
 
 # Each file below registers its commands on `app` when it is imported.
 from . import narrow  # noqa: E402, F401, I001
+from . import verify  # noqa: E402, F401, I001

@@ -1,0 +1,70 @@
+"""`dotresize verify`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import app
+from .output import emit, error_console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..export.manifest import Check, Manifest
+
+
+@app.command()
+def verify(
+    output: Annotated[Path, typer.Argument(help="What `compress` or `export` wrote.", metavar="OUT")],
+    runtime: Annotated[
+        str, typer.Option(help="Which runtime proves it: transformers, vllm, or all.", metavar="NAME")
+    ] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
+) -> None:
+    """Reopen an output with the real runtimes and compare it with its reference logits."""
+    from ..errors import OptionError
+    from ..export.verify import verify as run
+
+    if runtime not in ("transformers", "vllm", "all"):
+        raise OptionError(f"--runtime {runtime} is unknown, expected transformers, vllm or all")
+    console = error_console()
+    with console.status("verifying") as status:
+        manifest = run(output, runtime=runtime, progress=status.update)  # type: ignore[arg-type]
+    emit(_as_dict(manifest), _table(manifest), _verdict(manifest), as_json=as_json)
+    if not manifest.verified:
+        raise typer.Exit(1)
+
+
+def _as_dict(manifest: "Manifest") -> dict[str, Any]:
+    data = manifest.to_dict()
+    return {"format": manifest.format, "passed": manifest.verified, "checks": data["verification"]}
+
+
+def _table(manifest: "Manifest") -> "Table":
+    from rich.table import Table
+
+    table = Table("", "compared", "by", "measured (limit)", title=f"{manifest.format} {manifest.precision}")
+    for check in manifest.verification:
+        mark = "[green]ok[/]" if check.passed else "[bold red]MISS[/]"
+        table.add_row(mark, check.name, check.runtime, _measured(check))
+    return table
+
+
+def _measured(check: "Check") -> str:
+    from rich.markup import escape
+
+    numbers = ", ".join(_number(key, value, check.limits.get(key)) for key, value in check.measured.items())
+    return "\n".join(part for part in (numbers, escape(check.note)) if part)
+
+
+def _number(key: str, value: float | int | str, limit: float | int | None) -> str:
+    shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{key.replace('_', ' ')} {shown}" + (f" ({limit:g})" if limit is not None else "")
+
+
+def _verdict(manifest: "Manifest") -> str:
+    missed = sum(not check.passed for check in manifest.verification)
+    if missed:
+        return f"[bold red]{missed} of {len(manifest.verification)} checks missed[/]: do not use this output"
+    return f"[bold green]all {len(manifest.verification)} checks passed[/]"

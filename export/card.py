@@ -1,0 +1,147 @@
+"""The model card: README.md with the metadata that hubs read and the numbers that people need."""
+
+from typing import Any
+
+from ..compress.report import Counts, Report, Widths
+from ..version import __version__
+
+__all__ = ["NAME", "render"]
+
+NAME = "README.md"
+
+
+def render(report: Report, quality: dict[str, Any] | None) -> str:
+    """Model card of a compressed checkpoint, as Markdown.
+
+    Args:
+        report: What the compression did.
+        quality: Flat or nested measured numbers, or None when nothing was measured.
+    """
+    sections = [
+        _front_matter(report),
+        _intro(report),
+        _sizes(report),
+        _ties(report),
+        _quality(quality),
+        _how(report),
+    ]
+    return "\n".join(section for section in sections if section)
+
+
+def _front_matter(report: Report) -> str:
+    lines = ["---"]
+    if report.source.kind == "hub":
+        lines += [f"base_model: {report.source.name}", "base_model_relation: finetune"]
+    else:
+        lines.append(f"base_model: {_yaml(report.source.name)}")
+    if report.source.licence:
+        lines.append(f"license: {_yaml(report.source.licence)}")
+    lines += [
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        "tags:",
+        "- dotresize",
+        "- compressed",
+        f"- {report.source.model_type}",
+        "---",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _yaml(text: str) -> str:
+    plain = all(char.isalnum() or char in "-._/" for char in text)
+    return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _intro(report: Report) -> str:
+    origin = f", dequantised from {report.source.dequantised_from}" if report.source.dequantised_from else ""
+    return (
+        f"# {report.source.name}, narrowed\n\n"
+        f"A narrower version of `{report.source.name}` (`{report.source.architecture}`{origin}), made by dotresize "
+        f"{__version__} without gradient training. The architecture is unchanged: stock transformers and vLLM "
+        "load it as any other checkpoint.\n"
+    )
+
+
+def _sizes(report: Report) -> str:
+    rows = [("", "original", "this model", "ratio")]
+    dense_widths, narrow_widths = report.dense, report.narrow
+    for label, field in (("hidden width", "hidden_size"), ("MLP width", "intermediate_size")):
+        rows.append(_row(label, getattr(dense_widths, field), getattr(narrow_widths, field)))
+    dense, narrow = report.dense_counts, report.narrow_counts
+    rows += [
+        _row("layer parameters", dense.layer_parameters, narrow.layer_parameters),
+        _row("embedding parameters", dense.embedding_parameters, narrow.embedding_parameters),
+        _row("head parameters", dense.head_parameters, narrow.head_parameters),
+        _row("all parameters", dense.total_parameters, narrow.total_parameters),
+        _row("weight bytes", dense.weight_bytes, narrow.weight_bytes),
+        _row("FLOPs per token", dense.flops_per_token, narrow.flops_per_token),
+        _row("KV cache bytes per token", dense.kv_cache_bytes_per_token, narrow.kv_cache_bytes_per_token),
+    ]
+    return "## Size\n\n" + _table(rows) + _unchanged(dense_widths, dense, narrow)
+
+
+def _row(label: str, dense: int, narrow: int) -> tuple[str, str, str, str]:
+    return label, f"{dense:,}", f"{narrow:,}", f"{narrow / dense:.3f}" if dense else "-"
+
+
+def _unchanged(widths: Widths, dense: Counts, narrow: Counts) -> str:
+    text = (
+        f"\nUnchanged: {widths.num_hidden_layers} layers, {widths.num_attention_heads} heads, "
+        f"{widths.num_key_value_heads} key-value heads of {widths.head_dim}, vocabulary {widths.vocab_size}.\n"
+    )
+    saved = 1 - narrow.total_parameters / dense.total_parameters
+    verb = "fewer" if saved >= 0 else "more"
+    return text + f"{abs(saved):.1%} {verb} parameters are stored than in the original.\n"
+
+
+def _ties(report: Report) -> str:
+    if report.dense_counts.head_parameters or not report.narrow_counts.head_parameters:
+        return ""
+    return (
+        "The original shares one matrix between embedding and head. Here they differ, because the head absorbs "
+        f"the final norm and its own fit, so a head of {report.narrow_counts.head_parameters:,} parameters is "
+        "stored that the original does not have. It eats part of what the narrower layers save.\n"
+    )
+
+
+def _quality(quality: dict[str, Any] | None) -> str:
+    if not quality:
+        return "## Quality\n\nNot measured when this was written. `dotresize perplexity` measures it.\n"
+    rows = [("measured", "value"), *((key, value) for key, value in _flat(quality))]
+    return "## Quality\n\n" + _table(rows)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}, ")
+        else:
+            rows.append((f"{prefix}{key}", f"{value:.6g}" if isinstance(value, float) else str(value)))
+    return rows
+
+
+def _how(report: Report) -> str:
+    calibration = report.calibration
+    rows = [
+        ("option", "value"),
+        *((f"`{key}`", f"`{value}`") for key, value in sorted(report.config.items())),
+    ]
+    notes = "".join(f"* {note}\n" for note in report.notes)
+    return (
+        "## How it was made\n\n"
+        f"Calibrated on {calibration.windows} windows of {calibration.window_tokens} tokens of "
+        f"`{calibration.name}` (seed {calibration.seed}).\n\n"
+        + _table(rows)
+        + (f"\n{notes}" if notes else "")
+        + "\nMethod: [DOTResize](https://arxiv.org/abs/2507.04517) and closed-form fits on one shared basis. "
+        "`dotresize.json` holds the full record, `reference/` the logits that `dotresize verify` compares with.\n"
+    )
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    header, *body = rows
+    align = ["---"] + ["---:"] * (len(header) - 1)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, align, *body))

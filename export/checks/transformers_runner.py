@@ -1,0 +1,53 @@
+"""Open a checkpoint with stock transformers in float32 and run the reference prompts. See `__init__.py`."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.numpy import save_file
+
+
+def main(artefact: str, prompts_json: str, out: str) -> None:
+    """Load, run every prompt, write logits and greedy tokens."""
+    prompts = json.loads(Path(prompts_json).read_text(encoding="utf-8"))["prompts"]
+    model, loading = transformers.AutoModelForCausalLM.from_pretrained(
+        artefact, dtype=torch.float32, local_files_only=True, output_loading_info=True
+    )
+    model.eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(artefact, local_files_only=True)
+    logits, greedy, token_ids = {}, [], []
+    for index, prompt in enumerate(prompts):
+        count = len(prompt["token_ids"])
+        token_ids.append(tokenizer(prompt["text"])["input_ids"][:count])
+        ids = torch.tensor([prompt["token_ids"]])
+        with torch.inference_mode():
+            output = model(input_ids=ids, use_cache=True)
+            logits[str(index)] = output.logits[0].float().contiguous().numpy()
+            steps = len(prompt["greedy_token_ids"])
+            greedy.append(continue_greedily(model, output, steps))
+    save_file(logits, Path(out) / "logits.safetensors")
+    assert "dotresize" not in sys.modules, "the check must not depend on dotresize"
+    result = {
+        "runtime": f"transformers {transformers.__version__}",
+        "greedy_token_ids": greedy,
+        "token_ids": token_ids,
+        "missing_keys": sorted(loading["missing_keys"]),
+        "unexpected_keys": sorted(loading["unexpected_keys"]),
+    }
+    (Path(out) / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+def continue_greedily(model, output, steps: int) -> list[int]:  # type: ignore[no-untyped-def]
+    """The best token, `steps` times, past any end of text."""
+    tokens: list[int] = []
+    for _ in range(steps):
+        best = output.logits[:, -1].argmax(dim=-1)
+        tokens.append(int(best))
+        output = model(input_ids=best[:, None], past_key_values=output.past_key_values, use_cache=True)
+    return tokens
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

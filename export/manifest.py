@@ -1,0 +1,203 @@
+"""`dotresize.json`: the versioned contract between the stages.
+
+Every directory that dotresize writes holds one. Export, serve and bench read it and nothing else of
+ours. It holds no time stamps, durations or absolute paths: the same inputs give the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..compress.report import Report
+from ..errors import ManifestError
+from ..version import __version__
+from .staging import write_atomically
+
+__all__ = [
+    "MANIFEST_NAME",
+    "SCHEMA_VERSION",
+    "Check",
+    "FileRecord",
+    "Manifest",
+    "Provenance",
+    "file_record",
+    "read",
+    "write",
+]
+
+MANIFEST_NAME = "dotresize.json"
+SCHEMA_VERSION = 1
+FORMATS = ("huggingface", "onnx", "gguf", "vllm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """Size and content hash of one weight file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """The directory that an export was made from."""
+
+    format: str
+    precision: str
+    manifest_sha256: str  # `Manifest.sha256` of that directory: unchanged by verifying it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One comparison that `dotresize verify` made."""
+
+    name: str  # what was compared, e.g. "logits"
+    runtime: str  # what ran it, e.g. "transformers 5.19.0"
+    measured: dict[str, float | int | str]
+    limits: dict[str, float | int]
+    passed: bool
+    note: str  # one line for people; empty when the numbers say it all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a directory is, where it came from, and what has been proven about it.
+
+    Raises:
+        ManifestError: `format` is unknown.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    tool_version: str = __version__
+    format: str  # "huggingface" | "onnx" | "gguf" | "vllm"
+    precision: str  # of the stored weights, e.g. "bfloat16", "int4", "q8_0"
+    provider: str | None = None  # ONNX execution provider, None elsewhere
+    report: Report | None = None  # None for a source that dotresize did not compress
+    quality: dict[str, Any] | None = None  # measured perplexities, passed in by the caller
+    source: Provenance | None = None  # None for a directory that compress wrote
+    files: dict[str, FileRecord]
+    reference: str | None  # sha256 over the reference files
+    verification: tuple[Check, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise ManifestError(f"unknown format {self.format!r}, expected one of {', '.join(FORMATS)}")
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what the directory is; recording a verification does not change it."""
+        return hashlib.sha256(_to_json(replace(self, verification=())).encode()).hexdigest()
+
+    @property
+    def verified(self) -> bool | None:
+        """Whether every recorded check passed; None when none was made."""
+        return all(check.passed for check in self.verification) if self.verification else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Manifest":
+        """Inverse of `to_dict`.
+
+        Raises:
+            ManifestError: A newer schema version, or keys that are missing or of the wrong kind.
+        """
+        version = data.get("schema_version")
+        if not isinstance(version, int) or version < 1:
+            raise ManifestError(
+                f"schema_version is {version!r}, expected a whole number from 1 to {SCHEMA_VERSION}"
+            )
+        if version > SCHEMA_VERSION:
+            raise ManifestError(
+                f"schema version {version} is newer than this dotresize ({__version__}) reads "
+                f"(up to {SCHEMA_VERSION}); written by dotresize {data.get('tool_version', 'unknown')}, upgrade to it"
+            )
+        try:
+            return cls._from_known(data)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ManifestError(f"it does not follow schema version {version}: {_cause(error)}") from error
+
+    @classmethod
+    def _from_known(cls, data: dict[str, Any]) -> "Manifest":
+        return cls(
+            schema_version=SCHEMA_VERSION,
+            tool_version=_typed(data, "tool_version", str),
+            format=_typed(data, "format", str),
+            precision=_typed(data, "precision", str),
+            provider=_typed(data, "provider", str | None),
+            report=None if data["report"] is None else Report.from_dict(data["report"]),
+            quality=_typed(data, "quality", dict | None),
+            source=None if data["source"] is None else Provenance(**data["source"]),
+            files={name: FileRecord(**record) for name, record in data["files"].items()},
+            reference=_typed(data, "reference", str | None),
+            verification=tuple(Check(**check) for check in data["verification"]),
+        )
+
+
+def read(directory: Path) -> Manifest:
+    """Read the manifest of `directory`.
+
+    Raises:
+        ManifestError: There is none, it is damaged, or a newer dotresize wrote it.
+    """
+    path = directory / MANIFEST_NAME
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ManifestError(
+            f"{directory} has no {MANIFEST_NAME}: not written by dotresize, or not finished; "
+            "expected the output of `dotresize compress` or `dotresize export`"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{path} cannot be read: {error}; make the directory again") from error
+    if not isinstance(data, dict):
+        raise ManifestError(
+            f"{path} holds a {type(data).__name__}, expected a JSON object; make the directory again"
+        )
+    try:
+        return Manifest.from_dict(data)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
+
+
+def write(manifest: Manifest, directory: Path) -> None:
+    """Write the manifest into `directory`, replacing an older one in one step.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    write_atomically(directory / MANIFEST_NAME, _to_json(manifest))
+
+
+def file_record(path: Path) -> FileRecord:
+    """Hash one file."""
+    with path.open("rb") as stream:
+        return FileRecord(bytes=path.stat().st_size, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def digest(records: Iterable[tuple[str, FileRecord]]) -> str:
+    """One hash over several named files."""
+    lines = "".join(f"{record.sha256}  {name}\n" for name, record in sorted(records))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _to_json(manifest: Manifest) -> str:
+    return (
+        json.dumps(manifest.to_dict(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+
+
+def _typed(data: dict[str, Any], key: str, kind: Any) -> Any:
+    value = data[key]
+    if not isinstance(value, kind):
+        raise TypeError(f"{key!r} holds a {type(value).__name__}")
+    return value
+
+
+def _cause(error: Exception) -> str:
+    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
