@@ -1,0 +1,31 @@
+# The commands that people and CI use. Each one first brings .venv up to date, which is instant when it is.
+#   make test PYTEST_ARGS="-m 'not slow'"     pass options to pytest
+#   make test PYTHON=python3.12               choose the Python that .venv is made from (3.11 or newer)
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+VENV_PYTHON := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help set-up demo test check pins clean
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+set-up:  ## create .venv, or return at once when it is up to date
+	@$(PYTHON) .ci/set_up.py
+
+demo: set-up  ## narrow the real SmolLM2-135M, verify it in vLLM, compare perplexities
+	@$(VENV_PYTHON) -m dotresize.cli.demo
+
+test: set-up  ## run the tests
+	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+check: set-up  ## formatting, lint, types and tests: what CI runs
+	@$(VENV_PYTHON) .ci/check.py -- $(PYTEST_ARGS)
+
+pins:  ## rebuild .venv from the newest allowed versions and record them in .ci/constraints.txt
+	@$(PYTHON) .ci/set_up.py --pin
+
+clean:  ## remove .venv and everything that was built
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
