@@ -1,5 +1,6 @@
 """The model card: README.md with the metadata that hubs read and the numbers that people need."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..compress.report import Counts, Report, Widths
@@ -58,9 +59,9 @@ def _intro(report: Report) -> str:
     origin = f", dequantised from {report.source.dequantised_from}" if report.source.dequantised_from else ""
     return (
         f"# {report.source.name}, narrowed\n\n"
-        f"A narrower version of `{report.source.name}` (`{report.source.architecture}`{origin}), made by dotresize "
-        f"{__version__} without gradient training. The architecture is unchanged: stock transformers and vLLM "
-        "load it as any other checkpoint.\n"
+        f"A narrower version of `{report.source.name}` (`{report.source.architecture}`{origin}), made by "
+        f"dotresize {__version__} without gradient training. The architecture is unchanged: stock "
+        "transformers and vLLM load it as any other checkpoint.\n"
     )
 
 
@@ -89,7 +90,8 @@ def _row(label: str, dense: int, narrow: int) -> tuple[str, str, str, str]:
 def _unchanged(widths: Widths, dense: Counts, narrow: Counts) -> str:
     text = (
         f"\nUnchanged: {widths.num_hidden_layers} layers, {widths.num_attention_heads} heads, "
-        f"{widths.num_key_value_heads} key-value heads of {widths.head_dim}, vocabulary {widths.vocab_size}.\n"
+        f"{widths.num_key_value_heads} key-value heads of {widths.head_dim}, "
+        f"vocabulary {widths.vocab_size}.\n"
     )
     saved = 1 - narrow.total_parameters / dense.total_parameters
     verb = "fewer" if saved >= 0 else "more"
@@ -100,9 +102,10 @@ def _ties(report: Report) -> str:
     if report.dense_counts.head_parameters or not report.narrow_counts.head_parameters:
         return ""
     return (
-        "The original shares one matrix between embedding and head. Here they differ, because the head absorbs "
-        f"the final norm and its own fit, so a head of {report.narrow_counts.head_parameters:,} parameters is "
-        "stored that the original does not have. It eats part of what the narrower layers save.\n"
+        "The original shares one matrix between embedding and head. Here they differ, because the head "
+        "absorbs the final norm and its own fit, so a head of "
+        f"{report.narrow_counts.head_parameters:,} parameters is stored that the original does "
+        "not have. It eats part of what the narrower layers save.\n"
     )
 
 
@@ -137,11 +140,12 @@ def _how(report: Report) -> str:
         + _table(rows)
         + (f"\n{notes}" if notes else "")
         + "\nMethod: [DOTResize](https://arxiv.org/abs/2507.04517) and closed-form fits on one shared basis. "
-        "`dotresize.json` holds the full record, `reference/` the logits that `dotresize verify` compares with.\n"
+        "`dotresize.json` holds the full record, `reference/` the logits that `dotresize verify` "
+        "compares with.\n"
     )
 
 
-def _table(rows: list[tuple[str, ...]]) -> str:
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
     header, *body = rows
     align = ["---"] + ["---:"] * (len(header) - 1)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, align, *body))

@@ -106,7 +106,7 @@ def _save_model(
     _check_ties(model)
     kept = model.generation_config
     try:
-        # Saving refuses the contradictory sampling values that many models carry; they are written as they came.
+        # Saving refuses contradictory sampling values, which many models carry; they go out as they came.
         model.generation_config = GenerationConfig.from_model_config(model.config)
         model.save_pretrained(directory, max_shard_size=max_shard_bytes, save_original_format=False)
     finally:

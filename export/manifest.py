@@ -114,8 +114,8 @@ class Manifest:
             )
         if version > SCHEMA_VERSION:
             raise ManifestError(
-                f"schema version {version} is newer than this dotresize ({__version__}) reads "
-                f"(up to {SCHEMA_VERSION}); written by dotresize {data.get('tool_version', 'unknown')}, upgrade to it"
+                f"schema version {version} is newer than this dotresize ({__version__}) reads (up to "
+                f"{SCHEMA_VERSION}); written by dotresize {data.get('tool_version', 'unknown')}, upgrade"
             )
         try:
             return cls._from_known(data)

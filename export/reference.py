@@ -78,8 +78,8 @@ def _run_prompt(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", 
     vocab_size = int(model.config.vocab_size)
     if not token_ids or max(token_ids) >= vocab_size:
         raise ModelError(
-            f"the tokenizer gives token ids {token_ids[:4]}... for a reference prompt, expected ids below the "
-            f"model's vocabulary of {vocab_size}; the tokenizer does not belong to this model"
+            f"the tokenizer gives token ids {token_ids[:4]}... for a reference prompt, expected ids below "
+            f"the model's vocabulary of {vocab_size}; the tokenizer does not belong to this model"
         )
     ids = torch.tensor([token_ids], device=model.device)  # (1, T)
     with torch.inference_mode():

@@ -122,7 +122,7 @@ def _keys_check(runtime: str, output: RunnerOutput) -> Check:
         for word, keys in (("missing", missing), ("unexpected", unexpected))
         if keys
     )
-    measured = {"missing": len(missing), "unexpected": len(unexpected)}
+    measured: dict[str, float | int | str] = {"missing": len(missing), "unexpected": len(unexpected)}
     return Check(name="weights", runtime=runtime, measured=measured, limits={}, passed=not note, note=note)
 
 
@@ -130,7 +130,7 @@ def _tokenizer_check(runtime: str, expected: Reference, output: RunnerOutput) ->
     pairs = zip(expected.prompts, output.result["token_ids"], strict=True)
     wrong = [str(index + 1) for index, (prompt, found) in enumerate(pairs) if list(prompt.token_ids) != found]
     note = f"other token ids for prompt {', '.join(wrong)}" if wrong else ""
-    measured = {"prompts": len(expected.prompts), "differing": len(wrong)}
+    measured: dict[str, float | int | str] = {"prompts": len(expected.prompts), "differing": len(wrong)}
     return Check(name="tokenizer", runtime=runtime, measured=measured, limits={}, passed=not wrong, note=note)
 
 

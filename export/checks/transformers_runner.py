@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -12,9 +13,10 @@ from safetensors.numpy import save_file
 def main(artefact: str, prompts_json: str, out: str) -> None:
     """Load, run every prompt, write logits and greedy tokens."""
     prompts = json.loads(Path(prompts_json).read_text(encoding="utf-8"))["prompts"]
-    model, loading = transformers.AutoModelForCausalLM.from_pretrained(
+    loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
         artefact, dtype=torch.float32, local_files_only=True, output_loading_info=True
     )
+    model, loading = loaded
     model.eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(artefact, local_files_only=True)
     logits, greedy, token_ids = {}, [], []
@@ -39,7 +41,7 @@ def main(artefact: str, prompts_json: str, out: str) -> None:
     (Path(out) / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
-def continue_greedily(model, output, steps: int) -> list[int]:  # type: ignore[no-untyped-def]
+def continue_greedily(model: Any, output: Any, steps: int) -> list[int]:
     """The best token, `steps` times, past any end of text."""
     tokens: list[int] = []
     for _ in range(steps):

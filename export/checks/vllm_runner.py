@@ -56,8 +56,8 @@ def main(artefact: str, prompts_json: str, out: str, dtype: str) -> None:
     (Path(out) / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
-def prompt_rows(flat) -> np.ndarray:  # type: ignore[no-untyped-def,type-arg]
-    """(T - 1, V) log-probabilities, in vocabulary order, from vLLM's flat list of (token, log-probability)."""
+def prompt_rows(flat) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """(T - 1, V) log-probabilities in vocabulary order, from vLLM's flat lists of tokens and values."""
     rows = []
     for start, end in zip(flat.start_indices[1:], flat.end_indices[1:], strict=True):
         tokens = np.asarray(flat.token_ids[start:end])
