@@ -1,0 +1,253 @@
+"""Second pass: narrows one decoder layer after the other while the dense and narrow streams advance together.
+
+Shapes: w windows of t tokens; d, k old and new hidden size; m, n old and new inner width of a sublayer.
+Rows are tokens. See METHOD: the readout fit decides what each norm feeds its readers, the writer fit
+what each sublayer adds to the stream; both see the errors of everything before them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .activations import Branch, batches, branches_of, second_moment, unit_rows
+from .basis import Basis
+from .config import CompressConfig
+from .families import Family
+from .fit import Sums, add_rows, empty_sums, relative_error, ridge_solve
+from .fold import absorb_gain, fold_reader, fold_writer, fold_writer_bias, unfitted_readout
+from .mlp import NeuronMap, keep_neurons, output_energy, transport_neurons
+from .plan import Plan
+from .progress import Progress
+from .report import BlockFit
+from .surgery import narrow_layer, replace_linear, set_unit_gain, to_float32
+
+__all__ = ["Job", "Streams", "advance", "fit_head", "narrow_one_layer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What stays the same for all layers."""
+
+    family: Family
+    plan: Plan
+    config: CompressConfig
+    epsilon: float
+    project: Tensor  # Q (d, k) float64 on the device
+    readout: Tensor  # unfitted M (k, d) float64 on the device
+    stored_dtype: torch.dtype
+    device: torch.device
+    progress: Progress
+
+    @classmethod
+    def of(cls, basis: Basis, *, device: torch.device, **rest: Any) -> "Job":
+        """Build a job from a basis."""
+        return cls(
+            project=torch.from_numpy(basis.project).to(device),
+            readout=unfitted_readout(torch.from_numpy(basis.expand)).to(device),
+            device=device,
+            **rest,
+        )
+
+    @property
+    def narrow_epsilon(self) -> float:
+        """`rms_norm_eps` of the narrow model."""
+        return float(self.plan.narrow_config.rms_norm_eps)
+
+    @property
+    def fits_readout(self) -> bool:
+        """Whether readouts are fitted."""
+        return self.config.compensate != "none"
+
+    @property
+    def fits_writer(self) -> bool:
+        """Whether writers are fitted."""
+        return self.config.compensate == "full"
+
+
+@dataclass
+class Streams:
+    """The two residual streams at the same place in the network, float32 on the CPU."""
+
+    dense: Tensor  # (w, t, d)
+    narrow: Tensor | None  # (w, t, k); None when nothing is fitted
+
+    def slices(self) -> list[slice]:
+        """Batches of windows."""
+        return list(batches(*self.dense.shape[:2]))
+
+
+class _Survey:
+    """What one dense sublayer shows while the dense stream passes through it."""
+
+    def __init__(self, job: Job, inner_width: int, *, needs_inner: bool) -> None:
+        self.readout: Sums | None = None
+        if job.fits_readout:
+            self.readout = empty_sums(job.project.shape[1], job.project.shape[0], job.device)
+        self.needs_inner = needs_inner
+        full = needs_inner and job.config.mlp_method == "dot"
+        shape = (inner_width, inner_width) if full else (inner_width,)
+        self.inner = torch.zeros(*shape, dtype=torch.float64, device=job.device)
+
+    def add_inner(self, inner: Tensor) -> None:
+        rows = inner.flatten(0, -2)
+        if self.inner.ndim == 2:
+            second_moment(self.inner, rows)
+        else:
+            self.inner.add_(rows.double().square().sum(0))
+
+
+def narrow_one_layer(
+    job: Job, dense_layer: nn.Module, index: int, streams: Streams, arguments: list[dict[str, Any]]
+) -> tuple[nn.Module, list[BlockFit]]:
+    """The narrow layer, in float32 holding storable values, and its fit errors. Advances both streams."""
+    dense_branches = branches_of(to_float32(dense_layer, job.device), job.family, arguments)
+    layer = narrow_layer(dense_layer, job.plan.narrow_config, index, job.device)
+    fits: list[BlockFit] = []
+    for dense, narrow in zip(dense_branches, branches_of(layer, job.family, arguments), strict=True):
+        survey = _survey(job, dense, streams)
+        readout, fit = _fit_readout(job, survey.readout, index, f"{dense.sublayer.core}.readout")
+        fits += fit
+        neurons = _choose_neurons(job, dense, survey)
+        _set_readers(job, dense, narrow, readout, neurons)
+        fits += _set_writer(job, dense, narrow, neurons, streams, index)
+        _advance_narrow(job, narrow, streams)
+    return layer, fits
+
+
+def advance(job: Job, dense_layer: nn.Module, layer: nn.Module, streams: Streams, arguments: Any) -> None:
+    """Move both streams through a layer that is already narrowed (a resumed run)."""
+    for branch in branches_of(to_float32(dense_layer, job.device), job.family, arguments):
+        for batch in streams.slices():
+            x = streams.dense[batch].to(job.device)
+            streams.dense[batch] = (x + branch.forward(x)).cpu()
+            job.progress.advance(len(x))
+    for branch in branches_of(layer, job.family, arguments):
+        _advance_narrow(job, branch, streams)
+
+
+def fit_head(job: Job, streams: Streams) -> tuple[Tensor, list[BlockFit]]:
+    """The readout (k, d) in front of the head, and its fit error."""
+    if streams.narrow is None:
+        return job.readout, []
+    sums = empty_sums(job.project.shape[1], job.project.shape[0], job.device)
+    for batch in streams.slices():
+        _add_readout_rows(job, sums, streams.dense[batch], streams.narrow[batch])
+    return _fit_readout(job, sums, job.plan.dense.num_hidden_layers, f"{job.family.head}.readout")
+
+
+def _survey(job: Job, branch: Branch, streams: Streams) -> _Survey:
+    """Pass the dense stream through one sublayer and collect what the fits and the MLP choice need."""
+    writer = branch.core.get_submodule(branch.sublayer.writer)
+    chooses = branch.sublayer.is_mlp and job.plan.narrows_mlp
+    survey = _Survey(job, writer.get_parameter("weight").shape[1], needs_inner=chooses)
+    for batch in streams.slices():
+        x = streams.dense[batch].to(job.device)
+        if survey.readout is not None and streams.narrow is not None:
+            _add_readout_rows(job, survey.readout, x, streams.narrow[batch])
+        if survey.needs_inner:
+            change, inner = branch.forward_with_inner(x)
+            survey.add_inner(inner)
+        else:
+            change = branch.forward(x)
+        streams.dense[batch] = (x + change).cpu()
+        job.progress.advance(len(x))
+    return survey
+
+
+def _add_readout_rows(job: Job, sums: Sums, dense: Tensor, narrow: Tensor) -> None:
+    rows = unit_rows(narrow.to(job.device), job.narrow_epsilon)
+    add_rows(sums, rows, unit_rows(dense.to(job.device), job.epsilon))
+
+
+def _fit_readout(job: Job, sums: Sums | None, index: int, site: str) -> tuple[Tensor, list[BlockFit]]:
+    if sums is None:
+        return job.readout, []
+    readout = ridge_solve(sums, job.readout, job.config.ridge)
+    before, after = relative_error(sums, job.readout), relative_error(sums, readout)
+    return readout, [BlockFit(layer=index, site=site, error_before=before, error_after=after)]
+
+
+def _choose_neurons(job: Job, dense: Branch, survey: _Survey) -> NeuronMap | None:
+    if not survey.needs_inner:
+        return None
+    inner = survey.inner.cpu().numpy()
+    writer = dense.core.get_submodule(dense.sublayer.writer).get_parameter("weight")
+    column_energy = writer.double().square().sum(0).cpu().numpy()
+    width, config = job.plan.narrow.intermediate_size, job.config
+    if inner.ndim == 1:
+        return keep_neurons(output_energy(inner, column_energy), width)
+    score = output_energy(inner.diagonal(), column_energy)
+    return transport_neurons(inner, score, width, reg=config.reg, signed=config.signed, mass=config.mass)
+
+
+def _set_readers(job: Job, dense: Branch, narrow: Branch, readout: Tensor, neurons: NeuronMap | None) -> None:
+    gain = dense.norm.get_parameter("weight")
+    set_unit_gain(narrow.norm)
+    for name in dense.sublayer.readers:
+        reader = dense.core.get_submodule(name)
+        weight = fold_reader(absorb_gain(reader.get_parameter("weight"), gain), readout)  # (m, k)
+        bias = getattr(reader, "bias", None)
+        if neurons is not None:
+            mixture = torch.from_numpy(neurons.gate if name == dense.sublayer.gate else neurons.up).to(job.device)
+            weight = mixture.T @ weight  # (n, k)
+            bias = None if bias is None else bias.double() @ mixture
+        replace_linear(_linear(narrow, name), weight, bias, job.stored_dtype)
+
+
+def _set_writer(
+    job: Job, dense: Branch, narrow: Branch, neurons: NeuronMap | None, streams: Streams, index: int
+) -> list[BlockFit]:
+    name = dense.sublayer.writer
+    writer = dense.core.get_submodule(name)
+    weight = fold_writer(writer.get_parameter("weight"), job.project)  # (k, m)
+    if neurons is not None:
+        weight = weight @ torch.from_numpy(neurons.expand).to(job.device).T  # (k, n)
+    bias = getattr(writer, "bias", None)
+    bias = None if bias is None else fold_writer_bias(bias, job.project)
+    fits: list[BlockFit] = []
+    if job.fits_writer:
+        replace_linear(_linear(narrow, name), weight, bias, torch.float32)
+        sums = _writer_sums(job, narrow, bias, streams)
+        fitted = ridge_solve(sums, weight.T, job.config.ridge).T
+        before, after = relative_error(sums, weight.T), relative_error(sums, fitted.T)
+        fits.append(
+            BlockFit(layer=index, site=f"{dense.sublayer.core}.{name}", error_before=before, error_after=after)
+        )
+        weight = fitted
+    replace_linear(_linear(narrow, name), weight, bias, job.stored_dtype)
+    return fits
+
+
+def _writer_sums(job: Job, narrow: Branch, bias: Tensor | None, streams: Streams) -> Sums:
+    """Regress what the narrow stream lacks on the inner activations, rows weighted by 1 / rms(dense)^2."""
+    assert streams.narrow is not None
+    weight = _linear(narrow, narrow.sublayer.writer).get_parameter("weight")
+    sums = empty_sums(weight.shape[1], weight.shape[0], job.device)
+    for batch in streams.slices():
+        y = streams.narrow[batch].to(job.device)
+        target_dense = streams.dense[batch].to(job.device)  # already past this sublayer
+        inner = narrow.forward_with_inner(y)[1]
+        lacking = target_dense.double() @ job.project - y.double()
+        if bias is not None:
+            lacking = lacking - bias
+        weights = 1.0 / (target_dense.double().square().mean(-1) + job.epsilon)
+        add_rows(sums, inner.flatten(0, -2), lacking.flatten(0, -2), weights.flatten())
+        job.progress.advance(len(y))
+    return sums
+
+
+def _advance_narrow(job: Job, narrow: Branch, streams: Streams) -> None:
+    if streams.narrow is None:
+        return
+    for batch in streams.slices():
+        y = streams.narrow[batch].to(job.device)
+        streams.narrow[batch] = (y + narrow.forward(y)).cpu()
+        job.progress.advance(len(y))
+
+
+def _linear(branch: Branch, name: str) -> nn.Module:
+    return branch.core.get_submodule(name)
+
+

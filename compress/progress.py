@@ -1,0 +1,44 @@
+"""How long work tells the outside where it stands; the command line draws it, a library call stays silent."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Protocol
+
+__all__ = ["Progress", "Silent", "Stopwatch"]
+
+
+class Progress(Protocol):
+    """Receives steps; each has a known number of units."""
+
+    def begin(self, step: str, units: int) -> None:
+        """A step starts and will take `units` advances."""
+
+    def advance(self, units: int = 1) -> None:
+        """Some units of the current step are done."""
+
+
+class Silent:
+    """A Progress that shows nothing."""
+
+    def begin(self, step: str, units: int) -> None:
+        """Do nothing."""
+
+    def advance(self, units: int = 1) -> None:
+        """Do nothing."""
+
+
+class Stopwatch:
+    """Seconds per named step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, step: str) -> Iterator[None]:
+        """Add the seconds of the block to `step`."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] = self.seconds.get(step, 0.0) + perf_counter() - start

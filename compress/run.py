@@ -1,0 +1,248 @@
+"""The recipe: load, draw, plan, survey, narrow layer by layer, assemble."""
+
+import hashlib
+import importlib.metadata
+import json
+import resource
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import OptionError
+from ..version import __version__
+from .activations import call_arguments
+from .basis import Basis, residual_basis
+from .calibration import Windows, draw_windows
+from .config import CompressConfig
+from .fold import absorb_gain, fold_embedding, fold_reader
+from .layers import Job, Streams, advance, fit_head, narrow_one_layer
+from .plan import Plan, count_sizes, make_plan
+from .progress import Progress, Silent, Stopwatch
+from .report import BlockFit, Cost, Report
+from .resume import WorkDirectory
+from .source import DenseModel, load_dense
+from .surgery import assemble, narrow_layer
+from .survey import embed, residual_second_moment
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["CompressResult", "compress"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressResult:
+    """A narrow model in memory: stock class, CPU, in the dtype that will be stored."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    generation_config: "GenerationConfig | None"
+    report: Report
+    cost: Cost
+
+
+@torch.no_grad()
+def compress(
+    model: "str | DenseModel",
+    config: CompressConfig,
+    *,
+    progress: Progress | None = None,
+    work_directory: Path | None = None,
+) -> CompressResult:
+    """Narrow a model.
+
+    Args:
+        model: what `load_dense` takes (directory, hub id, .gguf file, `demo:smollm2-135m`) or gives.
+        config: what to do.
+        progress: told about every step; silent by default.
+        work_directory: keeps finished layers, so that the same call resumes after an interrupt; it is
+            removed on success.
+
+    Raises:
+        InputError: the model, the text, a width or an option cannot be used.
+        ConvergenceError: a transport plan did not converge.
+    """
+    progress, watch = progress or Silent(), Stopwatch()
+    device = _device(config.device)
+    with watch.measure("load"):
+        dense = load_dense(model, trust_remote_code=config.trust_remote_code) if isinstance(model, str) else model
+        plan = make_plan(dense.model.config, dense.family, config)
+        windows = draw_windows(
+            config.calibration,
+            dense.tokenizer,
+            windows=config.calibration_windows,
+            window_tokens=config.window_tokens,
+            seed=config.seed,
+        )
+    dtype = dense.model.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
+    work = WorkDirectory(work_directory, _identity(dense, config, windows, dtype))
+    arguments = call_arguments(dense.model, dense.family, windows.token_ids.shape[1], device)
+    with watch.measure("survey"):
+        basis = _basis(dense, plan, config, windows, arguments, device, work, progress)
+    job = Job.of(
+        basis,
+        device=device,
+        family=dense.family,
+        plan=plan,
+        config=config,
+        epsilon=float(dense.model.config.rms_norm_eps),
+        stored_dtype=dtype,
+        progress=progress,
+    )
+    with watch.measure("narrow"):
+        state, fits = _narrow(job, dense, windows, arguments, work)
+    with watch.measure("assemble"):
+        narrow = assemble(plan.narrow_config, state, dense.family, dtype)
+        if dense.generation_config is not None:
+            narrow.generation_config = dense.generation_config
+    result = CompressResult(
+        model=narrow,
+        tokenizer=dense.tokenizer,
+        generation_config=dense.generation_config,
+        report=_report(dense, plan, config, windows, fits, dtype),
+        cost=_cost(watch, device),
+    )
+    work.discard()
+    return result
+
+
+def _basis(
+    dense: DenseModel,
+    plan: Plan,
+    config: CompressConfig,
+    windows: Windows,
+    arguments: list[list[dict[str, Any]]],
+    device: torch.device,
+    work: WorkDirectory,
+    progress: Progress,
+) -> Basis:
+    """The residual basis, from disk when an earlier run got that far; the identity when it stays."""
+    if not plan.changes_basis:
+        identity = np.eye(plan.dense.hidden_size)
+        return Basis(identity, identity, None)
+    kept = work.load("basis")
+    if kept is not None:
+        return Basis(kept[0]["project"].numpy(), kept[0]["expand"].numpy(), None)
+    moment = residual_second_moment(dense, windows.token_ids, arguments, device, progress).numpy()
+    basis = residual_basis(
+        moment, plan.narrow.hidden_size, method=config.method, reg=config.reg, signed=config.signed
+    )
+    work.store(
+        "basis", {"project": torch.from_numpy(basis.project), "expand": torch.from_numpy(basis.expand)}, {}
+    )
+    return basis
+
+
+def _narrow(
+    job: Job, dense: DenseModel, windows: Windows, arguments: list[list[dict[str, Any]]], work: WorkDirectory
+) -> tuple[dict[str, Tensor], tuple[BlockFit, ...]]:
+    """All tensors of the narrow model, and the fit errors."""
+    family = dense.family
+    embedding = dense.model.get_submodule(family.embedding).get_parameter("weight")
+    stored = lambda tensor: tensor.to(job.stored_dtype).cpu().contiguous()  # noqa: E731
+    if job.plan.changes_basis:
+        embedding = fold_embedding(embedding.to(job.device), job.project)
+    narrow_embedding = stored(embedding)
+    state = {f"{family.embedding}.weight": narrow_embedding}
+    streams = _start(job, dense, windows, narrow_embedding)
+    layers = list(dense.model.get_submodule(family.layers).children())
+    passes = len(family.sublayers) * (1 + job.fits_readout + job.fits_writer)
+    job.progress.begin("narrow the layers", len(layers) * passes * len(windows.token_ids))
+    fits: list[BlockFit] = []
+    for index, (layer, layer_arguments) in enumerate(zip(layers, arguments, strict=True)):
+        name = f"layer-{index:05d}"
+        kept = work.load(name)
+        if kept is None:
+            module, layer_fits = narrow_one_layer(job, layer, index, streams, layer_arguments)
+            tensors = {key: stored(value) for key, value in module.state_dict().items()}
+            work.store(name, tensors, [asdict(fit) for fit in layer_fits])
+        else:
+            tensors, layer_fits = kept[0], [BlockFit(**fit) for fit in kept[1]]
+            module = narrow_layer(layer, job.plan.narrow_config, index, job.device)
+            module.load_state_dict({key: value.float() for key, value in tensors.items()})
+            advance(job, layer, module, streams, layer_arguments)
+        state.update({f"{family.layers}.{index}.{key}": value for key, value in tensors.items()})
+        fits += layer_fits
+    head_state, head_fits = _head(job, dense, streams)
+    state.update({key: stored(value) for key, value in head_state.items()})
+    return state, (*fits, *head_fits)
+
+
+def _start(job: Job, dense: DenseModel, windows: Windows, narrow_embedding: Tensor) -> Streams:
+    narrow = narrow_embedding[windows.token_ids].float() if job.fits_readout else None
+    return Streams(embed(dense, windows.token_ids), narrow)
+
+
+def _head(job: Job, dense: DenseModel, streams: Streams) -> tuple[dict[str, Tensor], list[BlockFit]]:
+    """Final norm and head. They stay as they are when the stream keeps its basis."""
+    family = dense.family
+    gain = dense.model.get_submodule(family.final_norm).get_parameter("weight").to(job.device)
+    head = dense.model.get_submodule(family.head).get_parameter("weight").to(job.device)
+    tied = job.plan.narrow_config.tie_word_embeddings
+    if not job.plan.changes_basis:
+        return {f"{family.final_norm}.weight": gain} | ({} if tied else {f"{family.head}.weight": head}), []
+    readout, fits = fit_head(job, streams)
+    weight = fold_reader(absorb_gain(head, gain), readout)
+    ones = torch.ones(job.plan.narrow.hidden_size, device=job.device)
+    return {f"{family.final_norm}.weight": ones, f"{family.head}.weight": weight}, fits
+
+
+def _device(name: str) -> torch.device:
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise OptionError("device cuda was asked for, but torch sees no CUDA device; use --device cpu or auto.")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def _identity(dense: DenseModel, config: CompressConfig, windows: Windows, dtype: torch.dtype) -> str:
+    """A hash of everything that decides the written bytes."""
+    parts = [dense.source.sha256, config.to_dict(), windows.record.sha256, str(dtype), _versions()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "transformers", "numpy", "pot")
+    return {"dotresize": __version__, "python": sys.version.split()[0]} | {
+        package: importlib.metadata.version(package) for package in packages
+    }
+
+
+def _report(
+    dense: DenseModel,
+    plan: Plan,
+    config: CompressConfig,
+    windows: Windows,
+    fits: tuple[BlockFit, ...],
+    dtype: torch.dtype,
+) -> Report:
+    notes = list(plan.notes)
+    if config.calibration_windows is None and windows.record.windows < 128:
+        notes.append(f"the calibration text holds {windows.available} windows, all were used")
+    if plan.dense_tied and not plan.narrow_config.tie_word_embeddings:
+        notes.append("the head was tied to the embedding; it is stored on its own now")
+    return Report(
+        source=dense.source,
+        config=config.to_dict(),
+        dense=plan.dense,
+        narrow=plan.narrow,
+        dense_counts=count_sizes(dense.model.config, dense.family, dtype),
+        narrow_counts=count_sizes(plan.narrow_config, dense.family, dtype),
+        calibration=windows.record,
+        fits=fits,
+        notes=tuple(notes),
+        versions=_versions(),
+    )
+
+
+def _cost(watch: Stopwatch, device: torch.device) -> Cost:
+    return Cost(
+        seconds=watch.seconds,
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_device_memory_bytes=torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
+        device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+    )
