@@ -32,7 +32,8 @@ class Branch(NamedTuple):
     def forward(self, x: Tensor) -> Tensor:
         """What the branch adds to x, (b, t, d)."""
         out = self.core(self.norm(x), **self.arguments)
-        return out[0] if isinstance(out, tuple) else out
+        change: Tensor = out[0] if isinstance(out, tuple) else out
+        return change
 
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the branch adds to x, (b, t, d), and what its writer read, (b, t, i)."""
@@ -68,7 +69,8 @@ def call_arguments(
     config.intermediate_size = config.vocab_size = 1
     config.pad_token_id = None
     config._attn_implementation = model.config._attn_implementation
-    hollow = type(model)(config).to(device, torch.float32).eval()
+    hollow: nn.Module = type(model)(config).eval()
+    hollow = hollow.to(device=device, dtype=torch.float32)
     seen: list[list[dict[str, Any]]] = []
     hooks = []
     for layer in hollow.get_submodule(family.layers).children():
@@ -77,7 +79,9 @@ def call_arguments(
             core = layer.get_submodule(sublayer.core)
             hooks.append(core.register_forward_pre_hook(_recorder(seen[-1]), with_kwargs=True))
     with torch.no_grad():
-        hollow.get_submodule(family.decoder)(torch.zeros(1, tokens, dtype=torch.int64, device=device), use_cache=False)
+        hollow.get_submodule(family.decoder)(
+            torch.zeros(1, tokens, dtype=torch.int64, device=device), use_cache=False
+        )
     return seen
 
 
@@ -96,7 +100,7 @@ def batches(windows: int, tokens: int) -> Iterator[slice]:
 
 
 def normalise(x: Tensor, epsilon: float) -> Tensor:
-    """x / rms(x) over the last axis, as a gainless RMSNorm gives it."""
+    """X / rms(x) over the last axis, as a gainless RMSNorm gives it."""
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon)
 
 

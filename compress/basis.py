@@ -54,9 +54,10 @@ def _orthonormal(columns: Array) -> Basis:
 
 def _principal_directions(second_moment: Array) -> Array:
     """Eigenvectors (d, d), largest eigenvalue first, each with its largest entry positive."""
-    vectors = np.linalg.eigh(second_moment)[1][:, ::-1]
+    vectors: Array = np.linalg.eigh(second_moment)[1][:, ::-1]
     peak = np.abs(vectors).argmax(axis=0)
-    return vectors * np.sign(vectors[peak, np.arange(len(peak))])
+    signed: Array = vectors * np.sign(vectors[peak, np.arange(len(peak))])
+    return signed
 
 
 def _transport_basis(second_moment: Array, width: int, *, reg: float, signed: bool) -> Basis:

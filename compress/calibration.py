@@ -48,15 +48,20 @@ def draw_windows(
 
 
 def leading_windows(
-    spec: str, tokenizer: "PreTrainedTokenizerBase", *, windows: int | None, window_tokens: int
+    spec: str,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    window_tokens: int,
+    windows: int | None = None,
+    at_most: int | None = None,
 ) -> Windows:
-    """Evaluation windows: the first `windows` of the evaluation split, or all of them.
+    """Evaluation windows: the first `windows`, or the first `at_most`, or all of the evaluation split.
 
     Raises:
         TextError: the text is shorter than asked for.
     """
     cut = _cut(spec, "evaluation", tokenizer, window_tokens)
-    count = len(cut) if windows is None else windows
+    count = min(len(cut), at_most or len(cut)) if windows is None else windows
     return _windows(spec, cut, torch.arange(_count(spec, count, len(cut), window_tokens)), 0)
 
 
@@ -88,7 +93,9 @@ def _count(spec: str, asked: int | None, available: int, window_tokens: int) -> 
 def _windows(spec: str, cut: Tensor, order: Tensor, seed: int) -> Windows:
     token_ids = cut[order].contiguous()
     record = CalibrationRecord(
-        name=spec if spec == "builtin" or spec.startswith("hf:") else spec.replace("\\", "/").rsplit("/", 1)[-1],
+        name=spec
+        if spec == "builtin" or spec.startswith("hf:")
+        else spec.replace("\\", "/").rsplit("/", 1)[-1],
         windows=len(token_ids),
         window_tokens=token_ids.shape[1],
         sha256=hashlib.sha256(token_ids.numpy().tobytes()).hexdigest(),

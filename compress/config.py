@@ -85,7 +85,9 @@ class CompressConfig:
             if value is not None and getattr(self, exact) is not None:
                 raise OptionError(f"{fraction} and {exact} were both given; give one of them.")
             if value is not None and not 0.0 < value <= 1.0:
-                raise OptionError(f"{fraction} is {value}; it is a fraction of the old width, above 0 and up to 1.")
+                raise OptionError(
+                    f"{fraction} is {value}; it is a fraction of the old width, above 0 and up to 1."
+                )
         if all(
             value is None for value in (self.width, self.hidden_size, self.mlp_width, self.intermediate_size)
         ):

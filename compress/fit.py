@@ -23,12 +23,11 @@ class Sums(NamedTuple):
 
 def empty_sums(inputs: int, outputs: int, device: torch.device) -> Sums:
     """Sums over no rows."""
-    zeros = {"dtype": torch.float64, "device": device}
-    return Sums(
-        torch.zeros(inputs, inputs, **zeros),  # type: ignore[arg-type]
-        torch.zeros(inputs, outputs, **zeros),  # type: ignore[arg-type]
-        torch.zeros((), **zeros),  # type: ignore[arg-type]
-    )
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float64, device=device)
+
+    return Sums(zeros(inputs, inputs), zeros(inputs, outputs), zeros())
 
 
 def add_rows(sums: Sums, inputs: Tensor, outputs: Tensor, weights: Tensor | None = None) -> None:

@@ -50,7 +50,8 @@ def unfitted_readout(expand: Tensor) -> Tensor:
     the one the dense readers expect.
     """
     width, dense_width = expand.shape
-    return expand.double() * (dense_width / width) ** 0.5
+    scale: float = (dense_width / width) ** 0.5
+    return expand.double() * scale
 
 
 def narrow_epsilon(epsilon: float, dense_width: int, width: int) -> float:

@@ -61,6 +61,17 @@ class Job:
         return self.config.compensate != "none"
 
     @property
+    def needs_dense_stream(self) -> bool:
+        """Whether anything looks at the dense activations."""
+        return self.fits_readout or self.plan.narrows_mlp
+
+    @property
+    def passes(self) -> int:
+        """How often a window passes through a layer's sublayers."""
+        each = self.needs_dense_stream + self.fits_readout + self.fits_writer
+        return len(self.family.sublayers) * each
+
+    @property
     def fits_writer(self) -> bool:
         """Whether writers are fitted."""
         return self.config.compensate == "full"
@@ -142,6 +153,8 @@ def _survey(job: Job, branch: Branch, streams: Streams) -> _Survey:
     writer = branch.core.get_submodule(branch.sublayer.writer)
     chooses = branch.sublayer.is_mlp and job.plan.narrows_mlp
     survey = _Survey(job, writer.get_parameter("weight").shape[1], needs_inner=chooses)
+    if not job.needs_dense_stream:
+        return survey
     for batch in streams.slices():
         x = streams.dense[batch].to(job.device)
         if survey.readout is not None and streams.narrow is not None:
@@ -190,7 +203,9 @@ def _set_readers(job: Job, dense: Branch, narrow: Branch, readout: Tensor, neuro
         weight = fold_reader(absorb_gain(reader.get_parameter("weight"), gain), readout)  # (m, k)
         bias = getattr(reader, "bias", None)
         if neurons is not None:
-            mixture = torch.from_numpy(neurons.gate if name == dense.sublayer.gate else neurons.up).to(job.device)
+            mixture = torch.from_numpy(neurons.gate if name == dense.sublayer.gate else neurons.up).to(
+                job.device
+            )
             weight = mixture.T @ weight  # (n, k)
             bias = None if bias is None else bias.double() @ mixture
         replace_linear(_linear(narrow, name), weight, bias, job.stored_dtype)
@@ -213,7 +228,9 @@ def _set_writer(
         fitted = ridge_solve(sums, weight.T, job.config.ridge).T
         before, after = relative_error(sums, weight.T), relative_error(sums, fitted.T)
         fits.append(
-            BlockFit(layer=index, site=f"{dense.sublayer.core}.{name}", error_before=before, error_after=after)
+            BlockFit(
+                layer=index, site=f"{dense.sublayer.core}.{name}", error_before=before, error_after=after
+            )
         )
         weight = fitted
     replace_linear(_linear(narrow, name), weight, bias, job.stored_dtype)
@@ -249,5 +266,3 @@ def _advance_narrow(job: Job, narrow: Branch, streams: Streams) -> None:
 
 def _linear(branch: Branch, name: str) -> nn.Module:
     return branch.core.get_submodule(name)
-
-

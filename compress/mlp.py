@@ -62,4 +62,4 @@ def transport_neurons(
         masses = {"source_mass": floor / floor.sum(), "target_mass": floor[kept] / floor[kept].sum()}
     transport = solve_transport(cost, sign, reg=reg, **masses)
     mixture = transport.matrix
-    return NeuronMap(np.abs(mixture), mixture, np.linalg.pinv(mixture), transport)
+    return NeuronMap(np.abs(mixture), mixture, np.linalg.pinv(mixture).astype(np.float64), transport)

@@ -1,4 +1,4 @@
-"""What was asked -> exact new widths on the grid, the narrow config, and exact sizes. Decides; changes nothing."""
+"""What was asked -> exact new widths on the grid, the narrow config, and exact sizes."""
 
 import copy
 import math
@@ -59,7 +59,9 @@ def make_plan(dense_config: "PreTrainedConfig", family: Family, config: Compress
     dense = widths_of(dense_config)
     divisor = getattr(dense_config, family.hidden_size_divisor) if family.hidden_size_divisor else 1
     notes: list[str] = []
-    hidden = _resolve("hidden_size", config.width, config.hidden_size, dense.hidden_size, divisor, divisor, notes)
+    hidden = _resolve(
+        "hidden_size", config.width, config.hidden_size, dense.hidden_size, divisor, divisor, notes
+    )
     mlp_grid = next(grid for grid in (64, 8, 1) if dense.intermediate_size % grid == 0)
     inner = _resolve(
         "intermediate_size",
@@ -94,7 +96,9 @@ def _resolve(
     if fraction is None or fraction == 1.0:
         return old
     width = min(max(round(fraction * old / grid) * grid, grid), old)
-    notes.append(f"{name} {fraction:g} of {old} = {fraction * old:.1f} was rounded to {width}, a multiple of {grid}")
+    if width != fraction * old:
+        exact_text = f"{fraction * old:.1f}"
+        notes.append(f"{name} {fraction:g} of {old} = {exact_text} was rounded to {width}, a multiple of {grid}")
     return width
 
 
@@ -120,7 +124,10 @@ def _kernel_notes(name: str, width: int, old: int, divisor: int) -> list[str]:
         return []
     below, above = width // grid * grid, min(width // grid * grid + grid, old)
     nearest = " or ".join(str(value) for value in dict.fromkeys((below, above)) if value)
-    return [f"{name} {width} is not a multiple of {_KERNEL_GRID}, GPU kernels run slower on it; {nearest} is on the grid"]
+    return [
+        f"{name} {width} is not a multiple of {_KERNEL_GRID}: GPU kernels take a slower path; "
+        f"{nearest} is on the grid"
+    ]
 
 
 def _narrow_config(
@@ -147,7 +154,11 @@ def count_sizes(config: "PreTrainedConfig", family: Family, dtype: torch.dtype) 
     embedding = model.get_submodule(family.embedding).weight.numel()
     tied = bool(config.tie_word_embeddings)
     head = model.get_submodule(family.head).weight
-    body = sum(p.numel() for name, p in model.named_parameters() if not name.startswith((family.embedding, family.head)))
+    body = sum(
+        p.numel()
+        for name, p in model.named_parameters()
+        if not name.startswith((family.embedding, family.head))
+    )
     matrices = sum(
         p.numel() for name, p in model.named_parameters() if p.ndim == 2 and name.startswith(family.layers)
     )

@@ -4,7 +4,9 @@ A work directory belongs to one identity (a hash of everything that decides the 
 one safetensors file, written to a temporary name and renamed, with its JSON record in the metadata.
 """
 
+import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,11 @@ class WorkDirectory:
             return
         marker = path / "identity"
         try:
-            if path.exists() and not (marker.is_file() and marker.read_text() == identity):
-                shutil.rmtree(path)
             path.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(path)
+            if not (marker.is_file() and marker.read_text() == identity):
+                for stale in path.glob("*.safetensors"):
+                    stale.unlink()
             marker.write_text(identity)
         except OSError as error:
             raise OutputError(f"{path} cannot be used to keep intermediate results: {error}.") from error
@@ -44,7 +48,7 @@ class WorkDirectory:
         """Tensors and record of a finished item, or None."""
         if self.path is None or not (file := self.path / f"{name}.safetensors").is_file():
             return None
-        with safe_open(file, framework="pt") as handle:  # type: ignore[no-untyped-call]
+        with safe_open(file, framework="pt") as handle:
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
             return tensors, json.loads(handle.metadata()["record"])
 
@@ -67,9 +71,29 @@ class WorkDirectory:
             temporary.rename(file)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise OutputError(f"{file} cannot be written: {error}. Free some space and run again to resume.") from error
+            raise OutputError(
+                f"{file} cannot be written: {error}. Free some space and run again to resume."
+            ) from error
 
     def discard(self) -> None:
         """Remove everything."""
         if self.path is not None:
             shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._lock)
+
+
+def _lock(path: Path) -> int:
+    """An open descriptor that holds the directory's lock until the process ends.
+
+    Raises:
+        OutputError: another process holds it.
+    """
+    descriptor = os.open(path / "lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise OutputError(
+            f"another run is writing to {path}; wait for it to finish, or choose another output."
+        ) from None
+    return descriptor

@@ -5,13 +5,12 @@ import importlib.metadata
 import json
 import resource
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..errors import OptionError
 from ..version import __version__
@@ -19,20 +18,20 @@ from .activations import call_arguments
 from .basis import Basis, residual_basis
 from .calibration import Windows, draw_windows
 from .config import CompressConfig
-from .fold import absorb_gain, fold_embedding, fold_reader
-from .layers import Job, Streams, advance, fit_head, narrow_one_layer
+from .layers import Job
+from .narrow import narrow_tensors
 from .plan import Plan, count_sizes, make_plan
 from .progress import Progress, Silent, Stopwatch
 from .report import BlockFit, Cost, Report
 from .resume import WorkDirectory
 from .source import DenseModel, load_dense
-from .surgery import assemble, narrow_layer
-from .survey import embed, residual_second_moment
+from .surgery import assemble
+from .survey import residual_second_moment
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["CompressResult", "compress"]
+__all__ = ["CompressResult", "choose_device", "compress"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +67,11 @@ def compress(
         ConvergenceError: a transport plan did not converge.
     """
     progress, watch = progress or Silent(), Stopwatch()
-    device = _device(config.device)
+    device = choose_device(config.device)
     with watch.measure("load"):
-        dense = load_dense(model, trust_remote_code=config.trust_remote_code) if isinstance(model, str) else model
+        dense = (
+            load_dense(model, trust_remote_code=config.trust_remote_code) if isinstance(model, str) else model
+        )
         plan = make_plan(dense.model.config, dense.family, config)
         windows = draw_windows(
             config.calibration,
@@ -95,7 +96,7 @@ def compress(
         progress=progress,
     )
     with watch.measure("narrow"):
-        state, fits = _narrow(job, dense, windows, arguments, work)
+        state, fits = narrow_tensors(job, dense, windows.token_ids, arguments, work)
     with watch.measure("assemble"):
         narrow = assemble(plan.narrow_config, state, dense.family, dtype)
         if dense.generation_config is not None:
@@ -138,64 +139,19 @@ def _basis(
     return basis
 
 
-def _narrow(
-    job: Job, dense: DenseModel, windows: Windows, arguments: list[list[dict[str, Any]]], work: WorkDirectory
-) -> tuple[dict[str, Tensor], tuple[BlockFit, ...]]:
-    """All tensors of the narrow model, and the fit errors."""
-    family = dense.family
-    embedding = dense.model.get_submodule(family.embedding).get_parameter("weight")
-    stored = lambda tensor: tensor.to(job.stored_dtype).cpu().contiguous()  # noqa: E731
-    if job.plan.changes_basis:
-        embedding = fold_embedding(embedding.to(job.device), job.project)
-    narrow_embedding = stored(embedding)
-    state = {f"{family.embedding}.weight": narrow_embedding}
-    streams = _start(job, dense, windows, narrow_embedding)
-    layers = list(dense.model.get_submodule(family.layers).children())
-    passes = len(family.sublayers) * (1 + job.fits_readout + job.fits_writer)
-    job.progress.begin("narrow the layers", len(layers) * passes * len(windows.token_ids))
-    fits: list[BlockFit] = []
-    for index, (layer, layer_arguments) in enumerate(zip(layers, arguments, strict=True)):
-        name = f"layer-{index:05d}"
-        kept = work.load(name)
-        if kept is None:
-            module, layer_fits = narrow_one_layer(job, layer, index, streams, layer_arguments)
-            tensors = {key: stored(value) for key, value in module.state_dict().items()}
-            work.store(name, tensors, [asdict(fit) for fit in layer_fits])
-        else:
-            tensors, layer_fits = kept[0], [BlockFit(**fit) for fit in kept[1]]
-            module = narrow_layer(layer, job.plan.narrow_config, index, job.device)
-            module.load_state_dict({key: value.float() for key, value in tensors.items()})
-            advance(job, layer, module, streams, layer_arguments)
-        state.update({f"{family.layers}.{index}.{key}": value for key, value in tensors.items()})
-        fits += layer_fits
-    head_state, head_fits = _head(job, dense, streams)
-    state.update({key: stored(value) for key, value in head_state.items()})
-    return state, (*fits, *head_fits)
+def choose_device(name: str) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` means here.
 
-
-def _start(job: Job, dense: DenseModel, windows: Windows, narrow_embedding: Tensor) -> Streams:
-    narrow = narrow_embedding[windows.token_ids].float() if job.fits_readout else None
-    return Streams(embed(dense, windows.token_ids), narrow)
-
-
-def _head(job: Job, dense: DenseModel, streams: Streams) -> tuple[dict[str, Tensor], list[BlockFit]]:
-    """Final norm and head. They stay as they are when the stream keeps its basis."""
-    family = dense.family
-    gain = dense.model.get_submodule(family.final_norm).get_parameter("weight").to(job.device)
-    head = dense.model.get_submodule(family.head).get_parameter("weight").to(job.device)
-    tied = job.plan.narrow_config.tie_word_embeddings
-    if not job.plan.changes_basis:
-        return {f"{family.final_norm}.weight": gain} | ({} if tied else {f"{family.head}.weight": head}), []
-    readout, fits = fit_head(job, streams)
-    weight = fold_reader(absorb_gain(head, gain), readout)
-    ones = torch.ones(job.plan.narrow.hidden_size, device=job.device)
-    return {f"{family.final_norm}.weight": ones, f"{family.head}.weight": weight}, fits
-
-
-def _device(name: str) -> torch.device:
+    Raises:
+        OptionError: CUDA was asked for and there is none, or the name is another.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise OptionError(f"device is {name!r}; choose one of auto, cpu, cuda.")
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise OptionError("device cuda was asked for, but torch sees no CUDA device; use --device cpu or auto.")
+        raise OptionError(
+            "device cuda was asked for, but torch sees no CUDA device; use --device cpu or auto."
+        )
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 

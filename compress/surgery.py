@@ -26,7 +26,7 @@ def to_float32(module: nn.Module, device: torch.device) -> nn.Module:
 def narrow_layer(
     dense_layer: nn.Module, narrow_config: "PreTrainedConfig", index: int, device: torch.device
 ) -> nn.Module:
-    """A decoder layer of the dense layer's own class with the narrow widths; its weights are still to be set."""
+    """A decoder layer of the dense layer's own class with the narrow widths; weights are still to be set."""
     make: Any = type(dense_layer)
     with device:
         layer: nn.Module = make(narrow_config, layer_idx=index)
@@ -49,7 +49,9 @@ def replace_linear(linear: nn.Module, weight: Tensor, bias: Tensor | None, store
             continue
         parameter = linear.get_parameter(name)
         if parameter.shape != value.shape:
-            raise AssertionError(f"{name} has shape {tuple(value.shape)}, the layer holds {tuple(parameter.shape)}")
+            raise AssertionError(
+                f"{name} has shape {tuple(value.shape)}, the layer holds {tuple(parameter.shape)}"
+            )
         parameter.data = value.to(stored_dtype).to(parameter.device, torch.float32).contiguous()
 
 

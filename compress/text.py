@@ -85,7 +85,9 @@ def _from_file(path: Path) -> list[str]:
     try:
         return reader(path)
     except UnicodeDecodeError as error:
-        raise TextError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it first.") from None
+        raise TextError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it first."
+        ) from None
     except OSError as error:
         raise TextError(f"{path} cannot be read: {error}.") from error
 

@@ -32,7 +32,8 @@ class TransportMap(NamedTuple):
     @property
     def matrix(self) -> Array:
         """T (d, k): the plan with columns normalised to sum to 1, signed. Paper section 2."""
-        return self.sign * self.plan / self.plan.sum(axis=0, keepdims=True)
+        columns: Array = self.plan.sum(axis=0, keepdims=True)
+        return self.sign * (self.plan / columns)
 
 
 def activation_cost(second_moment: Array, kept: NDArray[np.int64], *, signed: bool) -> tuple[Array, Array]:
@@ -57,7 +58,12 @@ def activation_cost(second_moment: Array, kept: NDArray[np.int64], *, signed: bo
 
 
 def solve_transport(
-    cost: Array, sign: Array, *, reg: float, source_mass: Array | None = None, target_mass: Array | None = None
+    cost: Array,
+    sign: Array,
+    *,
+    reg: float,
+    source_mass: Array | None = None,
+    target_mass: Array | None = None,
 ) -> TransportMap:
     """Optimal transport plan from d neurons to k kept ones, by POT.
 
@@ -74,7 +80,7 @@ def solve_transport(
     rows, columns = cost.shape
     source = np.full(rows, 1.0 / rows) if source_mass is None else source_mass
     target = np.full(columns, 1.0 / columns) if target_mass is None else target_mass
-    scaled = cost / max(float(cost.max()), np.finfo(np.float64).tiny)
+    scaled = cost / max(float(cost.max()), 1e-300)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # POT warns; we check the marginals ourselves
         if reg == 0.0:
@@ -88,7 +94,8 @@ def solve_transport(
     error = float(np.abs(plan.sum(1) - source).sum() + np.abs(plan.sum(0) - target).sum())
     if not error <= MARGINAL_TOLERANCE:
         raise ConvergenceError(
-            f"the transport stopped after {iterations} iterations with marginals off by {error:.1e} "
-            f"(tolerance {MARGINAL_TOLERANCE:.0e}); raise --reg (now {reg}), or use --reg 0 for the exact solver."
+            f"the transport stopped after {iterations} iterations, its marginals off by {error:.1e} "
+            f"(tolerance {MARGINAL_TOLERANCE:.0e}); "
+            f"raise --reg (now {reg}), or use --reg 0 for the exact solver."
         )
     return TransportMap(plan, sign, float((plan * scaled).sum()), error, iterations)

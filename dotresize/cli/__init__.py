@@ -31,7 +31,8 @@ def _print_version(value: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Make large language models narrower, and ship them."""
@@ -59,4 +60,6 @@ def _escape(text: str) -> str:
 
 # Each file below registers its commands on `app` when it is imported.
 from . import narrow  # noqa: E402, F401, I001
+from . import quality  # noqa: E402, F401, I001
 from . import verify  # noqa: E402, F401, I001
+from . import serve  # noqa: E402, F401, I001

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["emit", "error_console"]
+__all__ = ["emit", "error_console", "quiet_libraries"]
 
 
 def error_console() -> "Console":
@@ -27,3 +27,11 @@ def emit(data: dict[str, Any], *renderables: "RenderableType", as_json: bool) ->
     if as_json:
         sys.stdout.write(json.dumps(data, sort_keys=True) + "\n")
         sys.stdout.flush()
+
+
+def quiet_libraries() -> None:
+    """Keep the progress bars and hints of transformers off the screen; ours say what matters."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()

@@ -1,0 +1,147 @@
+"""Perplexity with its standard error, and how far other models are from the first one.
+
+Shapes: w windows of t tokens, v vocabulary. Every model sees the same windows; the first token of a
+window is context only, so a window has t - 1 predictions.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..compress.calibration import Windows
+from ..compress.progress import Progress, Silent
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["Estimate", "Quality", "check_same_tokenizer", "measure_perplexity", "quality_record"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean over windows and its standard error (None for a single window)."""
+
+    value: float
+    standard_error: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """One model on the evaluation windows; the last two compare it to the first model."""
+
+    name: str
+    tokens: int  # predictions that were scored
+    perplexity: Estimate
+    perplexity_ratio: Estimate | None
+    kl_nats_per_token: Estimate | None  # KL(first || this)
+
+
+@torch.no_grad()
+def measure_perplexity(
+    models: "Mapping[str, PreTrainedModel]",
+    windows: Windows,
+    *,
+    device: torch.device | None = None,
+    progress: Progress | None = None,
+) -> list[Quality]:
+    """Score models side by side on the same windows. All of them are held in memory at once.
+
+    The perplexity is exp of the mean negative log-likelihood over all tokens. Windows are the
+    sampling unit of the standard errors, because tokens within one are not independent; that of a
+    perplexity and of a ratio follows from the delta method. The ratio is paired window by window.
+
+    Args:
+        models: name -> causal language model; the first is what the others are compared to.
+        windows: from `calibration.leading_windows`.
+        device: where to run; each model's own device by default.
+        progress: told about every window.
+    """
+    progress = progress or Silent()
+    names = list(models)
+    losses: dict[str, list[float]] = {name: [] for name in names}
+    divergences: dict[str, list[float]] = {name: [] for name in names[1:]}
+    if device is not None:
+        for model in models.values():
+            model.to(device)  # type: ignore[arg-type]
+    progress.begin("perplexity", len(names) * len(windows.token_ids))
+    for window in windows.token_ids:
+        first: Tensor | None = None
+        for name in names:
+            log_probabilities = _log_probabilities(models[name], window)  # (t - 1, v)
+            targets = window[1:, None].to(log_probabilities.device)
+            losses[name].append(-float(log_probabilities.gather(1, targets).double().mean()))
+            if first is None:
+                first = log_probabilities
+            else:
+                divergences[name].append(_mean_kl(first, log_probabilities))
+            progress.advance()
+    reference = losses[names[0]]
+    tokens = windows.token_ids.numel() - len(windows.token_ids)
+    return [_quality(name, tokens, losses[name], reference, divergences.get(name)) for name in names]
+
+
+def _log_probabilities(model: "PreTrainedModel", window: Tensor) -> Tensor:
+    logits = model(window[None].to(model.device), use_cache=False).logits[0, :-1]
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
+def _mean_kl(first: Tensor, other: Tensor) -> float:
+    """Mean over positions of KL(first || other), both log-probabilities (t, v), in nats."""
+    return float((first.exp() * (first - other)).sum(-1, dtype=torch.float64).mean())
+
+
+def _quality(
+    name: str, tokens: int, losses: list[float], reference: list[float], divergences: list[float] | None
+) -> Quality:
+    compared = divergences is not None
+    differences = [loss - other for loss, other in zip(losses, reference, strict=True)]
+    return Quality(
+        name=name,
+        tokens=tokens,
+        perplexity=_exponential(_mean(losses)),
+        perplexity_ratio=_exponential(_mean(differences)) if compared else None,
+        kl_nats_per_token=_mean(divergences) if divergences is not None else None,
+    )
+
+
+def _mean(values: list[float]) -> Estimate:
+    count = len(values)
+    mean = math.fsum(values) / count
+    if count < 2:
+        return Estimate(value=mean, standard_error=None)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+    return Estimate(value=mean, standard_error=math.sqrt(variance / count))
+
+
+def _exponential(estimate: Estimate) -> Estimate:
+    value = math.exp(estimate.value)
+    error = estimate.standard_error
+    return Estimate(value=value, standard_error=None if error is None else value * error)
+
+
+def check_same_tokenizer(tokenizers: "Mapping[str, PreTrainedTokenizerBase]") -> None:
+    """Raise InputError unless all tokenizers have the same vocabulary: only then do tokens compare."""
+    names = list(tokenizers)
+    vocabulary = tokenizers[names[0]].get_vocab()
+    for name in names[1:]:
+        if tokenizers[name].get_vocab() != vocabulary:
+            raise InputError(
+                f"{name} has another vocabulary than {names[0]}, so their perplexities do not compare; "
+                "measure them in separate runs."
+            )
+
+
+def quality_record(qualities: list[Quality], windows: Windows) -> dict[str, Any]:
+    """JSON-ready record: the text and every model's numbers."""
+    return {
+        "text": windows.record.name,
+        "windows": windows.record.windows,
+        "window_tokens": windows.record.window_tokens,
+        "text_sha256": windows.record.sha256,
+        "models": [asdict(quality) for quality in qualities],
+    }

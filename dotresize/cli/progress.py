@@ -1,0 +1,67 @@
+"""Draws progress on stderr: a bar with an estimate on a terminal, a line per step elsewhere."""
+
+from time import perf_counter
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = ["ProgressBar"]
+
+
+class ProgressBar:
+    """Implements `compress.progress.Progress`; use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._step: str | None = None
+        self._started = 0.0
+
+    def __enter__(self) -> "ProgressBar":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._finish()
+        self._bar.stop()
+
+    def begin(self, step: str, units: int) -> None:
+        """A step starts; the one before is done."""
+        self._finish()
+        self._step, self._started = step, perf_counter()
+        self._bar.add_task(step, total=units)
+
+    def advance(self, units: int = 1) -> None:
+        """Some units of the current step are done."""
+        if self._bar.tasks:
+            self._bar.advance(self._bar.tasks[-1].id, units)
+
+    def _finish(self) -> None:
+        if self._step is None:
+            return
+        if self._bar.disable:
+            self._console.print(f"{self._step}: {perf_counter() - self._started:.0f} s")
+        elif self._bar.tasks:
+            task = self._bar.tasks[-1]
+            self._bar.update(task.id, completed=task.total)
+        self._step = None

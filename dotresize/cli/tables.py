@@ -1,0 +1,107 @@
+"""Results as rich tables."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ..compress.report import Cost, Report
+
+__all__ = ["compression_tables", "quality_table"]
+
+
+def compression_tables(
+    report: "Report", cost: "Cost", quality: dict[str, Any] | None, output: Path
+) -> "list[RenderableType]":
+    """Sizes, fits, quality and cost of one compression."""
+    tables: list[RenderableType] = [_sizes(report)]
+    if report.fits:
+        tables.append(_fits(report))
+    if quality is not None:
+        tables.append(quality_table(quality))
+    tables.append(_cost(cost))
+    notes = [f"note: {note}" for note in report.notes]
+    return [*tables, "\n".join([*notes, f"written: {output}", f"check it: dotresize verify {output}"])]
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column(columns[0])
+    for column in columns[1:]:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _sizes(report: "Report") -> Table:
+    table = _table("Sizes", "", "dense", "narrow", "change")
+    rows: list[tuple[str, int, int]] = [
+        (name, getattr(report.dense, name), getattr(report.narrow, name))
+        for name in ("hidden_size", "intermediate_size")
+    ]
+    rows += [(label, value(report.dense_counts), value(report.narrow_counts)) for label, value in _COUNTS]
+    for label, dense, narrow in rows:
+        change = f"{(narrow - dense) / dense:+.1%}" if dense else "new" if narrow else ""
+        table.add_row(label, f"{dense:,}", f"{narrow:,}", change)
+    return table
+
+
+_COUNTS: list[tuple[str, Any]] = [
+    ("parameters: embedding", lambda counts: counts.embedding_parameters),
+    ("parameters: head (0 = tied)", lambda counts: counts.head_parameters),
+    ("parameters: layers", lambda counts: counts.layer_parameters),
+    ("parameters: all", lambda counts: counts.total_parameters),
+    ("weight bytes", lambda counts: counts.weight_bytes),
+    ("FLOPs per token", lambda counts: counts.flops_per_token),
+    ("KV cache bytes per token", lambda counts: counts.kv_cache_bytes_per_token),
+]
+
+
+def _fits(report: "Report") -> Table:
+    """Relative squared error on calibration tokens, unfitted -> fitted, a row per layer."""
+    sites = list(dict.fromkeys(fit.site for fit in report.fits))
+    title = "Relative squared fit error on calibration tokens, unfitted -> fitted"
+    table = _table(title, "layer", *(site.replace(".", "\n") for site in sites))
+    for layer in sorted({fit.layer for fit in report.fits}):
+        cells = {
+            fit.site: f"{fit.error_before:.3f} {fit.error_after:.3f}"
+            for fit in report.fits
+            if fit.layer == layer
+        }
+        name = "head" if layer == report.narrow.num_hidden_layers else str(layer)
+        table.add_row(name, *(cells.get(site, "") for site in sites))
+    return table
+
+
+def quality_table(quality: dict[str, Any]) -> Table:
+    """Perplexities of `bench.perplexity.quality_record`."""
+    title = f"Perplexity on {quality['text']}, {quality['windows']} x {quality['window_tokens']} tokens"
+    table = _table(title, "model", "perplexity", "ratio to first", "KL to first, nats/token")
+    for model in quality["models"]:
+        table.add_row(
+            model["name"],
+            _estimate(model["perplexity"], 2),
+            _estimate(model["perplexity_ratio"], 3),
+            _estimate(model["kl_nats_per_token"], 3),
+        )
+    return table
+
+
+def _estimate(estimate: dict[str, float | None] | None, digits: int) -> str:
+    if estimate is None:
+        return ""
+    error = estimate["standard_error"]
+    return f"{estimate['value']:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
+
+
+def _cost(cost: "Cost") -> Table:
+    table = _table(f"Cost on {cost.device}", "step", "seconds")
+    for step, seconds in cost.seconds.items():
+        table.add_row(step, f"{seconds:.1f}")
+    memory = f"{cost.peak_memory_bytes / 1e9:.2f} GB"
+    table.add_row("peak resident memory", memory)
+    if cost.peak_device_memory_bytes is not None:
+        table.add_row("peak device memory", f"{cost.peak_device_memory_bytes / 1e9:.2f} GB")
+    return table

@@ -1,0 +1,52 @@
+"""Oracles: selection by hand, and exact merging of duplicated neurons."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from dotresize.compress.config import Mass
+from dotresize.compress.mlp import keep_neurons, output_energy, transport_neurons
+
+
+def gated(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
+    return gate / (1 + np.exp(-gate)) * up
+
+
+def test_output_energy_weighs_activations_by_what_the_writer_does_with_them() -> None:
+    assert_allclose(output_energy(np.array([1.0, 4.0]), np.array([9.0, 0.5])), [9.0, 2.0])
+
+
+def test_keeping_neurons_selects_the_best_in_order() -> None:
+    neurons = keep_neurons(np.array([3.0, 9.0, 1.0, 5.0]), 2)
+    assert_allclose(neurons.gate, np.eye(4)[:, [1, 3]])
+    assert_allclose(neurons.expand, np.eye(4)[[1, 3]])
+
+
+@pytest.mark.parametrize("mass", ["uniform", "energy"])
+def test_copies_of_a_neuron_merge_without_loss(mass: Mass) -> None:
+    """Six neurons, of which three repeat (one with its up row negated): three new ones say everything."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 8))
+    gate_rows, up_rows = rng.normal(size=(3, 8)), rng.normal(size=(3, 8))
+    gate_rows = np.concatenate([gate_rows, gate_rows])
+    up_rows = np.concatenate([up_rows, up_rows * np.array([[1.0], [-1.0], [1.0]])])
+    inner = gated(x @ gate_rows.T, x @ up_rows.T)
+    score = np.array([3.0, 3.0, 3.0, 1.0, 1.0, 1.0])
+    neurons = transport_neurons(inner.T @ inner / 300, score, 3, reg=0.0, signed=True, mass=mass)
+    narrow = gated(x @ (neurons.gate.T @ gate_rows).T, x @ (neurons.up.T @ up_rows).T)
+    writer = rng.normal(size=(4, 6))
+    # least squares through the new neurons recovers the old output: nothing was lost in the merge
+    fitted = np.linalg.lstsq(narrow, inner @ writer.T, rcond=None)[0]
+    assert_allclose(narrow @ fitted, inner @ writer.T, atol=1e-6)
+
+
+def test_energy_mass_lets_a_kept_neuron_stay_closer_to_itself() -> None:
+    rng = np.random.default_rng(1)
+    inner = rng.normal(size=(400, 12)) * np.geomspace(4, 0.1, 12)
+    second_moment = inner.T @ inner / 400
+    score = np.diag(second_moment).copy()
+    own = {}
+    for mass in ("uniform", "energy"):
+        neurons = transport_neurons(second_moment, score, 6, reg=0.01, signed=True, mass=mass)
+        own[mass] = neurons.gate[np.arange(6), np.arange(6)].mean()
+    assert own["energy"] > own["uniform"]
