@@ -10,7 +10,8 @@
     ├── ManifestError              dotresize.json missing, damaged, or from a newer version
     ├── MissingDependencyError     an optional package is not installed; names the extra
     ├── ConvergenceError           a numerical method stopped before its tolerance
-    └── VerificationError          an artefact does not reproduce its reference
+    ├── VerificationError          an artefact does not reproduce its reference
+    └── EngineError                an inference engine did not start, died, or cannot be reached
 
 A message says what was found, what was expected, and what to do next. The command line prints it in
 one line and exits with `exit_code`; anything else that escapes is a bug and shows a traceback.
@@ -19,6 +20,7 @@ one line and exits with `exit_code`; anything else that escapes is a bug and sho
 __all__ = [
     "ConvergenceError",
     "DotresizeError",
+    "EngineError",
     "InputError",
     "ManifestError",
     "MissingDependencyError",
@@ -79,3 +81,9 @@ class VerificationError(DotresizeError):
     """An artefact does not reproduce the reference that travels with it."""
 
     exit_code = 1
+
+
+class EngineError(DotresizeError):
+    """An inference engine did not start, died, or cannot be reached."""
+
+    exit_code = 4

@@ -1,0 +1,166 @@
+"""`dotresize serve`: one command from a directory to a live, checked endpoint."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from . import app
+from .api_key import API_KEY_ENVIRONMENT, read_api_key
+from .output import emit, error_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..serve.command import Command
+    from ..serve.endpoint import Endpoint
+    from ..serve.options import ServeOptions
+
+__all__ = ["serve"]
+
+WATCH_SECONDS = 0.2
+
+
+class _Stopped(Exception):
+    """SIGTERM came."""
+
+
+@app.command()
+def serve(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Output of `dotresize compress` or `export`.")
+    ],
+    engine_flags: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- VLLM_FLAGS...]", help="Passed on to vLLM as they are.")
+    ] = None,
+    engine: Annotated[
+        Literal["auto", "vllm", "onnx"], typer.Option(help="auto: ONNX for an ONNX export, else vLLM.")
+    ] = "auto",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="TCP port; 0 picks a free one and prints it.")] = 8000,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Choose the settings for this kind of machine.")
+    ] = "auto",
+    max_model_len: Annotated[int | None, typer.Option(help="Tokens of prompt and answer together.")] = None,
+    tensor_parallel_size: Annotated[int, typer.Option(help="Devices that split every layer.")] = 1,
+    pipeline_parallel_size: Annotated[int, typer.Option(help="Stages that split the layers.")] = 1,
+    gpu_memory_utilization: Annotated[float | None, typer.Option(help="Fraction of device memory.")] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help=f"File with the API key; without it ${API_KEY_ENVIRONMENT} is read.")
+    ] = None,
+    served_model_name: Annotated[str | None, typer.Option(help="Default: the directory's name.")] = None,
+    vllm_python: Annotated[Path | None, typer.Option(help="Python of an environment that has vLLM.")] = None,
+    check: Annotated[bool, typer.Option(help="Compare greedy tokens with the reference first.")] = True,
+    log_file: Annotated[
+        Path | None, typer.Option(help="The engine's log; default: a new temporary file.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the engine's command and stop.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout when ready.")
+    ] = False,
+) -> None:
+    """Serve a model through an OpenAI-compatible HTTP endpoint until Ctrl-C."""
+    from ..serve.endpoint import plan
+    from ..serve.options import ServeOptions
+
+    options = ServeOptions(
+        directory=directory,
+        engine=engine,
+        device=device,
+        host=host,
+        port=port,
+        dtype=dtype,
+        max_model_len=max_model_len,
+        tensor_parallel_size=tensor_parallel_size,
+        pipeline_parallel_size=pipeline_parallel_size,
+        gpu_memory_utilization=gpu_memory_utilization,
+        api_key=read_api_key(api_key_file),
+        served_model_name=served_model_name,
+        vllm_python=vllm_python,
+        engine_flags=tuple(engine_flags or ()),
+        check=check,
+        log_path=log_file,
+    )
+    command = plan(options, dry_run=dry_run)
+    console = error_console()
+    if dry_run:
+        show_notes(console, command)
+        _answer(_as_data(command), command.shell_line, as_json=as_json)
+        return
+    console.print(command.shell_line, style="dim", soft_wrap=True, markup=False, highlight=False)
+    show_notes(console, command)
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        _serve_until_stopped(command, options, console, as_json=as_json)
+    except _Stopped:
+        raise typer.Exit(128 + signal.SIGTERM) from None
+
+
+def show_notes(console: "Console", command: "Command") -> None:
+    """Show what was decided and what it costs."""
+    for note in command.notes:
+        console.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
+    for warning in command.warnings:
+        console.print("[yellow]warning:[/]", end=" ")
+        console.print(warning, markup=False, highlight=False, soft_wrap=True)
+
+
+def start_endpoint(command: "Command", options: "ServeOptions", console: "Console") -> "Endpoint":
+    """Launch with a spinner, log lines above it."""
+    from ..serve.endpoint import launch
+
+    with console.status(f"starting {command.engine} for {command.model_name}"):
+        return launch(
+            command,
+            options,
+            on_line=lambda text: console.print(f"  {text}", style="dim", markup=False, highlight=False),
+            on_start=lambda path: console.print(f"  log: {path}", markup=False, highlight=False),
+        )
+
+
+def _serve_until_stopped(
+    command: "Command", options: "ServeOptions", console: "Console", *, as_json: bool
+) -> None:
+    import time
+
+    with start_endpoint(command, options, console) as endpoint:
+        checked = endpoint.check or "not compared with a reference: " + (
+            "the directory has none" if options.check else "--no-check"
+        )
+        console.print(f"  {checked}", markup=False, highlight=False)
+        ready = f"ready: {endpoint.url}/v1  model {endpoint.model_name}  (Ctrl-C stops it)"
+        data = _as_data(command) | {"log": str(endpoint.log_path), "pid": endpoint.pid, "check": str(checked)}
+        _answer(data, ready, as_json=as_json)
+        try:
+            while True:
+                endpoint.raise_if_ended()
+                time.sleep(WATCH_SECONDS)
+        except KeyboardInterrupt:
+            console.print("stopping")
+    console.print("stopped: no process of the engine is left")
+
+
+def _answer(data: dict[str, object], line: str, *, as_json: bool) -> None:
+    """One line for people, or one JSON object for programs, never wrapped."""
+    if as_json:
+        emit(data, as_json=True)
+    else:
+        typer.echo(line)
+
+
+def _as_data(command: "Command") -> dict[str, object]:
+    return {
+        "engine": command.engine,
+        "url": command.url,
+        "model": command.model_name,
+        "command": list(command.arguments),
+        "settings": command.settings,
+        "warnings": list(command.warnings),
+    }
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    raise _Stopped

@@ -1,0 +1,144 @@
+"""What a directory is, read from disk before any engine starts, and what an engine could not hold.
+
+Everything here takes milliseconds, so a user learns of a truncated file or an impossible split at once
+and not after an engine has loaded for a minute.
+"""
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from ..export.manifest import MANIFEST_NAME, Manifest
+from ..export.manifest import read as read_manifest
+
+__all__ = ["ModelFacts", "check_weight_files", "is_onnx_directory", "manifest_of", "read_facts"]
+
+ONNX_MARK = "genai_config.json"
+LENGTH_BYTES = 8  # a safetensors file starts with the length of its header
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """The numbers of one Hugging Face checkpoint that decide how it can be served."""
+
+    hidden_size: int
+    intermediate_size: int | None
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    max_position_embeddings: int | None
+    dtype: str  # of the stored weights
+    weight_bytes: int
+    manifest: Manifest | None  # None for a model that dotresize did not write
+
+    def kv_cache_bytes_per_token(self, dtype: str) -> int:
+        """Keys and values of one token in all layers."""
+        return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim * DTYPE_BYTES[dtype]
+
+
+def is_onnx_directory(directory: Path) -> bool:
+    """Whether ONNX Runtime GenAI can open it."""
+    return (directory / ONNX_MARK).exists()
+
+
+def read_facts(directory: Path) -> ModelFacts:
+    """Read `config.json`, the manifest when there is one, and the sizes of the weight files.
+
+    Raises:
+        ModelError: Not a checkpoint, or a damaged one.
+        ManifestError: The manifest is damaged or from a newer version.
+    """
+    if not directory.is_dir():
+        raise ModelError(f"{directory} is not a directory; expected the output of `dotresize compress`")
+    config = _read_config(directory / "config.json")
+    weights = check_weight_files(directory)
+    try:
+        heads = int(config["num_attention_heads"])
+        hidden_size = int(config["hidden_size"])
+        return ModelFacts(
+            hidden_size=hidden_size,
+            intermediate_size=config.get("intermediate_size") or config.get("ffn_dim"),
+            num_hidden_layers=int(config["num_hidden_layers"]),
+            num_attention_heads=heads,
+            num_key_value_heads=int(config.get("num_key_value_heads") or heads),
+            head_dim=int(config.get("head_dim") or hidden_size // heads),
+            max_position_embeddings=config.get("max_position_embeddings"),
+            dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32"),
+            weight_bytes=sum(path.stat().st_size for path in weights),
+            manifest=manifest_of(directory),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{directory / 'config.json'} lacks a usable {error}; expected a decoder-only language model"
+        ) from error
+
+
+def manifest_of(directory: Path) -> Manifest | None:
+    """The manifest, or None when the directory has none.
+
+    Raises:
+        ManifestError: It is damaged or from a newer version.
+    """
+    return read_manifest(directory) if (directory / MANIFEST_NAME).exists() else None
+
+
+def check_weight_files(directory: Path) -> tuple[Path, ...]:
+    """Find the safetensors files and compare each one's length with what its header promises.
+
+    Raises:
+        ModelError: None is there, one that the index names is missing, or one is truncated.
+    """
+    found = tuple(sorted(directory.glob("*.safetensors")))
+    index = directory / "model.safetensors.index.json"
+    if index.exists():
+        named = sorted(set(_read_config(index).get("weight_map", {}).values()))
+        missing = [name for name in named if not (directory / name).exists()]
+        if missing:
+            raise ModelError(f"{directory} lacks weight files that its index names: {', '.join(missing)}")
+    if not found:
+        raise ModelError(
+            f"{directory} holds no safetensors weights; expected the output of `dotresize compress`"
+        )
+    for path in found:
+        _check_length(path)
+    return found
+
+
+def _check_length(path: Path) -> None:
+    actual_bytes = path.stat().st_size
+    try:
+        with path.open("rb") as stream:
+            (header_bytes,) = struct.unpack("<Q", stream.read(LENGTH_BYTES))
+            if header_bytes > actual_bytes:
+                raise ValueError("its header does not fit in the file")
+            header = json.loads(stream.read(header_bytes))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ModelError(
+            f"{path} is not a safetensors file: {error}; copy or make the model again"
+        ) from error
+    expected_bytes = LENGTH_BYTES + header_bytes + max(ends, default=0)
+    if actual_bytes != expected_bytes:
+        raise ModelError(
+            f"{path} is damaged: {actual_bytes} bytes, its header promises {expected_bytes}; "
+            "copy or make the model again"
+        )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read ({error.strerror}); expected a Hugging Face checkpoint"
+        ) from error
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON: {error}; copy or make the model again") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path} holds a {type(data).__name__}, expected a JSON object")
+    return data
