@@ -138,8 +138,9 @@ def build(gpu: bool, pin: bool, lock: TextIO) -> None:
     )
     LOG.write_text("")
     STAMP.unlink(missing_ok=True)
-    shutil.rmtree(VENV, ignore_errors=True)
     steps = Steps(lock, pinned=not pin)
+    if VENV.exists():
+        steps.run("removing the old environment", ["rm", "-rf", str(VENV)])
     steps.run("Python environment", [sys.executable, "-m", "venv", str(VENV)])
     index = [] if gpu or not answers(TORCH_CPU_INDEX) else ["--extra-index-url", TORCH_CPU_INDEX]
     steps.pip(TORCH, TORCH, *index)
