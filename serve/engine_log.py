@@ -6,9 +6,10 @@ from pathlib import Path
 
 __all__ = ["LogFollower", "explain_failure", "useful"]
 
-# "(EngineCore pid=12) INFO 11-22 00:52:45 [cpu_worker.py:260] text"
+# "(EngineCore pid=12) INFO 11-22 00:52:45 [cpu_worker.py:260] text", or "INFO text" from our own server
 PREFIX = re.compile(
-    r"^(?:\([\w-]+(?:[ _]\w+)* pid=\d+\) )?(?:(?P<level>[A-Z]+) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] )?"
+    r"^(?:\([\w-]+(?:[ _]\w+)* pid=\d+\) )?"
+    r"(?:(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) (?:\d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] )?)?"
 )
 USEFUL = re.compile(
     r"Resolved architecture|Using max model len|Loading weights took|Model loading took|KV cache size|"
@@ -21,6 +22,7 @@ ECHOES = re.compile(
     r"Engine core initialization failed|WorkerProc initialization failed|EngineCore encountered an issue|"
     r"cancelled|KeyboardInterrupt|SystemExit"
 )
+DEATH = re.compile(r"engine core exited unexpectedly|EngineDeadError|died unexpectedly")
 # (what the log says, what to tell the user)
 KNOWN = (
     (
@@ -88,6 +90,8 @@ def explain_failure(log: str, exit_code: int) -> str:
     """
     cause = _first_cause(log)
     if cause is None:
+        if DEATH.search(log):
+            return "one of its processes was killed, perhaps because memory ran out"
         if exit_code == 128 + signal.SIGKILL:
             return "it was killed by SIGKILL, which is how Linux ends a process when memory runs out"
         return f"it ended with exit code {exit_code} and named no cause"

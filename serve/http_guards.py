@@ -75,7 +75,7 @@ class _KeyCheck:
 
 
 class _BodyLimit:
-    """Refuses a body that is larger than any request needs, without reading it all."""
+    """Refuses a body larger than any request needs: at once when it is announced, else as it comes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -91,4 +91,10 @@ class _BodyLimit:
                 raise RequestError(413, f"the body is larger than {LARGEST_BODY_BYTES} bytes")
             return message
 
+        if scope["type"] == "http":
+            announced = dict(scope["headers"]).get(b"content-length", b"0")
+            if announced.isdigit() and int(announced) > LARGEST_BODY_BYTES:
+                body = error_body(413, f"the body is larger than {LARGEST_BODY_BYTES} bytes")
+                await JSONResponse(body, 413)(scope, receive, send)
+                return
         await self._app(scope, counted, send)

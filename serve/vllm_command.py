@@ -82,8 +82,8 @@ def check_split(options: ServeOptions, facts: ModelFacts) -> None:
         sizes = [str(size) for size in range(1, facts.num_attention_heads + 1) if _splits(facts, size)]
         raise OptionError(
             f"--tensor-parallel-size {ranks} cannot split {facts.num_attention_heads} attention heads, "
-            f"{facts.num_key_value_heads} key/value heads and an MLP width of {facts.intermediate_size} evenly; "
-            f"sizes that can: {', '.join(sizes)}"
+            f"{facts.num_key_value_heads} key/value heads and an MLP width of {facts.intermediate_size} "
+            f"evenly; sizes that can: {', '.join(sizes)}"
         )
     if options.pipeline_parallel_size > facts.num_hidden_layers:
         raise OptionError(

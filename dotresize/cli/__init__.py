@@ -38,10 +38,10 @@ def _root(
     """Make large language models narrower, and ship them."""
 
 
-def main() -> None:
+def main(program: typer.Typer = app) -> None:
     """Run the command line; one-line errors, honest exit codes."""
     try:
-        app()
+        program()
     except DotresizeError as error:
         if os.environ.get("DOTRESIZE_DEBUG"):
             raise
@@ -63,3 +63,4 @@ from . import narrow  # noqa: E402, F401, I001
 from . import quality  # noqa: E402, F401, I001
 from . import verify  # noqa: E402, F401, I001
 from . import serve  # noqa: E402, F401, I001
+from . import chat  # noqa: E402, F401, I001

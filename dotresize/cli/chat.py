@@ -1,0 +1,133 @@
+"""`dotresize chat`: talk to an endpoint in the terminal."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..errors import EngineError, OptionError
+from . import app
+from .api_key import API_KEY_ENVIRONMENT, read_api_key
+from .output import error_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..serve.client import Sampling
+
+__all__ = ["chat"]
+
+HINT = "an empty line or Ctrl-D ends, /new starts a new conversation"
+
+
+@app.command()
+def chat(
+    target: Annotated[
+        str, typer.Argument(metavar="[URL|DIR]", help="A running endpoint, or a model to serve meanwhile.")
+    ] = "http://127.0.0.1:8000",
+    engine_flags: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- VLLM_FLAGS...]", help="For a DIR: passed on to vLLM.")
+    ] = None,
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", help="Ask this one thing and stop.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="System message.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 512,
+    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0,
+    model: Annotated[str | None, typer.Option(help="For a URL: which model; default: the first.")] = None,
+    engine: Annotated[Literal["auto", "vllm", "onnx"], typer.Option(help="For a DIR.")] = "auto",
+    max_model_len: Annotated[
+        int | None, typer.Option(help="For a DIR: tokens of a whole conversation.")
+    ] = None,
+    vllm_python: Annotated[Path | None, typer.Option(help="For a DIR: Python that has vLLM.")] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help=f"File with the API key; without it ${API_KEY_ENVIRONMENT} is read.")
+    ] = None,
+) -> None:
+    """Talk to an endpoint, or to a model directory, which is served while the conversation lasts."""
+    import asyncio
+
+    from ..serve.client import Sampling
+    from ..serve.endpoint import plan
+    from ..serve.options import ServeOptions
+    from .serve import show_notes, start_endpoint
+
+    console = error_console()
+    sampling = Sampling(max_tokens=max_tokens, temperature=temperature)
+    api_key = read_api_key(api_key_file)
+    if target.startswith(("http://", "https://")):
+        if engine_flags or engine != "auto" or max_model_len is not None or vllm_python is not None:
+            raise OptionError(f"{target} runs already: options that start an engine cannot take effect")
+        asyncio.run(_converse(target, model, api_key, sampling, system, message, console))
+        return
+    if model is not None:
+        raise OptionError("--model chooses among the models of a URL; a directory has one")
+    options = ServeOptions(
+        directory=Path(target),
+        engine=engine,
+        port=0,
+        max_model_len=max_model_len,
+        vllm_python=vllm_python,
+        api_key=api_key,
+        engine_flags=tuple(engine_flags or ()),
+    )
+    command = plan(options)
+    show_notes(console, command)
+    with start_endpoint(command, options, console) as endpoint:
+        url, name = endpoint.url, endpoint.model_name
+        asyncio.run(_converse(url, name, api_key, sampling, system, message, console))
+
+
+async def _converse(
+    url: str,
+    model: str | None,
+    api_key: str | None,
+    sampling: "Sampling",
+    system: str | None,
+    message: str | None,
+    console: "Console",
+) -> None:
+    from ..serve.client import Client
+
+    opening = [{"role": "system", "content": system}] if system else []
+    async with Client(url, api_key=api_key) as client:
+        name = model or (await client.models())[0]
+        if message is None and sys.stdin.isatty():
+            console.print(f"{name} at {url}; {HINT}", markup=False, highlight=False)
+        turns = list(opening)
+        while (text := message if message is not None else _read_line(console)) is not None:
+            if text == "/new":
+                turns = list(opening)
+                continue
+            turns.append({"role": "user", "content": text})
+            record = await client.chat(turns, model=name, sampling=sampling, on_text=_write)
+            _write("\n")
+            if not record.ok:
+                raise EngineError(f"no complete answer: {record.error}")
+            turns.append({"role": "assistant", "content": record.text})
+            console.print(_speed(record.tokens, record.ttft_seconds, record.tpot_seconds), style="dim")
+            if message is not None:
+                return
+
+
+def _read_line(console: "Console") -> str | None:
+    """The next message, or None at the end."""
+    if sys.stdin.isatty():
+        console.print("[bold]>[/] ", end="")
+    line = sys.stdin.readline()
+    return line.strip() or None
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _speed(tokens: int, ttft_seconds: float | None, tpot_seconds: float | None) -> str:
+    parts = [f"{tokens} tokens"]
+    if ttft_seconds is not None:
+        parts.append(f"first after {ttft_seconds:.2f} s")
+    if tpot_seconds:
+        parts.append(f"then {1 / tpot_seconds:.1f} tokens/s")
+    return ", ".join(parts)

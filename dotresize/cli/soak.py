@@ -1,0 +1,74 @@
+"""`python -m dotresize.cli.soak DIR --minutes 10`: what `make soak` runs. Loopback only, bounded."""
+
+import asyncio
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import EngineError
+from . import main
+from .output import emit, error_console
+
+MEBIBYTE = 1024**2
+program = typer.Typer(
+    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+@program.command()
+def soak(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Model to serve and load.")],
+    engine_flags: Annotated[list[str] | None, typer.Argument(metavar="[-- VLLM_FLAGS...]")] = None,
+    minutes: Annotated[float, typer.Option(help="How long.")] = 10.0,
+    concurrency: Annotated[int, typer.Option(help="Requests in flight.")] = 4,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 64,
+    max_model_len: Annotated[int | None, typer.Option(help="Tokens of prompt and answer together.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End stdout with one JSON object.")] = False,
+) -> None:
+    """Serve a model on loopback, keep it under constant load, and report what it answered and used."""
+    from ..serve.client import Client
+    from ..serve.endpoint import plan
+    from ..serve.options import ServeOptions
+    from ..serve.soak import SoakReport
+    from ..serve.soak import soak as run_soak
+    from .serve import start_endpoint
+
+    console = error_console()
+    options = ServeOptions(
+        directory=directory, port=0, max_model_len=max_model_len, engine_flags=tuple(engine_flags or ())
+    )
+    with start_endpoint(plan(options), options, console) as endpoint, console.status("soaking") as status:
+
+        def show(seconds: float, answered: int, memory_bytes: int) -> None:
+            status.update(f"{seconds:.0f} s, {answered} answered, {memory_bytes / MEBIBYTE:.0f} MiB")
+
+        async def ask() -> SoakReport:
+            async with Client(endpoint.url) as client:
+                return await run_soak(
+                    client,
+                    endpoint.model_name,
+                    endpoint.pid,
+                    minutes=minutes,
+                    concurrency=concurrency,
+                    max_tokens=max_tokens,
+                    on_progress=show,
+                )
+
+        report = asyncio.run(ask())
+    line = (
+        f"{report.seconds:.0f} s: {report.sent} sent, {report.answered} answered, {report.failed} failed, "
+        f"{report.changed_answers} answers changed, {report.output_tokens / report.seconds:.1f} tokens/s; "
+        f"memory {report.memory_start_bytes / MEBIBYTE:.0f} MiB at the start, "
+        f"{report.memory_end_bytes / MEBIBYTE:.0f} MiB at the end, "
+        f"{report.memory_peak_bytes / MEBIBYTE:.0f} MiB at most"
+    )
+    emit(asdict(report) | {"passed": report.passed}, line, as_json=as_json)
+    if not report.passed:
+        failures = "; ".join(f"{count} x {what}" for what, count in report.failures.items())
+        raise EngineError(f"the soak failed: {failures or 'token counts differ'}; log: {endpoint.log_path}")
+
+
+if __name__ == "__main__":
+    main(program)
