@@ -32,6 +32,12 @@ def residual_basis(second_moment: Array, width: int, *, method: Method, reg: flo
     directions; `dot` transports all neurons onto the kept ones and orthonormalises (paper section
     2 and Theorem 2.1); `pca+dot` does the same in principal coordinates.
     """
+    project, expand, transport = _find(second_moment, width, method, reg, signed)
+    # one memory layout, so that a basis read back from disk gives the same bytes downstream
+    return Basis(np.ascontiguousarray(project), np.ascontiguousarray(expand), transport)
+
+
+def _find(second_moment: Array, width: int, method: Method, reg: float, signed: bool) -> Basis:
     if method == "magnitude":
         return _orthonormal(np.eye(len(second_moment))[:, largest(np.diag(second_moment), width)])
     if method == "pca":

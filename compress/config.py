@@ -73,7 +73,7 @@ class CompressConfig:
             ("reg", self.reg, 0.0),
             ("ridge", self.ridge, 0.0),
             ("window_tokens", self.window_tokens, 2),
-            ("calibration_windows", self.calibration_windows or 1, 1),
+            ("calibration_windows", 1 if self.calibration_windows is None else self.calibration_windows, 1),
             ("seed", self.seed, 0),
         ):
             if not value >= least:

@@ -98,7 +98,9 @@ def _resolve(
     width = min(max(round(fraction * old / grid) * grid, grid), old)
     if width != fraction * old:
         exact_text = f"{fraction * old:.1f}"
-        notes.append(f"{name} {fraction:g} of {old} = {exact_text} was rounded to {width}, a multiple of {grid}")
+        notes.append(
+            f"{name} {fraction:g} of {old} = {exact_text} was rounded to {width}, a multiple of {grid}"
+        )
     return width
 
 

@@ -21,7 +21,7 @@ __all__ = ["WorkDirectory"]
 
 
 class WorkDirectory:
-    """Stores named sets of tensors, or nothing at all when it has no path."""
+    """Stores named sets of tensors, or nothing at all when it has no path. Locked while it is open."""
 
     def __init__(self, path: Path | None, identity: str) -> None:
         """Open or start a work directory.
@@ -31,6 +31,7 @@ class WorkDirectory:
             identity: content of another identity is discarded.
         """
         self.path = path
+        self._lock: int | None = None
         if path is None:
             return
         marker = path / "identity"
@@ -43,6 +44,14 @@ class WorkDirectory:
             marker.write_text(identity)
         except OSError as error:
             raise OutputError(f"{path} cannot be used to keep intermediate results: {error}.") from error
+
+    def __enter__(self) -> "WorkDirectory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def load(self, name: str) -> tuple[dict[str, Tensor], Any] | None:
         """Tensors and record of a finished item, or None."""
@@ -79,11 +88,10 @@ class WorkDirectory:
         """Remove everything."""
         if self.path is not None:
             shutil.rmtree(self.path, ignore_errors=True)
-            os.close(self._lock)
 
 
 def _lock(path: Path) -> int:
-    """An open descriptor that holds the directory's lock until the process ends.
+    """An open descriptor that holds the directory's lock until it is closed or the process ends.
 
     Raises:
         OutputError: another process holds it.

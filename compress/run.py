@@ -81,35 +81,34 @@ def compress(
             seed=config.seed,
         )
     dtype = dense.model.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
-    work = WorkDirectory(work_directory, _identity(dense, config, windows, dtype))
-    arguments = call_arguments(dense.model, dense.family, windows.token_ids.shape[1], device)
-    with watch.measure("survey"):
-        basis = _basis(dense, plan, config, windows, arguments, device, work, progress)
-    job = Job.of(
-        basis,
-        device=device,
-        family=dense.family,
-        plan=plan,
-        config=config,
-        epsilon=float(dense.model.config.rms_norm_eps),
-        stored_dtype=dtype,
-        progress=progress,
-    )
-    with watch.measure("narrow"):
-        state, fits = narrow_tensors(job, dense, windows.token_ids, arguments, work)
+    with WorkDirectory(work_directory, _identity(dense, config, windows, dtype)) as work:
+        arguments = call_arguments(dense.model, dense.family, windows.token_ids.shape[1], device)
+        with watch.measure("survey"):
+            basis = _basis(dense, plan, config, windows, arguments, device, work, progress)
+        job = Job.of(
+            basis,
+            device=device,
+            family=dense.family,
+            plan=plan,
+            config=config,
+            epsilon=float(dense.model.config.rms_norm_eps),
+            stored_dtype=dtype,
+            progress=progress,
+        )
+        with watch.measure("narrow"):
+            state, fits = narrow_tensors(job, dense, windows.token_ids, arguments, work)
+        work.discard()
     with watch.measure("assemble"):
         narrow = assemble(plan.narrow_config, state, dense.family, dtype)
         if dense.generation_config is not None:
             narrow.generation_config = dense.generation_config
-    result = CompressResult(
+    return CompressResult(
         model=narrow,
         tokenizer=dense.tokenizer,
         generation_config=dense.generation_config,
         report=_report(dense, plan, config, windows, fits, dtype),
         cost=_cost(watch, device),
     )
-    work.discard()
-    return result
 
 
 def _basis(

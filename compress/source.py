@@ -164,11 +164,22 @@ def _locate_on_hub(spec: str) -> _Located:
 @contextmanager
 def _explained(spec: str) -> Iterator[None]:
     """Turn what transformers raises for unreadable models into one of ours."""
+    import struct
+
     from safetensors import SafetensorError
 
     try:
         yield
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, SafetensorError, ImportError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        ImportError,
+        SafetensorError,
+        struct.error,
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{spec} cannot be loaded by transformers: {reason}") from error
 

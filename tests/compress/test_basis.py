@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+from dotresize.compress.basis import largest, residual_basis
+from dotresize.compress.config import Method
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-
-from dotresize.compress.basis import largest, residual_basis
-from dotresize.compress.config import Method
 
 METHODS: tuple[Method, ...] = ("dot", "magnitude", "pca", "pca+dot")
 
@@ -51,7 +50,9 @@ def test_rms_norm_commutes_with_the_orthonormal_factor(seed: int, width: int, sc
         return rows / np.sqrt((rows**2).mean(-1, keepdims=True))
 
     assert_allclose(norm(narrow) * np.sqrt(12 / width), norm(hidden) @ project, rtol=1e-9, atol=1e-9)
-    assert_allclose(norm(narrow) @ triangular * np.sqrt(12 / width), norm(hidden) @ project @ triangular, rtol=1e-6)
+    assert_allclose(
+        norm(narrow) @ triangular * np.sqrt(12 / width), norm(hidden) @ project @ triangular, rtol=1e-6
+    )
 
 
 def test_pca_keeps_the_largest_eigenvalues() -> None:

@@ -1,0 +1,205 @@
+"""Whole compressions of pico models: identity at full width, fits that help, resuming, refusals."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from dotresize.compress.calibration import draw_windows
+from dotresize.compress.config import CompressConfig, Method
+from dotresize.compress.progress import Silent
+from dotresize.compress.report import Report
+from dotresize.compress.run import CompressResult, compress
+from dotresize.compress.source import DenseModel, load_dense
+from torch.testing import assert_close
+
+import dotresize
+from dotresize.errors import OptionError, WidthError
+
+TOKENS = torch.arange(2, 66)[None]
+SMALL = CompressConfig(
+    width=0.75,
+    mlp_width=0.75,
+    calibration=str(Path(__file__).with_name("text.txt")),
+    calibration_windows=6,
+    window_tokens=64,
+)
+
+
+@pytest.fixture
+def dense(pico_checkpoint: Path) -> DenseModel:
+    return load_dense(str(pico_checkpoint))
+
+
+@torch.no_grad()
+def logits_of(model: torch.nn.Module, tokens: torch.Tensor = TOKENS) -> torch.Tensor:
+    return model(tokens).logits
+
+
+@pytest.mark.parametrize("method", ["dot", "magnitude", "pca", "pca+dot"])
+@pytest.mark.parametrize("compensate", ["none", "full"])
+def test_full_width_reproduces_the_dense_logits(dense: DenseModel, method: Method, compensate: str) -> None:
+    config = replace(
+        SMALL,
+        width=1.0,
+        mlp_width=1.0,
+        method=method,
+        mlp_method="dot",
+        reg=0.01 if method == "dot" else 0.0,
+        compensate=compensate,  # type: ignore[arg-type]
+        calibration_windows=2,
+    )
+    narrow = compress(dense, config)
+    # float32 through three layers: differences of 1e-5 on logits of size 1 are rounding
+    assert_close(logits_of(narrow.model), logits_of(dense.model), atol=2e-4, rtol=1e-3)
+
+
+def test_the_result_is_a_stock_model_of_the_new_widths(dense: DenseModel) -> None:
+    result = compress(dense, SMALL)
+    assert type(result.model) is type(dense.model)
+    assert result.model.config.hidden_size == 48
+    assert result.model.config.intermediate_size == 72
+    assert result.model.config.head_dim == 32
+    assert result.model.config.tie_word_embeddings is False
+    counted = sum(parameter.numel() for parameter in result.model.parameters())
+    assert result.report.narrow_counts.total_parameters == counted
+    assert torch.isfinite(logits_of(result.model)).all()
+
+
+def test_mlp_only_keeps_embedding_head_and_tie(dense: DenseModel) -> None:
+    result = compress(dense, replace(SMALL, width=None))
+    before, after = dense.model.state_dict(), result.model.state_dict()
+    assert result.model.config.tie_word_embeddings == dense.model.config.tie_word_embeddings
+    for name in ("model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"):
+        assert_close(after[name], before[name], atol=0, rtol=0)
+    tied = result.model.get_input_embeddings().weight is result.model.get_output_embeddings().weight
+    assert tied == dense.model.config.tie_word_embeddings
+
+
+def test_no_fit_raises_its_error(dense: DenseModel) -> None:
+    fits = compress(dense, SMALL).report.fits
+    assert len(fits) == 3 * 4 + 1
+    for fit in fits:
+        assert 0 <= fit.error_after <= fit.error_before
+
+
+def test_compensation_brings_the_logits_closer(dense: DenseModel) -> None:
+    """On held-out tokens, with enough calibration tokens for 64 columns (1920 of them)."""
+    held_out = draw_windows(SMALL.calibration, dense.tokenizer, windows=None, window_tokens=64, seed=0)
+    reference = logits_of(dense.model, held_out.token_ids[-8:]).log_softmax(-1)
+
+    def divergence(compensate: str) -> float:
+        config = replace(SMALL, compensate=compensate, calibration_windows=30)  # type: ignore[arg-type]
+        narrow = compress(dense, config).model
+        other = logits_of(narrow, held_out.token_ids[-8:]).log_softmax(-1)
+        return float((reference.exp() * (reference - other)).sum(-1).mean())
+
+    unfitted = divergence("none")
+    assert divergence("readout") < unfitted
+    assert divergence("full") < unfitted
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_fits_see_the_weights_as_they_are_stored(dense: DenseModel, dtype: str) -> None:
+    result = compress(dense, replace(SMALL, dtype=dtype))
+    assert {parameter.dtype for parameter in result.model.parameters()} == {getattr(torch, dtype)}
+    assert result.report.narrow_counts.weight_bytes == 2 * result.report.narrow_counts.total_parameters
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(pico_llama: Path) -> None:
+    first, again = (compress(str(pico_llama), SMALL) for _ in range(2))
+    other = compress(str(pico_llama), replace(SMALL, seed=7))
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
+    assert first.report == again.report
+    assert first.report.calibration.sha256 != other.report.calibration.sha256
+
+
+class Interrupt(Silent):
+    """A progress that raises KeyboardInterrupt after some advances, as Ctrl-C would."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def advance(self, units: int = 1) -> None:
+        self.left -= units
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_resumes_to_the_same_bytes(pico_llama: Path, tmp_path: Path) -> None:
+    work = tmp_path / "out.partial"
+    whole = compress(str(pico_llama), SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        compress(str(pico_llama), SMALL, work_directory=work, progress=Interrupt(after=18 + 6 * 8))
+    kept = {file.name for file in work.glob("*.safetensors")}
+    assert {"basis.safetensors", "layer-00000.safetensors"} <= kept
+    assert "layer-00002.safetensors" not in kept
+    resumed = compress(str(pico_llama), SMALL, work_directory=work)
+    assert not work.exists()
+    assert resumed.report == whole.report
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+
+
+def test_another_configuration_does_not_resume_from_it(pico_llama: Path, tmp_path: Path) -> None:
+    work = tmp_path / "out.partial"
+    with pytest.raises(KeyboardInterrupt):
+        compress(str(pico_llama), SMALL, work_directory=work, progress=Interrupt(after=18 + 6 * 8))
+    other = replace(SMALL, seed=7)
+    resumed, fresh = compress(str(pico_llama), other, work_directory=work), compress(str(pico_llama), other)
+    assert resumed.report == fresh.report
+
+
+def test_report_goes_to_json_and_back(pico_llama: Path) -> None:
+    report = compress(str(pico_llama), SMALL).report
+    assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+
+
+def test_package_is_callable(pico_llama: Path) -> None:
+    result = dotresize.compress(str(pico_llama), replace(SMALL, width=None, mlp_width=0.5))
+    assert isinstance(result, CompressResult)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden_size": 50}, r"hidden_size 50 .* multiple of the 4 attention heads .* legal: 48 and 52"),
+        ({"hidden_size": 0}, r"hidden_size 0 .* must be positive. Nearest legal: 4"),
+        ({"hidden_size": -8}, r"hidden_size -8 .* must be positive"),
+        ({"hidden_size": 9999}, r"hidden_size 9999 .* the model has 64. Nearest legal: 64"),
+        ({"intermediate_size": 97}, r"intermediate_size 97 .* the model has 96"),
+    ],
+)
+def test_illegal_widths_are_refused(pico_llama: Path, changes: dict[str, int], message: str) -> None:
+    with pytest.raises(WidthError, match=message):
+        compress(str(pico_llama), replace(SMALL, width=None, mlp_width=None, **changes))  # type: ignore[arg-type]
+
+
+def test_mistral_takes_any_hidden_size(pico_mistral: Path) -> None:
+    config = replace(SMALL, width=None, hidden_size=51)
+    assert compress(str(pico_mistral), config).model.config.hidden_size == 51
+
+
+def test_rounding_is_told(pico_llama: Path) -> None:
+    config = replace(SMALL, width=0.8)
+    notes = compress(str(pico_llama), config).report.notes
+    assert "hidden_size 0.8 of 64 = 51.2 was rounded to 52, a multiple of 4" in notes
+    assert any("52 is not a multiple of 8" in note and "48 or 56" in note for note in notes)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_without_a_gpu_is_refused(pico_llama: Path) -> None:
+    with pytest.raises(OptionError, match="torch sees no CUDA device"):
+        compress(str(pico_llama), replace(SMALL, device="cuda"))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_cuda_gives_the_cpus_model(pico_llama: Path) -> None:
+    cpu = compress(str(pico_llama), replace(SMALL, device="cpu"))
+    cuda = compress(str(pico_llama), replace(SMALL, device="cuda"))
+    assert cuda.cost.peak_device_memory_bytes
+    # another summation order in float32; the sums of the fits are float64
+    assert_close(logits_of(cuda.model), logits_of(cpu.model), atol=1e-2, rtol=1e-2)

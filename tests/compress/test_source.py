@@ -1,0 +1,92 @@
+"""Every way to name a model, and the ways in which that fails."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from dotresize.compress.source import DEMO_MODEL, load_dense
+
+from dotresize.errors import ModelError
+
+
+def test_directory_source_is_recorded(pico_checkpoint: Path) -> None:
+    dense = load_dense(str(pico_checkpoint))
+    assert dense.source.kind == "directory"
+    assert dense.source.name == pico_checkpoint.name
+    assert dense.source.dequantised_from is None
+    assert dense.source.architecture == type(dense.model).__name__
+    assert len(dense.source.sha256) == 64
+
+
+def test_licence_is_read_from_the_card(pico_llama: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(pico_llama, copy)
+    (copy / "README.md").write_text("---\nlicense: mit\n---\n# card\n")
+    assert load_dense(str(copy)).source.licence == "mit"
+
+
+@pytest.mark.slow
+def test_demo_model_is_dequantised_and_says_so() -> None:
+    dense = load_dense(DEMO_MODEL)
+    assert dense.source.kind == "demo"
+    assert dense.source.dequantised_from == "Q4_1"
+    assert dense.source.licence == "apache-2.0"
+    assert not hasattr(dense.model.config, "quantization_config")
+    assert dense.model.config.hidden_size == 576
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("demo:gpt5", "there is one: demo:smollm2-135m"),
+        ("no/such/place/at/all", "neither a local path nor a hub id"),
+        ("dotresize/not-on-the-hub", "neither a local path nor a hub id"),
+        ("nowhere.gguf", "is not a file; check the path"),
+    ],
+)
+def test_models_that_are_not_there(spec: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        load_dense(spec)
+
+
+def test_a_file_or_an_empty_directory_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"has no config.json; expected a Hugging Face model directory"):
+        load_dense(str(tmp_path))
+    (tmp_path / "model.bin").write_bytes(b"x")
+    with pytest.raises(ModelError, match="is a file; expected a Hugging Face directory"):
+        load_dense(str(tmp_path / "model.bin"))
+    (tmp_path / "broken.gguf").write_bytes(b"GGUFxxxx")
+    with pytest.raises(ModelError, match="cannot be loaded by transformers"):
+        load_dense(str(tmp_path / "broken.gguf"))
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "config"])
+def test_damaged_checkpoints_are_refused(pico_llama: Path, tmp_path: Path, damage: str) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(pico_llama, copy)
+    weights = copy / "model.safetensors"
+    if damage == "truncate":
+        weights.write_bytes(weights.read_bytes()[:5000])
+    elif damage == "remove":
+        weights.unlink()
+    else:
+        (copy / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be loaded by transformers"):
+        load_dense(str(copy))
+
+
+def test_other_families_and_quantised_models_are_refused(pico_llama: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(pico_llama, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(
+        json.dumps(config | {"quantization_config": {"quant_method": "gptq", "bits": 4}})
+    )
+    with pytest.raises(ModelError, match="holds quantised weights"):
+        load_dense(str(copy))
+    (copy / "config.json").write_text(
+        json.dumps({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]})
+    )
+    with pytest.raises(ModelError, match=r"GPT2LMHeadModel .* not supported yet; supported are llama"):
+        load_dense(str(copy))

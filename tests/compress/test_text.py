@@ -1,0 +1,106 @@
+"""Text specifications and token windows."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from dotresize.compress.calibration import draw_windows, leading_windows
+from dotresize.compress.text import read_documents
+
+from dotresize.errors import TextError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+def test_builtin_halves_share_no_paragraph() -> None:
+    calibration, evaluation = (
+        read_documents("builtin", split)[0].split("\n\n") for split in ("calibration", "evaluation")
+    )
+    assert not set(calibration) & set(evaluation)
+    assert len(set(evaluation)) == len(evaluation)
+    assert sum(map(len, calibration)) > 2 * sum(map(len, evaluation)) > 50_000
+
+
+def test_txt_jsonl_and_parquet_say_the_same(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    documents = ["first document", "zweites Dokument, mit Umlaut ü"]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents) + "\n")
+    pyarrow.parquet.write_table(pyarrow.table({"text": [*documents, None]}), tmp_path / "a.parquet")
+    (tmp_path / "a.txt").write_text(documents[1], encoding="utf-8")
+    assert read_documents(str(tmp_path / "a.jsonl"), "calibration") == documents
+    assert read_documents(str(tmp_path / "a.parquet"), "calibration") == documents
+    assert read_documents(str(tmp_path / "a.txt"), "calibration") == documents[1:]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.txt", None, "is not a file; check the path"),
+        ("notes.pdf", b"x", "is not a text source; expected `builtin`"),
+        ("empty.txt", b" \n", "holds no text"),
+        ("latin.txt", b"caf\xe9", "is not UTF-8 text"),
+        ("broken.jsonl", b'{"text": "a"}\n{oops', "line 2 is not JSON"),
+        ("other.jsonl", b'{"body": "a"}', "line 1 has no string field `text`"),
+        ("list.jsonl", b"[1]", "line 1 has no string field `text`"),
+        ("broken.parquet", b"PAR1", "is not a readable parquet file"),
+    ],
+)
+def test_unusable_text_is_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(TextError, match=message):
+        read_documents(str(tmp_path / name), "calibration")
+
+
+def test_a_hub_dataset_without_network_is_a_clear_error() -> None:
+    with pytest.raises(TextError, match="cannot be read from the Hugging Face hub"):
+        read_documents("hf:dotresize/does-not-exist", "calibration")
+
+
+def test_windows_are_packed_across_documents(
+    tmp_path: Path, pico_tokenizer: "PreTrainedTokenizerFast"
+) -> None:
+    file = tmp_path / "two.jsonl"
+    file.write_text('{"text": "aa"}\n{"text": "bb"}\n')
+    windows = draw_windows(str(file), pico_tokenizer, windows=1, window_tokens=5, seed=0)
+    a, b = (pico_tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("aa", "bb"))
+    assert windows.token_ids[0].tolist() == [*a, pico_tokenizer.eos_token_id, *b][:5]
+
+
+def test_the_seed_draws_the_windows(pico_tokenizer: "PreTrainedTokenizerFast") -> None:
+    def draw(seed: int) -> torch.Tensor:
+        return draw_windows("builtin", pico_tokenizer, windows=9, window_tokens=64, seed=seed).token_ids
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+    assert len(torch.unique(draw(1), dim=0)) == 9
+
+
+def test_default_takes_128_windows_or_what_there_is(
+    tmp_path: Path, pico_tokenizer: "PreTrainedTokenizerFast"
+) -> None:
+    assert (
+        draw_windows("builtin", pico_tokenizer, windows=None, window_tokens=64, seed=0).record.windows == 128
+    )
+    (tmp_path / "short.txt").write_text("ten words " * 100)
+    short = draw_windows(str(tmp_path / "short.txt"), pico_tokenizer, windows=None, window_tokens=64, seed=0)
+    assert short.record.windows == short.available < 128
+
+
+def test_more_windows_than_the_text_holds_are_refused(pico_tokenizer: "PreTrainedTokenizerFast") -> None:
+    with pytest.raises(TextError, match=r"holds \d+ windows of 512 tokens, 100000 were asked for"):
+        draw_windows("builtin", pico_tokenizer, windows=100_000, window_tokens=512, seed=0)
+    with pytest.raises(TextError, match="less than one window"):
+        leading_windows("builtin", pico_tokenizer, window_tokens=10_000_000)
+
+
+def test_evaluation_windows_are_the_first_ones(pico_tokenizer: "PreTrainedTokenizerFast") -> None:
+    few = leading_windows("builtin", pico_tokenizer, windows=3, window_tokens=64)
+    more = leading_windows("builtin", pico_tokenizer, at_most=5, window_tokens=64)
+    assert torch.equal(few.token_ids, more.token_ids[:3])
+    assert few.record.sha256 != more.record.sha256
