@@ -1,0 +1,197 @@
+"""Which method keeps most quality: every method and compensation on one model, same tokens, same widths.
+
+Rows are measured one after the other and kept in a JSON file as they finish, so that an interrupted
+benchmark goes on where it stopped. The Markdown page is made from that file alone.
+"""
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import psutil
+import torch
+
+from ..compress.calibration import Windows, leading_windows
+from ..compress.config import CompressConfig
+from ..compress.progress import Progress, Silent
+from ..compress.run import compress
+from ..compress.source import DenseModel, load_dense
+from .perplexity import measure_perplexity
+
+__all__ = ["Setting", "methods_at", "render", "run_quality"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all rows share."""
+
+    model: str
+    width: float
+    mlp_width: float
+    calibration: str
+    calibration_windows: int
+    window_tokens: int
+    evaluation: str
+    evaluation_windows: int | None
+    seed: int
+
+
+def methods_at(setting: Setting) -> dict[str, CompressConfig]:
+    """Label -> configuration: the paper's method and its baselines on both axes."""
+    shared = CompressConfig(
+        width=setting.width,
+        calibration=setting.calibration,
+        calibration_windows=setting.calibration_windows,
+        window_tokens=setting.window_tokens,
+        seed=setting.seed,
+    )
+    hidden = {
+        "hidden: paper (dot, plain cost, none)": {"method": "dot", "signed": False, "compensate": "none"},
+        "hidden: dot, plain cost, full": {"method": "dot", "signed": False},
+        "hidden: dot, signed cost, full": {"method": "dot"},
+        "hidden: magnitude, none": {"method": "magnitude", "compensate": "none"},
+        "hidden: magnitude, full": {"method": "magnitude"},
+        "hidden: pca, none": {"method": "pca", "compensate": "none"},
+        "hidden: pca, readout": {"method": "pca", "compensate": "readout"},
+        "hidden: pca, full": {"method": "pca"},
+        "hidden: pca+dot, full": {"method": "pca+dot"},
+    }
+    paper_mlp = {"mlp_method": "dot", "mass": "uniform", "signed": False}
+    mlp = {
+        "mlp: paper (dot, uniform mass, plain cost, none)": {**paper_mlp, "compensate": "none"},
+        "mlp: dot, uniform mass, plain cost, full": paper_mlp,
+        "mlp: dot, energy mass, signed cost, full": {"mlp_method": "dot", "mass": "energy"},
+        "mlp: magnitude, none": {"mlp_method": "magnitude", "compensate": "none"},
+        "mlp: magnitude, readout": {"mlp_method": "magnitude", "compensate": "readout"},
+        "mlp: magnitude, full": {"mlp_method": "magnitude"},
+    }
+    narrow_mlp = replace(shared, width=None, mlp_width=setting.mlp_width)
+    rows = {label: replace(shared, **changes) for label, changes in hidden.items()}  # type: ignore[arg-type]
+    return rows | {label: replace(narrow_mlp, **changes) for label, changes in mlp.items()}  # type: ignore[arg-type]
+
+
+def run_quality(setting: Setting, results_file: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Measure every row that the results file does not hold yet.
+
+    Args:
+        setting: what all rows share; another setting starts the file afresh.
+        results_file: JSON, rewritten after each row.
+        progress: told about every step.
+    """
+    progress = progress or Silent()
+    results = _load(results_file, setting)
+    dense = load_dense(setting.model)
+    windows = leading_windows(
+        setting.evaluation,
+        dense.tokenizer,
+        at_most=setting.evaluation_windows,
+        window_tokens=setting.window_tokens,
+    )
+    results["evaluation_tokens"] = windows.token_ids.numel()
+    for label, config in methods_at(setting).items():
+        if label not in results["rows"]:
+            results["rows"][label] = _measure(dense, config, windows, progress)
+            _store(results_file, results)
+    return results
+
+
+def _measure(
+    dense: DenseModel, config: CompressConfig, windows: Windows, progress: Progress
+) -> dict[str, Any]:
+    started = perf_counter()
+    result = compress(dense, config, progress=progress)
+    seconds = perf_counter() - started
+    original, narrow = measure_perplexity(
+        {"dense": dense.model, "narrow": result.model}, windows, progress=progress
+    )
+    return {
+        "dense": asdict(original),
+        "narrow": asdict(narrow),
+        "narrow_widths": asdict(result.report.narrow),
+        "layer_fraction": result.report.narrow_counts.layer_parameters
+        / result.report.dense_counts.layer_parameters,
+        "total_parameters": result.report.narrow_counts.total_parameters,
+        "seconds": seconds,
+        "ridge": config.ridge,
+        "reg": config.reg,
+    }
+
+
+def _load(file: Path, setting: Setting) -> dict[str, Any]:
+    fresh = {"setting": asdict(setting), "environment": _environment(), "rows": {}}
+    if not file.is_file():
+        return fresh
+    kept: dict[str, Any] = json.loads(file.read_text())
+    return kept if kept.get("setting") == asdict(setting) else fresh
+
+
+def _store(file: Path, results: dict[str, Any]) -> None:
+    temporary = file.with_name(file.name + ".tmp")
+    temporary.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    temporary.rename(file)
+
+
+def _environment() -> dict[str, Any]:
+    import transformers
+
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def render(results: dict[str, Any], command: str) -> str:
+    """The Markdown page of a results file."""
+    setting, environment = results["setting"], results["environment"]
+    lines = [
+        "# Which method keeps most quality",
+        "",
+        f"Model {setting['model']}, hidden width {setting['width']:g} and MLP width {setting['mlp_width']:g} "
+        f"(one axis at a time). Calibration: {setting['calibration_windows']} x {setting['window_tokens']} "
+        f"tokens of {setting['calibration']}. Evaluation: {results['evaluation_tokens']:,} held-out tokens of "
+        f"{setting['evaluation']}. Seed {setting['seed']}. Perplexity ± standard error over "
+        "windows; the ratio is paired window by window. Seconds are of one compression and were not taken on an idle machine.",
+        "",
+        f"Made by `{command}` on {environment['processor']}, {environment['cores']} cores, "
+        f"Python {environment['python']}, torch {environment['torch']}, transformers {environment['transformers']}.",
+        "",
+        "| method | perplexity | ratio to dense | KL, nats/token | layer parameters | all parameters | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows = results["rows"]
+    dense = next(iter(rows.values()))["dense"]
+    lines.append(f"| dense | {_plus_minus(dense['perplexity'], 2)} | 1 | 0 | 100 % | | |")
+    for label, row in sorted(rows.items(), key=_axis_then_perplexity):
+        narrow = row["narrow"]
+        lines.append(
+            f"| {label} | {_plus_minus(narrow['perplexity'], 2)} | {_plus_minus(narrow['perplexity_ratio'], 3)} "
+            f"| {narrow['kl_nats_per_token']['value']:.3f} | {row['layer_fraction']:.1%} "
+            f"| {row['total_parameters'] / 1e6:.1f} M | {row['seconds']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _axis_then_perplexity(item: tuple[str, dict[str, Any]]) -> tuple[str, float]:
+    label, row = item
+    return label.split(":")[0], row["narrow"]["perplexity"]["value"]
+
+
+def _plus_minus(estimate: dict[str, float | None], digits: int) -> str:
+    error = estimate["standard_error"]
+    return f"{estimate['value']:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")

@@ -1,0 +1,5 @@
+"""`python -m dotresize.cli` is the `dotresize` command."""
+
+from . import main
+
+main()

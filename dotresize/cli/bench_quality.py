@@ -1,0 +1,48 @@
+"""`python -m dotresize.cli.bench_quality` (`make bench-quality`): every method side by side on one model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import quiet_libraries
+
+
+def bench_quality(
+    model: Annotated[str, typer.Option(help="MODEL to narrow.")] = "demo:smollm2-135m",
+    width: Annotated[float, typer.Option(help="Hidden width of the hidden rows.")] = 0.8,
+    mlp_width: Annotated[float, typer.Option(help="MLP width of the MLP rows.")] = 2 / 3,
+    calibration: Annotated[str, typer.Option(help="Calibration text.")] = "builtin",
+    calibration_windows: Annotated[int, typer.Option(help="Calibration windows.")] = 32,
+    window_tokens: Annotated[int, typer.Option(help="Tokens per window.")] = 512,
+    evaluation: Annotated[str, typer.Option(help="Evaluation text.")] = "builtin",
+    evaluation_windows: Annotated[int, typer.Option(help="Evaluation windows at most.")] = 16,
+    seed: Annotated[int, typer.Option(help="Draws the calibration windows.")] = 42,
+    output: Annotated[
+        Path, typer.Option("-o", help="Markdown page; its numbers go to a .json beside it.")
+    ] = Path("docs/QUALITY.md"),
+) -> None:
+    """Measure and write the page; an interrupted run goes on where it stopped."""
+    from ..bench.quality import Setting, render, run_quality
+    from .progress import ProgressBar
+
+    quiet_libraries()
+    setting = Setting(
+        model=model,
+        width=width,
+        mlp_width=mlp_width,
+        calibration=calibration,
+        calibration_windows=calibration_windows,
+        window_tokens=window_tokens,
+        evaluation=evaluation,
+        evaluation_windows=evaluation_windows,
+        seed=seed,
+    )
+    with ProgressBar() as progress:
+        results = run_quality(setting, output.with_suffix(".json"), progress)
+    output.write_text(render(results, "make bench-quality"), encoding="utf-8")
+    typer.echo(f"written: {output}")
+
+
+if __name__ == "__main__":
+    typer.run(bench_quality)
