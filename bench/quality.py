@@ -159,19 +159,23 @@ def _processor() -> str:
 def render(results: dict[str, Any], command: str) -> str:
     """The Markdown page of a results file."""
     setting, environment = results["setting"], results["environment"]
+    calibration = f"{setting['calibration_windows']} x {setting['window_tokens']} tokens"
+    software = ", ".join(
+        f"{name} {environment[name.lower()]}" for name in ("Python", "torch", "transformers")
+    )
     lines = [
         "# Which method keeps most quality",
         "",
-        f"Model {setting['model']}, hidden width {setting['width']:g} and MLP width {setting['mlp_width']:g} "
-        f"(one axis at a time). Calibration: {setting['calibration_windows']} x {setting['window_tokens']} "
-        f"tokens of {setting['calibration']}. Evaluation: {results['evaluation_tokens']:,} held-out tokens of "
-        f"{setting['evaluation']}. Seed {setting['seed']}. Perplexity ± standard error over "
-        "windows; the ratio is paired window by window. Seconds are of one compression and were not taken on an idle machine.",
+        f"Model {setting['model']}, hidden width {setting['width']:g} and MLP width {setting['mlp_width']:.4g}, "
+        f"one axis at a time. Calibration: {calibration} of {setting['calibration']}. Evaluation: "
+        f"{results['evaluation_tokens']:,} held-out tokens of {setting['evaluation']}. "
+        f"Seed {setting['seed']}.",
+        "Perplexity ± standard error over windows; the ratio is paired window by window. Seconds are of one",
+        "compression each, on a machine that may have had other work.",
         "",
-        f"Made by `{command}` on {environment['processor']}, {environment['cores']} cores, "
-        f"Python {environment['python']}, torch {environment['torch']}, transformers {environment['transformers']}.",
+        f"Made by `{command}` on {environment['processor']}, {environment['cores']} cores; {software}.",
         "",
-        "| method | perplexity | ratio to dense | KL, nats/token | layer parameters | all parameters | seconds |",
+        "| method | perplexity | ratio to dense | KL, nats/token | layer params | all params | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
     rows = results["rows"]
