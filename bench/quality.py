@@ -163,15 +163,15 @@ def render(results: dict[str, Any], command: str) -> str:
     software = ", ".join(
         f"{name} {environment[name.lower()]}" for name in ("Python", "torch", "transformers")
     )
+    evaluation = f"{results['evaluation_tokens']:,} held-out tokens of {setting['evaluation']}"
+    widths = f"hidden width {setting['width']:g} and MLP width {setting['mlp_width']:.4g}"
     lines = [
         "# Which method keeps most quality",
         "",
-        f"Model {setting['model']}, hidden width {setting['width']:g} and MLP width {setting['mlp_width']:.4g}, "
-        f"one axis at a time. Calibration: {calibration} of {setting['calibration']}. Evaluation: "
-        f"{results['evaluation_tokens']:,} held-out tokens of {setting['evaluation']}. "
-        f"Seed {setting['seed']}.",
-        "Perplexity ± standard error over windows; the ratio is paired window by window. Seconds are of one",
-        "compression each, on a machine that may have had other work.",
+        f"Model {setting['model']}, {widths}, one axis at a time.",
+        f"Calibration: {calibration} of {setting['calibration']}. Evaluation: {evaluation}.",
+        f"Seed {setting['seed']}. Perplexity ± standard error over windows; the ratio is paired window by",
+        "window. Seconds are of one compression each, on a machine that may have had other work.",
         "",
         f"Made by `{command}` on {environment['processor']}, {environment['cores']} cores; {software}.",
         "",
@@ -183,10 +183,11 @@ def render(results: dict[str, Any], command: str) -> str:
     lines.append(f"| dense | {_plus_minus(dense['perplexity'], 2)} | 1 | 0 | 100 % | | |")
     for label, row in sorted(rows.items(), key=_axis_then_perplexity):
         narrow = row["narrow"]
+        perplexity, ratio = (_plus_minus(narrow["perplexity"], 2), _plus_minus(narrow["perplexity_ratio"], 3))
+        divergence, millions = narrow["kl_nats_per_token"]["value"], row["total_parameters"] / 1e6
         lines.append(
-            f"| {label} | {_plus_minus(narrow['perplexity'], 2)} | {_plus_minus(narrow['perplexity_ratio'], 3)} "
-            f"| {narrow['kl_nats_per_token']['value']:.3f} | {row['layer_fraction']:.1%} "
-            f"| {row['total_parameters'] / 1e6:.1f} M | {row['seconds']:.0f} |"
+            f"| {label} | {perplexity} | {ratio} | {divergence:.3f} | {row['layer_fraction']:.1%} "
+            f"| {millions:.1f} M | {row['seconds']:.0f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -112,18 +112,22 @@ def _ties(report: Report) -> str:
 def _quality(quality: dict[str, Any] | None) -> str:
     if not quality:
         return "## Quality\n\nNot measured when this was written. `dotresize perplexity` measures it.\n"
-    rows = [("measured", "value"), *((key, value) for key, value in _flat(quality))]
-    return "## Quality\n\n" + _table(rows)
+    rows = [("model", "perplexity", "ratio to dense", "KL to dense, nats/token")]
+    for model in quality["models"]:
+        keys = (("perplexity", 2), ("perplexity_ratio", 3), ("kl_nats_per_token", 3))
+        rows.append((model["name"], *(_estimate(model[key], digits) for key, digits in keys)))
+    text = (
+        f"Measured on {quality['windows']} windows of {quality['window_tokens']} tokens "
+        f"of `{quality['text']}`, ± standard error over windows.\n"
+    )
+    return "## Quality\n\n" + text + "\n" + _table(rows)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}, ")
-        else:
-            rows.append((f"{prefix}{key}", f"{value:.6g}" if isinstance(value, float) else str(value)))
-    return rows
+def _estimate(estimate: dict[str, float | None] | None, digits: int) -> str:
+    if estimate is None:
+        return ""
+    error = estimate["standard_error"]
+    return f"{estimate['value']:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
 
 
 def _how(report: Report) -> str:

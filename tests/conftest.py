@@ -6,6 +6,7 @@
     pico_mistral          directory: Mistral, untied, no sliding window
     pico_checkpoint       parametrised: each of the three in turn
     smollm2_directory     directory: the real SmolLM2-135M-Instruct, float32 (mark such tests `slow`)
+    narrow_smollm2_directory  directory: that model narrowed on both axes by dotresize (`slow` as well)
 
 Pico models have 3 layers, hidden 64, MLP 96, 4 query and 2 key/value heads of 32 (so the query width, 128,
 differs from the hidden width), 256 positions, float32. Norm gains are random, because gains of one would
@@ -149,4 +150,17 @@ def smollm2_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     model.save_pretrained(directory)
     AutoTokenizer.from_pretrained(source, gguf_file=gguf.name).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def narrow_smollm2_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2 narrowed on both axes (hidden 504, MLP 1152) and saved as `dotresize compress` does."""
+    from dotresize.compress.config import CompressConfig
+    from dotresize.compress.run import compress
+    from dotresize.export.checkpoint import save
+
+    config = CompressConfig(width=0.875, mlp_width=0.75, calibration_windows=8, window_tokens=512)
+    directory = tmp_path_factory.mktemp("narrow") / "SmolLM2-135M-narrow"
+    save(compress("demo:smollm2-135m", config), directory)
     return directory

@@ -80,7 +80,9 @@ def test_scaled_rope_is_written_for_both_generations(tmp_path: Path) -> None:
 
 
 def test_same_inputs_same_bytes(compressed: Any, pico_llama: Path, tmp_path: Path) -> None:
-    quality = {"perplexity": {"dense": 20.04, "narrow": 27.4}}
+    estimate = {"value": 27.4, "standard_error": None}
+    model = {"name": "narrow", "perplexity": estimate, "perplexity_ratio": None, "kl_nats_per_token": None}
+    quality = {"text": "builtin", "windows": 1, "window_tokens": 8, "models": [model]}
     for name in ("a", "b"):
         save(compressed(pico_llama), tmp_path / name, quality=quality)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")

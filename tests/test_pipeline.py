@@ -1,0 +1,170 @@
+"""From a model to a verified narrow checkpoint through the real command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TEXT = Path(__file__).parent / "compress" / "text.txt"
+SHORT = [
+    "--calibration", str(TEXT), "--evaluation", str(TEXT),
+    "--window-tokens", "64", "--calibration-windows", "6", "--evaluation-windows", "3",
+]  # fmt: skip
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "dotresize.cli", *map(str, arguments)]
+
+
+def dotresize(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command(*arguments), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return data
+
+
+def siblings(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def test_compress_then_verify_then_perplexity(pico_llama: Path, tmp_path: Path) -> None:
+    out = tmp_path / "narrow"
+    done = dotresize(
+        "compress", pico_llama, "-o", out, "--width", "0.75", "--mlp-width", "0.75", *SHORT, "--json"
+    )
+    data = last_json(done)
+    assert len(done.stdout.splitlines()) == 1
+    assert data["report"]["narrow"]["hidden_size"] == 48
+    assert "narrow the layers" in done.stderr
+    assert siblings(tmp_path) == {"narrow"}
+    expected = {"config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "README.md"}
+    assert expected | {"dotresize.json", "reference"} <= siblings(out)
+    config = json.loads((out / "config.json").read_text())
+    assert (config["hidden_size"], config["intermediate_size"], config["head_dim"]) == (48, 72, 32)
+    assert config["tie_word_embeddings"] is False
+    measured = data["quality"]["models"][1]["perplexity"]["value"]
+    assert f"| narrow | {measured:.2f} ±" in (out / "README.md").read_text()
+
+    dotresize("verify", out, "--runtime", "transformers")
+    scored = dotresize(
+        "perplexity", pico_llama, out, "--data", TEXT, "--window-tokens", "64", "--windows", "3", "--json"
+    )
+    # loaded from disk, the models score what they scored in memory
+    for stored, measured_now in zip(data["quality"]["models"], last_json(scored)["models"], strict=True):
+        assert measured_now["perplexity"]["value"] == pytest.approx(stored["perplexity"]["value"], rel=1e-5)
+
+
+def test_two_runs_write_the_same_bytes(pico_llama_untied: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        dotresize("compress", pico_llama_untied, "-o", tmp_path / name, "--mlp-width", "0.5", *SHORT)
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert files
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_existing_output_is_refused_before_any_work_and_replaced_by_force(
+    pico_llama: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    arguments = ("compress", pico_llama, "-o", tmp_path / "out", "--mlp-width", "0.5", *SHORT)
+    refused = dotresize(*arguments, code=2)
+    assert "out" in refused.stderr
+    assert "exists" in refused.stderr
+    assert "narrow" not in refused.stderr
+    assert siblings(tmp_path / "out") == {"mine.txt"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere/at/all", "--mlp-width", "0.5"], "neither a local path nor a hub id"),
+        (["{model}"], "no new width was given"),
+        (["{model}", "--width", "7"], "it is a fraction of the old width"),
+        (["{model}", "--hidden-size", "50"], "Nearest legal: 48 and 52"),
+        (
+            ["{model}", "--mlp-width", "0.5", "--dtype", "int3"],
+            "choose one of auto, float32, bfloat16, float16",
+        ),
+        (["{model}", "--mlp-width", "0.5", "--calibration", "no.txt"], "no.txt is not a file"),
+        (["{model}", "--mlp-width", "0.5", "--calibration-windows", "99999"], "99999 were asked for"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_leave_nothing(
+    pico_llama: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    filled = [argument.format(model=pico_llama) for argument in arguments]
+    failed = dotresize("compress", *filled, "-o", tmp_path / "out", code=2)
+    assert message in failed.stderr.replace("\n", " ")
+    assert "Traceback" not in failed.stderr
+    assert siblings(tmp_path) == set()
+
+
+def test_a_killed_run_leaves_no_output_and_resumes(pico_llama: Path, tmp_path: Path) -> None:
+    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    arguments = [
+        "compress", pico_llama, "-o", out, "--width", "0.75", "--calibration", TEXT, "--evaluation", "none",
+        "--window-tokens", "64", "--calibration-windows", "60",
+    ]  # fmt: skip
+    process = subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (partial / "basis.safetensors").exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    dotresize(*arguments)
+    assert siblings(tmp_path) == {"out"}
+
+
+def test_two_runs_into_one_output_do_not_mix(pico_llama: Path, tmp_path: Path) -> None:
+    arguments = ("compress", pico_llama, "-o", tmp_path / "out", "--width", "0.75", *SHORT)
+    both = [
+        subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        for _ in range(2)
+    ]
+    errors = [process.communicate()[1] for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes[0] == 0, errors
+    if codes[1]:  # the other came while the first was working, or after it had finished
+        assert codes[1] == 2
+        assert any("another run is writing" in error or "exists" in error for error in errors)
+    dotresize("verify", tmp_path / "out", "--runtime", "transformers")
+    assert siblings(tmp_path) == {"out"}
+
+
+@pytest.mark.slow
+def test_the_real_model_narrowed_on_both_axes_runs_in_real_vllm(narrow_smollm2_directory: Path) -> None:
+    """Stock transformers and stock vLLM reproduce the reference that travels with the checkpoint."""
+    verified = last_json(dotresize("verify", narrow_smollm2_directory, "--json"))
+    assert verified["passed"] is True
+    assert any("vllm" in check["runtime"] for check in verified["checks"])
+
+
+@pytest.mark.slow
+def test_the_narrowed_real_model_still_speaks(
+    smollm2_directory: Path, narrow_smollm2_directory: Path
+) -> None:
+    scored = dotresize(
+        "perplexity", smollm2_directory, narrow_smollm2_directory,
+        "--window-tokens", "512", "--windows", "4", "--json",
+    )  # fmt: skip
+    dense, narrow = last_json(scored)["models"]
+    # An untrained model scores the vocabulary size, 49152; a wrongly folded one thousands.
+    assert 1.0 < narrow["perplexity_ratio"]["value"] < 2.0
+    assert dense["perplexity"]["value"] < 40
