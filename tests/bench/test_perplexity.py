@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
 from dotresize.bench.perplexity import check_same_tokenizer, measure_perplexity
 from dotresize.compress.calibration import Windows, leading_windows
 from dotresize.compress.source import DenseModel, load_dense
-
 from dotresize.errors import InputError
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from dotresize.bench import quality
 from dotresize.bench.quality import Setting, methods_at, render, run_quality
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from dotresize.compress.basis import largest, residual_basis
-from dotresize.compress.config import Method
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+
+from dotresize.compress.basis import largest, residual_basis
+from dotresize.compress.config import Method
 
 METHODS: tuple[Method, ...] = ("dot", "magnitude", "pca", "pca+dot")
 

@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
-from dotresize.compress.config import CompressConfig
 
+from dotresize.compress.config import CompressConfig
 from dotresize.errors import OptionError
 
 

@@ -1,8 +1,9 @@
 """Oracle: the folded linear layers give the numbers of the unfolded ones."""
 
 import torch
-from dotresize.compress import fold
 from torch.testing import assert_close
+
+from dotresize.compress import fold
 
 D, K, OUT = 8, 6, 5
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
+
 from dotresize.compress.config import Mass
 from dotresize.compress.mlp import keep_neurons, output_energy, transport_neurons
-from numpy.testing import assert_allclose
 
 
 def gated(gate: np.ndarray, up: np.ndarray) -> np.ndarray:

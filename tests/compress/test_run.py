@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.testing import assert_close
+
+import dotresize
 from dotresize.compress.calibration import draw_windows
 from dotresize.compress.config import CompressConfig, Method
 from dotresize.compress.progress import Silent
 from dotresize.compress.report import Report
 from dotresize.compress.run import CompressResult, compress
 from dotresize.compress.source import DenseModel, load_dense
-from torch.testing import assert_close
-
-import dotresize
 from dotresize.errors import OptionError, WidthError
 
 TOKENS = torch.arange(2, 66)[None]

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from dotresize.compress.source import DEMO_MODEL, load_dense
 
+from dotresize.compress.source import DEMO_MODEL, load_dense
 from dotresize.errors import ModelError
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
 from dotresize.compress.calibration import draw_windows, leading_windows
 from dotresize.compress.text import read_documents
-
 from dotresize.errors import TextError
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 import numpy as np
 import ot
 import pytest
-from dotresize.compress.transport import activation_cost, solve_transport
 from numpy.testing import assert_allclose
 
+from dotresize.compress.transport import activation_cost, solve_transport
 from dotresize.errors import ConvergenceError
 
 

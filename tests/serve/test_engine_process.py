@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from dotresize.serve.engine_process import EngineProcess
 
 TREE = """
