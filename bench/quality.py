@@ -116,7 +116,7 @@ def _measure(
         / result.report.dense_counts.layer_parameters,
         "total_parameters": result.report.narrow_counts.total_parameters,
         "seconds": seconds,
-        "ridge": config.ridge,
+        "ridge_tokens": config.ridge_tokens,
         "reg": config.reg,
     }
 

@@ -31,7 +31,8 @@ class CompressConfig:
         reg: entropic regularisation of the transport, on costs scaled to [0, 1]; 0 solves it exactly.
         signed: let a neuron merge with the negative of another.
         mass: marginals of the MLP transport: uniform (the paper) or proportional to output energy.
-        ridge: strength of the pull towards the unfitted weights, as a fraction of the mean eigenvalue.
+        ridge_tokens: pull of the fits towards the unfitted weights, which count as much as this many
+            calibration tokens; so more calibration trusts the fits more.
         calibration: `builtin`, a .txt/.jsonl/.parquet file, or `hf:NAME[:CONFIG]`.
         calibration_windows: number of token windows, or None for up to 128.
         window_tokens: tokens per window.
@@ -51,7 +52,7 @@ class CompressConfig:
     reg: float = 0.01
     signed: bool = True
     mass: Mass = "energy"
-    ridge: float = 1e-3
+    ridge_tokens: float = 1600.0
     calibration: str = "builtin"
     calibration_windows: int | None = None
     window_tokens: int = 1024
@@ -71,7 +72,7 @@ class CompressConfig:
         self._check_choice("device", self.device, _DEVICES)
         for name, value, least in (
             ("reg", self.reg, 0.0),
-            ("ridge", self.ridge, 0.0),
+            ("ridge_tokens", self.ridge_tokens, 0.0),
             ("window_tokens", self.window_tokens, 2),
             ("calibration_windows", 1 if self.calibration_windows is None else self.calibration_windows, 1),
             ("seed", self.seed, 0),

@@ -36,6 +36,7 @@ class Job:
     epsilon: float
     project: Tensor  # Q (d, k) float64 on the device
     readout: Tensor  # unfitted M (k, d) float64 on the device
+    tokens: int  # calibration tokens
     stored_dtype: torch.dtype
     device: torch.device
     progress: Progress
@@ -54,6 +55,11 @@ class Job:
     def narrow_epsilon(self) -> float:
         """`rms_norm_eps` of the narrow model."""
         return float(self.plan.narrow_config.rms_norm_eps)
+
+    @property
+    def ridge(self) -> float:
+        """Relative strength of the penalty, for `fit.ridge_solve`."""
+        return self.config.ridge_tokens / self.tokens
 
     @property
     def fits_readout(self) -> bool:
@@ -177,7 +183,7 @@ def _add_readout_rows(job: Job, sums: Sums, dense: Tensor, narrow: Tensor) -> No
 def _fit_readout(job: Job, sums: Sums | None, index: int, site: str) -> tuple[Tensor, list[BlockFit]]:
     if sums is None:
         return job.readout, []
-    readout = ridge_solve(sums, job.readout, job.config.ridge)
+    readout = ridge_solve(sums, job.readout, job.ridge)
     before, after = relative_error(sums, job.readout), relative_error(sums, readout)
     return readout, [BlockFit(layer=index, site=site, error_before=before, error_after=after)]
 
@@ -225,7 +231,7 @@ def _set_writer(
     if job.fits_writer:
         replace_linear(_linear(narrow, name), weight, bias, torch.float32)
         sums = _writer_sums(job, narrow, bias, streams)
-        fitted = ridge_solve(sums, weight.T, job.config.ridge).T
+        fitted = ridge_solve(sums, weight.T, job.ridge).T
         before, after = relative_error(sums, weight.T), relative_error(sums, fitted.T)
         fits.append(
             BlockFit(

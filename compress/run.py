@@ -92,6 +92,7 @@ def compress(
             plan=plan,
             config=config,
             epsilon=float(dense.model.config.rms_norm_eps),
+            tokens=windows.token_ids.numel(),
             stored_dtype=dtype,
             progress=progress,
         )

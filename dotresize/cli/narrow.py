@@ -52,9 +52,9 @@ def compress_command(
     mass: Annotated[
         str, typer.Option(help="MLP transport marginals: energy or uniform.", rich_help_panel=_METHOD)
     ] = "energy",
-    ridge: Annotated[
-        float, typer.Option(help="Pull of the fits towards unfitted weights.", rich_help_panel=_METHOD)
-    ] = 1e-3,
+    ridge_tokens: Annotated[
+        float, typer.Option(help="The unfitted weights count as this many tokens.", rich_help_panel=_METHOD)
+    ] = 1600.0,
     calibration: Annotated[
         str,
         typer.Option(
@@ -110,7 +110,7 @@ def compress_command(
         reg=reg,
         signed=signed,
         mass=mass,  # type: ignore[arg-type]
-        ridge=ridge,
+        ridge_tokens=ridge_tokens,
         calibration=calibration,
         calibration_windows=calibration_windows,
         window_tokens=window_tokens,

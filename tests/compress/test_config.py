@@ -21,7 +21,7 @@ from dotresize.errors import OptionError
         ({"width": 0.5, "dtype": "int8"}, "dtype is 'int8'"),
         ({"width": 0.5, "device": "tpu"}, "device is 'tpu'"),
         ({"width": 0.5, "reg": -1.0}, "reg is -1.0; it must be at least 0"),
-        ({"width": 0.5, "ridge": float("nan")}, "ridge is nan; it must be at least 0"),
+        ({"width": 0.5, "ridge_tokens": float("nan")}, "ridge_tokens is nan; it must be at least 0"),
         ({"width": 0.5, "window_tokens": 1}, "window_tokens is 1; it must be at least 2"),
         ({"width": 0.5, "calibration_windows": 0}, "calibration_windows is 0; it must be at least 1"),
         ({"width": 0.5, "calibration_windows": -3}, "calibration_windows is -3; it must be at least 1"),
