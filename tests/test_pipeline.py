@@ -13,7 +13,7 @@ import pytest
 
 TEXT = Path(__file__).parent / "compress" / "text.txt"
 SHORT = [
-    "--calibration", str(TEXT), "--evaluation", str(TEXT),
+    "--calibration", str(TEXT), "--evaluation", "builtin",
     "--window-tokens", "64", "--calibration-windows", "6", "--evaluation-windows", "3",
 ]  # fmt: skip
 
@@ -58,9 +58,7 @@ def test_compress_then_verify_then_perplexity(pico_llama: Path, tmp_path: Path) 
     assert f"| narrow | {measured:.2f} ±" in (out / "README.md").read_text()
 
     dotresize("verify", out, "--runtime", "transformers")
-    scored = dotresize(
-        "perplexity", pico_llama, out, "--data", TEXT, "--window-tokens", "64", "--windows", "3", "--json"
-    )
+    scored = dotresize("perplexity", pico_llama, out, "--window-tokens", "64", "--windows", "3", "--json")
     # loaded from disk, the models score what they scored in memory
     for stored, measured_now in zip(data["quality"]["models"], last_json(scored)["models"], strict=True):
         assert measured_now["perplexity"]["value"] == pytest.approx(stored["perplexity"]["value"], rel=1e-5)
@@ -93,6 +91,10 @@ def test_existing_output_is_refused_before_any_work_and_replaced_by_force(
     [
         (["nowhere/at/all", "--mlp-width", "0.5"], "neither a local path nor a hub id"),
         (["{model}"], "no new width was given"),
+        (
+            ["{model}", "--mlp-width", "0.5", "--calibration", str(TEXT), "--evaluation", str(TEXT)],
+            "was given for",
+        ),
         (["{model}", "--width", "7"], "it is a fraction of the old width"),
         (["{model}", "--hidden-size", "50"], "Nearest legal: 48 and 52"),
         (

@@ -149,6 +149,7 @@ def run_compress(
     from .tables import compression_tables
 
     check_free(output, force=force)
+    _refuse_same_text(config.calibration, evaluation)
     quiet_libraries()
     error_console().print(f"loading {model}")
     dense = load_dense(model, trust_remote_code=config.trust_remote_code)
@@ -170,6 +171,18 @@ def run_compress(
         "device": result.cost.device,
     }
     emit(data, *compression_tables(result.report, result.cost, quality, output), as_json=as_json)
+
+
+def _refuse_same_text(calibration: str, evaluation: str) -> None:
+    """`builtin` and hub datasets have two halves; a file is one text and must not serve for both."""
+    from ..errors import OptionError
+
+    files = [Path(text) for text in (calibration, evaluation)]
+    if all(file.is_file() for file in files) and files[0].samefile(files[1]):
+        raise OptionError(
+            f"{evaluation} was given for calibration and for evaluation; a perplexity on text that was "
+            "calibrated on says little, so name another --evaluation (builtin, another file, or none)."
+        )
 
 
 def _measure(
