@@ -1,8 +1,7 @@
 """Text generation by ONNX Runtime GenAI: one request at a time, token by token.
 
-The runtime computes; the tokenizer is the checkpoint's own `tokenizer.json`, so a prompt becomes the same
-tokens here as in transformers and vLLM. The end-of-text tokens are taken out of the runtime's hands, because
-it would stop at them even for a request that says `ignore_eos`.
+The runtime computes logits; the tokenizer is the checkpoint's own `tokenizer.json`, so a prompt becomes the
+same tokens here as in transformers and vLLM.
 """
 
 import json
@@ -18,6 +17,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from ..errors import InputError, ModelError, OptionError
+from .onnx_sampling import choose_token
 
 __all__ = ["Generation", "OnnxModel", "Piece"]
 
@@ -62,9 +62,7 @@ class OnnxModel:
     def __init__(self, directory: Path, max_model_len: int | None = None) -> None:
         try:
             settings = json.loads((directory / GENAI_CONFIG).read_text(encoding="utf-8"))["model"]
-            config = genai.Config(str(directory))
-            config.overlay(json.dumps({"model": {"eos_token_id": []}}))
-            self._model = genai.Model(config)
+            self._model = genai.Model(str(directory))
             self._genai_tokenizer = genai.Tokenizer(self._model)
             self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
             limit = int(settings["context_length"])
@@ -109,14 +107,25 @@ class OnnxModel:
             RuntimeError: The runtime failed.
         """
         with self._running:
-            generator = genai.Generator(self._model, self._parameters(request))
-            generator.append_tokens(np.asarray(request.prompt_ids, dtype=np.int32))
+            parameters = genai.GeneratorParams(self._model)
+            # the key/value cache is allocated for max_length: no more than this request needs
+            parameters.set_search_options(max_length=len(request.prompt_ids) + request.max_tokens)
+            state = genai.Generator(self._model, parameters)
+            new_ids: tuple[int, ...] = request.prompt_ids
+            random = np.random.default_rng(request.seed)
             text = _StoppingText(self._tokenizer, request.stop)
             for step in range(1, request.max_tokens + 1):
                 if cancelled.is_set():
                     return
-                generator.generate_next_token()
-                token = int(generator.get_next_tokens()[0])
+                state.append_tokens(np.asarray(new_ids, dtype=np.int32))
+                token = choose_token(
+                    state.get_logits()[0, -1],  # (V,)
+                    temperature=request.temperature,
+                    top_p=request.top_p,
+                    top_k=request.top_k,
+                    generator=random,
+                )
+                new_ids = (token,)
                 ended = token in self._end_ids and not request.ignore_eos
                 new_text, stopped = ("", False) if ended else text.add(token)
                 reason: Literal["stop", "length"] | None = None
@@ -129,20 +138,6 @@ class OnnxModel:
                 yield Piece(token_ids=(token,), text=new_text, finish_reason=reason)
                 if reason is not None:
                     return
-
-    def _parameters(self, request: Generation) -> genai.GeneratorParams:
-        parameters = genai.GeneratorParams(self._model)
-        # the key/value cache is allocated for max_length: no more than this request needs
-        options: dict[str, float | int | bool] = {"max_length": len(request.prompt_ids) + request.max_tokens}
-        if request.temperature > 0:
-            options |= {"do_sample": True, "temperature": request.temperature, "top_p": request.top_p}
-            options["top_k"] = request.top_k
-            if request.seed is not None:
-                options["random_seed"] = request.seed
-        else:
-            options |= {"do_sample": False, "top_k": 1}
-        parameters.set_search_options(**options)
-        return parameters
 
 
 class _StoppingText:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = ["ChatRequest", "CompletionRequest", "GenerationRequest"]
 
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's own default for completions
-LARGEST_SEED = 2**31 - 1
+LARGEST_SEED = 2**63 - 1
 TokenId = Annotated[int, Field(ge=0, strict=True)]
 Stop = Annotated[str, Field(min_length=1)]
 
