@@ -62,5 +62,6 @@ def _escape(text: str) -> str:
 from . import narrow  # noqa: E402, F401, I001
 from . import quality  # noqa: E402, F401, I001
 from . import verify  # noqa: E402, F401, I001
+from . import export  # noqa: E402, F401, I001
 from . import serve  # noqa: E402, F401, I001
 from . import chat  # noqa: E402, F401, I001

@@ -1,4 +1,4 @@
-"""Open a checkpoint with stock transformers in float32 and run the reference prompts. See `__init__.py`."""
+"""Open a checkpoint or a GGUF file with stock transformers in float32 and run the prompts. See `__init__.py`."""
 
 import json
 import sys
@@ -13,12 +13,17 @@ from safetensors.numpy import save_file
 def main(artefact: str, prompts_json: str, out: str) -> None:
     """Load, run every prompt, write logits and greedy tokens."""
     prompts = json.loads(Path(prompts_json).read_text(encoding="utf-8"))["prompts"]
+    where: dict[str, Any] = {"pretrained_model_name_or_path": artefact, "local_files_only": True}
+    how: dict[str, Any] = {}
+    if Path(artefact).is_file():
+        where |= {"pretrained_model_name_or_path": str(Path(artefact).parent), "gguf_file": Path(artefact).name}
+        how["quantization_config"] = transformers.GgufConfig(dequantize=True)
     loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-        artefact, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        **where, **how, dtype=torch.float32, output_loading_info=True
     )
     model, loading = loaded
     model.eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(artefact, local_files_only=True)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
     logits, greedy, token_ids = {}, [], []
     for index, prompt in enumerate(prompts):
         count = len(prompt["token_ids"])

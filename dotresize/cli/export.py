@@ -1,0 +1,73 @@
+"""`dotresize export onnx|gguf|vllm`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import app
+from .output import emit, error_console
+
+if TYPE_CHECKING:
+    from ..export.manifest import Manifest
+
+__all__ = ["export"]
+
+export = typer.Typer(no_args_is_help=True, help="Turn a narrowed checkpoint into what other runtimes load.")
+app.add_typer(export, name="export")
+
+Source = Annotated[Path, typer.Argument(help="A checkpoint that `compress` wrote.", metavar="DIR")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Where to write.", metavar="OUT")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an earlier output.")]
+Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")]
+
+
+@export.command()
+def onnx(
+    directory: Source,
+    output: Output,
+    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8 or int4.")] = "int4",
+    provider: Annotated[str, typer.Option(help="cpu (fp32, int8, int4) or cuda.")] = "cpu",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """ONNX for ONNX Runtime and ONNX Runtime GenAI."""
+    from ..export.to_onnx import OnnxConfig, export_onnx
+
+    config = OnnxConfig(precision=precision, provider=provider)  # type: ignore[arg-type]
+    with error_console().status("reading") as status:
+        record = export_onnx(directory, output, config, force=force, progress=status.update)
+    _show(record, output, as_json=as_json)
+
+
+@export.command()
+def gguf(
+    directory: Source,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.", metavar="FILE")],
+    type_: Annotated[str, typer.Option("--type", help="f32, f16, bf16, q8_0, q4_0 or q4_1.")] = "f16",
+    fallback_f16: Annotated[
+        bool, typer.Option("--fallback-f16", help="Keep matrices that do not divide into blocks in f16.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """One GGUF file for llama.cpp."""
+    from ..export.to_gguf import GgufConfig, export_gguf
+
+    config = GgufConfig(type=type_, fallback_f16=fallback_f16)  # type: ignore[arg-type]
+    with error_console().status("reading") as status:
+        record = export_gguf(directory, output, config, force=force, progress=status.update)
+    _show(record, output, as_json=as_json)
+
+
+def _show(record: "Manifest", output: Path, *, as_json: bool) -> None:
+    written_bytes = sum(entry.bytes for entry in record.files.values())
+    data: dict[str, Any] = {
+        "output": str(output),
+        "format": record.format,
+        "precision": record.precision,
+        "provider": record.provider,
+        "bytes": written_bytes,
+    }
+    line = f"[bold]{output}[/]: {record.format} {record.precision}, {written_bytes / 1e6:,.1f} MB"
+    emit(data, line, f"next: dotresize verify {output}", as_json=as_json)

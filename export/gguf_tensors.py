@@ -1,0 +1,181 @@
+"""The tensors of a Llama-like checkpoint under their GGUF names, converted and written one at a time.
+
+GGUF's llama architecture rotates neighbouring pairs of a head, transformers rotates halves: the rows of
+the query and key projections are reordered for that, head by head.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from gguf import GGMLQuantizationType, GGUFWriter
+
+__all__ = ["GgufType", "TensorPlan", "plan_tensors", "rope_factors", "rotate_pairs", "write_tensors"]
+
+GgufType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"]
+BLOCK = 32
+_TOP = {
+    "model.embed_tokens.weight": "token_embd.weight",
+    "model.norm.weight": "output_norm.weight",
+    "lm_head.weight": "output.weight",
+}
+_LAYER = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+_NAME = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorPlan:
+    """One tensor: where it is, what it becomes."""
+
+    shard: str
+    source: str
+    target: str
+    shape: tuple[int, ...]
+    type: GgufType
+    fell_back: bool  # f16 because its rows do not divide into blocks
+
+    @property
+    def row_values(self) -> int:
+        """Length of a row."""
+        return self.shape[-1]
+
+
+def plan_tensors(directory: Path, wanted: GgufType) -> list[TensorPlan]:
+    """List every tensor of the checkpoint with its GGUF name and type, without reading values.
+
+    Raises:
+        ModelError: A tensor that GGUF's llama architecture has no place for.
+    """
+    from safetensors import safe_open
+
+    plan = []
+    for shard in sorted(directory.glob("*.safetensors")):
+        with safe_open(shard, framework="pt") as stream:
+            for name in stream.keys():  # noqa: SIM118 - safe_open has no other iterator
+                shape = tuple(stream.get_slice(name).get_shape())
+                kind, fell_back = _type_of(shape, wanted)
+                plan.append(
+                    TensorPlan(
+                        shard=shard.name,
+                        source=name,
+                        target=_gguf_name(name),
+                        shape=shape,
+                        type=kind,
+                        fell_back=fell_back,
+                    )
+                )
+    return plan
+
+
+def _type_of(shape: tuple[int, ...], wanted: GgufType) -> tuple[GgufType, bool]:
+    if len(shape) == 1:
+        return "f32", False
+    if wanted.startswith("q") and shape[-1] % BLOCK:
+        return "f16", True
+    return wanted, False
+
+
+def _gguf_name(name: str) -> str:
+    if name in _TOP:
+        return _TOP[name]
+    found = _NAME.fullmatch(name)
+    if found is None or found[2] not in _LAYER:
+        raise ModelError(f"{name} has no place in GGUF's llama architecture")
+    return f"blk.{found[1]}.{_LAYER[found[2]]}.{found[3]}"
+
+
+def write_tensors(
+    writer: "GGUFWriter",
+    directory: Path,
+    plan: list[TensorPlan],
+    extra: Iterator[tuple[str, NDArray[np.float32]]],
+    progress: Callable[[str], None],
+) -> None:
+    """Write header, keys and every tensor; one tensor is in memory at a time."""
+    from gguf import GGMLQuantizationType
+    from gguf.quants import quant_shape_to_byte_shape
+
+    kinds: dict[str, GGMLQuantizationType] = {name: GGMLQuantizationType[name.upper()] for name in GgufType.__args__}  # type: ignore[attr-defined]
+    added = list(extra)
+    for name, values in added:
+        writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
+    for entry in plan:
+        row_bytes = quant_shape_to_byte_shape(entry.shape, kinds[entry.type])
+        writer.add_tensor_info(
+            entry.target, entry.shape, np.dtype(np.float32), int(np.prod(row_bytes)), raw_dtype=kinds[entry.type]
+        )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for _, values in added:
+        writer.write_tensor_data(values)
+    heads = _head_counts(directory)
+    for index, entry in enumerate(plan):
+        progress(f"writing tensor {index + 1} of {len(plan)}")
+        writer.write_tensor_data(_convert(_load(directory, entry), entry, kinds[entry.type], heads))
+
+
+def _head_counts(directory: Path) -> dict[str, int]:
+    import json
+
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    return {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
+
+
+def _load(directory: Path, entry: TensorPlan) -> "torch.Tensor":
+    from safetensors import safe_open
+
+    with safe_open(directory / entry.shard, framework="pt") as stream:
+        tensor: torch.Tensor = stream.get_tensor(entry.source)
+    return tensor
+
+
+def _convert(
+    tensor: "torch.Tensor", entry: TensorPlan, kind: "GGMLQuantizationType", heads: dict[str, int]
+) -> NDArray[Any]:
+    from gguf.quants import quantize
+
+    values: NDArray[np.float32] = tensor.float().numpy()  # (rows, row_values), or one norm's gain
+    part = entry.target.split(".")[-2]
+    if part in heads:
+        values = rotate_pairs(values, heads[part])
+    return np.ascontiguousarray(quantize(values, kind))
+
+
+def rotate_pairs(values: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """Reorder rows ``(heads * head_dim, ...)`` from rotated halves to rotated neighbours."""
+    halves = values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
+    return halves.swapaxes(1, 2).reshape(values.shape)
+
+
+def rope_factors(directory: Path) -> NDArray[np.float32]:
+    """What llama.cpp divides each rotary frequency by, ``(head_dim / 2,)``: plain over scaled."""
+    import torch
+    from transformers import AutoConfig
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    config = AutoConfig.from_pretrained(directory, local_files_only=True)
+    scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
+    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
+    plain = config.rope_parameters["rope_theta"] ** -exponents
+    factors: NDArray[np.float32] = (plain / scaled).float().numpy()
+    return factors

@@ -1,0 +1,117 @@
+"""A Hugging Face tokenizer.json -> the tokenizer keys of a GGUF file.
+
+llama.cpp has its own tokenizers and knows each pre-tokenizer by name. Only the ones below are mapped; any
+other is refused, because a wrong one splits text differently and nobody is told.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+
+__all__ = ["GgufTokenizer", "read_tokenizer"]
+
+NORMAL, CONTROL, USER_DEFINED, BYTE, UNUSED = 1, 3, 4, 6, 5
+LLAMA3_DIGITS = r"\p{N}{1,3}"
+QWEN2_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GgufTokenizer:
+    """Tokens in id order and how llama.cpp has to treat them."""
+
+    model: str  # "gpt2": byte-level BPE with merges; "llama": SentencePiece BPE with scores
+    pre: str  # llama.cpp's name of the pre-tokenizer
+    tokens: tuple[str, ...]
+    token_types: tuple[int, ...]
+    scores: tuple[float, ...]  # empty for gpt2
+    merges: tuple[str, ...]  # empty for llama
+    special_ids: dict[str, int]  # "bos", "eos", "unk", "pad" -> id
+    add_bos: bool
+    add_space_prefix: bool
+    chat_template: str | None
+
+
+def read_tokenizer(directory: Path, vocab_size: int) -> GgufTokenizer:
+    """Translate the tokenizer of a checkpoint directory.
+
+    Args:
+        directory: Holds tokenizer.json, tokenizer_config.json and perhaps chat_template.jinja.
+        vocab_size: Rows of the embedding; missing tokens are filled with unused ones.
+
+    Raises:
+        ModelError: The tokenizer is of a kind that is not mapped.
+    """
+    from transformers import AutoTokenizer
+
+    data = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
+    loaded = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    model = data["model"]
+    if model.get("type") != "BPE":
+        raise ModelError(f"a {model.get('type')} tokenizer has no GGUF form here, expected BPE")
+    sentencepiece = bool(model.get("byte_fallback"))
+    tokens, types = _tokens(data, vocab_size, sentencepiece)
+    special = {"bos": loaded.bos_token_id, "eos": loaded.eos_token_id}
+    special |= {"unk": loaded.unk_token_id, "pad": loaded.pad_token_id}
+    first = loaded("a")["input_ids"][:1]
+    return GgufTokenizer(
+        model="llama" if sentencepiece else "gpt2",
+        pre="default" if sentencepiece else _pre_tokenizer(data),
+        tokens=tokens,
+        token_types=types,
+        scores=tuple(-float(index) for index in range(len(tokens))) if sentencepiece else (),
+        merges=() if sentencepiece else tuple(_merge(pair) for pair in model["merges"]),
+        special_ids={name: int(value) for name, value in special.items() if value is not None},
+        add_bos=loaded.bos_token_id is not None and first == [loaded.bos_token_id],
+        add_space_prefix=sentencepiece,
+        chat_template=loaded.chat_template if isinstance(loaded.chat_template, str) else None,
+    )
+
+
+def _tokens(
+    data: dict[str, Any], vocab_size: int, sentencepiece: bool
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    names = {index: token for token, index in data["model"]["vocab"].items()}
+    types = dict.fromkeys(names, NORMAL)
+    if sentencepiece:
+        types |= {index: BYTE for index, token in names.items() if _is_byte(token)}
+    for added in data.get("added_tokens", []):
+        names[added["id"]] = added["content"]
+        types[added["id"]] = CONTROL if added["special"] else USER_DEFINED
+    if max(names) >= vocab_size:
+        raise ModelError(f"the tokenizer has id {max(names)}, the model's vocabulary ends at {vocab_size - 1}")
+    rows = range(vocab_size)
+    return (
+        tuple(names.get(index, f"[PAD{index}]") for index in rows),
+        tuple(types.get(index, UNUSED) for index in rows),
+    )
+
+
+def _is_byte(token: str) -> bool:
+    return len(token) == 6 and token.startswith("<0x") and token.endswith(">")
+
+
+def _merge(pair: str | list[str]) -> str:
+    return pair if isinstance(pair, str) else " ".join(pair)
+
+
+def _pre_tokenizer(data: dict[str, Any]) -> str:
+    """llama.cpp's name for the pre-tokenizer."""
+    found = data.get("pre_tokenizer") or {}
+    steps = found.get("pretokenizers", [found])
+    kinds = [step.get("type") for step in steps]
+    patterns = [step["pattern"].get("Regex", "") for step in steps if step.get("type") == "Split"]
+    if kinds == ["ByteLevel"]:
+        return "gpt-2"
+    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits"):
+        return "smollm"
+    if kinds == ["Split", "ByteLevel"] and LLAMA3_DIGITS in patterns[0]:
+        return "llama-bpe"
+    if kinds == ["Split", "ByteLevel"] and patterns[0].startswith(QWEN2_WORDS):
+        return "qwen2"
+    raise ModelError(
+        f"llama.cpp's name for the pre-tokenizer {' + '.join(map(str, kinds))} is not known here; known are those "
+        "of GPT-2, SmolLM2, Llama 3 and Qwen2. A guess would split text wrongly, so no GGUF is written"
+    )

@@ -1,0 +1,102 @@
+"""What an export starts from: a finished checkpoint directory of ours, checked before any work."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ManifestError, ModelError
+from . import manifest, reference
+from .manifest import Manifest, Provenance
+
+__all__ = ["ExportSource", "copy_reference", "copy_tokenizer", "open_source"]
+
+# Every name that a tokenizer of the supported families may consist of.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSource:
+    """A checkpoint directory with its manifest and config."""
+
+    directory: Path
+    manifest: Manifest
+    config: dict[str, Any]  # config.json
+
+    @property
+    def architecture(self) -> str:
+        """The transformers class that the weights belong to."""
+        return str(self.config["architectures"][0])
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weight files."""
+        return sum(record.bytes for record in self.manifest.files.values())
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the manifest of an export says about this directory."""
+        return Provenance(
+            format=self.manifest.format,
+            precision=self.manifest.precision,
+            manifest_sha256=self.manifest.sha256,
+        )
+
+
+def open_source(directory: Path) -> ExportSource:
+    """Read what an export needs to know, and refuse what cannot be exported.
+
+    Raises:
+        ManifestError: Not ours, not finished, or a file has another size than recorded.
+        ModelError: The config or the tokenizer is missing or damaged.
+    """
+    record = manifest.read(directory)
+    if record.format != "huggingface":
+        raise ManifestError(
+            f"{directory} holds {record.format} at {record.precision}, expected a checkpoint that "
+            "`dotresize compress` wrote; export from that one, so that nothing is rounded twice"
+        )
+    for name, recorded in record.files.items():
+        path = directory / name
+        found = path.stat().st_size if path.is_file() else None
+        if found != recorded.bytes:
+            raise ManifestError(
+                f"{path} has {'no file' if found is None else f'{found} bytes'}, expected {recorded.bytes} bytes: "
+                "the directory is damaged or not finished, make it again"
+            )
+    if not (directory / "tokenizer.json").is_file():
+        raise ModelError(f"{directory} has no tokenizer.json; copy it from the original model and retry")
+    return ExportSource(directory=directory, manifest=record, config=_read_config(directory))
+
+
+def _read_config(directory: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        config["architectures"][0], config["hidden_size"], config["head_dim"]
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise ModelError(f"{directory / 'config.json'} is missing or damaged ({error}); make it again") from error
+    return dict(config)
+
+
+def copy_reference(source: ExportSource, target: Path) -> str:
+    """Let the reference logits travel along; returns their hash."""
+    reference.load(source.directory)
+    shutil.copytree(source.directory / reference.FOLDER, target / reference.FOLDER)
+    return reference.sha256(target)
+
+
+def copy_tokenizer(source: ExportSource, target: Path) -> None:
+    """Copy the tokenizer and the chat template as they are."""
+    for name in TOKENIZER_FILES:
+        if (source.directory / name).is_file():
+            shutil.copyfile(source.directory / name, target / name)

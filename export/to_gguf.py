@@ -1,0 +1,212 @@
+"""Checkpoint -> one GGUF file of the `llama` architecture, for llama.cpp and everything built on it.
+
+Tensors are read, converted and written one at a time. The manifest and the reference logits go into a
+folder beside the file, `FILE.dotresize/`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from ..errors import ModelError, OptionError, WidthError
+from . import manifest
+from .gguf_tensors import GgufType, TensorPlan, plan_tensors, rope_factors, write_tensors
+from .gguf_tokenizer import GgufTokenizer, read_tokenizer
+from .manifest import Manifest
+from .source import ExportSource, copy_reference, open_source
+from .staging import check_free, staged_directory, staged_file
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+__all__ = ["GgufConfig", "export_gguf", "record_directory"]
+
+ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
+BLOCK = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class GgufConfig:
+    """What to export.
+
+    Attributes:
+        type: Of the weight matrices; norms stay float32.
+        fallback_f16: Store a matrix whose rows do not divide into blocks of 32 as f16 instead of refusing.
+
+    Raises:
+        OptionError: An unknown type, or a fallback that cannot take effect.
+    """
+
+    type: GgufType = "f16"
+    fallback_f16: bool = False
+
+    def __post_init__(self) -> None:
+        if self.type not in get_args(GgufType):
+            raise OptionError(f"--type {self.type} is unknown, expected one of {', '.join(get_args(GgufType))}")
+        if self.fallback_f16 and not self.type.startswith("q"):
+            raise OptionError(f"--fallback-f16 has no effect on --type {self.type}, which has no blocks; leave it out")
+
+
+def record_directory(file: Path) -> Path:
+    """Where the manifest and the reference of a GGUF file are."""
+    return file.with_name(file.name + ".dotresize")
+
+
+def export_gguf(
+    directory: Path,
+    output: Path,
+    config: GgufConfig,
+    *,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Manifest:
+    """Write a GGUF file and, beside it, its manifest and reference.
+
+    Args:
+        directory: A checkpoint that `dotresize compress` wrote.
+        output: The file to write; appears only when it is complete.
+        config: Weight type.
+        force: Replace an earlier file.
+        progress: Called with one line before each tensor.
+
+    Raises:
+        ManifestError: `directory` is not ours or not finished.
+        ModelError: An architecture, rope scaling or tokenizer that is not mapped to GGUF.
+        WidthError: A row length that the type's blocks do not divide.
+        OutputError: The output exists or cannot be written.
+    """
+    source = open_source(directory)
+    plan = _plan(source, config)
+    record_folder = record_directory(output)
+    check_free(output, force=force)
+    check_free(record_folder, force=force)
+    tokenizer = read_tokenizer(source.directory, int(source.config["vocab_size"]))
+    with staged_file(output, force=force) as temporary:
+        _write(source, temporary, plan, tokenizer, config, progress)
+        record = Manifest(
+            format="gguf",
+            precision=config.type + ("+f16" if any(entry.fell_back for entry in plan) else ""),
+            report=source.manifest.report,
+            source=source.provenance,
+            files={output.name: manifest.file_record(temporary)},
+            reference=None,
+        )
+        with staged_directory(record_folder, force=force) as folder:
+            record = _with_reference(record, copy_reference(source, folder))
+            manifest.write(record, folder)
+    return record
+
+
+def _with_reference(record: Manifest, sha256: str) -> Manifest:
+    from dataclasses import replace
+
+    return replace(record, reference=sha256)
+
+
+def _plan(source: ExportSource, config: GgufConfig) -> list[TensorPlan]:
+    if source.architecture not in ARCHITECTURES:
+        raise ModelError(
+            f"{source.architecture} has no GGUF form here; the llama architecture of GGUF holds "
+            f"{', '.join(ARCHITECTURES)}"
+        )
+    if source.config.get("sliding_window"):
+        raise ModelError(
+            f"sliding_window is {source.config['sliding_window']}; the llama architecture of GGUF attends to "
+            "everything, so the text would differ beyond the window"
+        )
+    plan = plan_tensors(source.directory, config.type)
+    odd = sorted({entry.row_values for entry in plan if entry.fell_back})
+    if odd and not config.fallback_f16:
+        raise WidthError(
+            f"--type {config.type} stores rows in blocks of {BLOCK}, and {', '.join(map(str, odd))} is no multiple "
+            f"of it; nearest widths that are: {', '.join(f'{width // BLOCK * BLOCK} or {-(-width // BLOCK) * BLOCK}' for width in odd)}. "
+            "Compress to one of them, use --type f16, or keep those matrices in f16 with --fallback-f16"
+        )
+    return plan
+
+
+def _write(
+    source: ExportSource,
+    path: Path,
+    plan: list[TensorPlan],
+    tokenizer: GgufTokenizer,
+    config: GgufConfig,
+    progress: Callable[[str], None],
+) -> None:
+    from gguf import GGUFWriter, LlamaFileType
+
+    kinds = {
+        "f32": LlamaFileType.ALL_F32,
+        "f16": LlamaFileType.MOSTLY_F16,
+        "bf16": LlamaFileType.MOSTLY_BF16,
+        "q8_0": LlamaFileType.MOSTLY_Q8_0,
+        "q4_0": LlamaFileType.MOSTLY_Q4_0,
+        "q4_1": LlamaFileType.MOSTLY_Q4_1,
+    }
+    writer = GGUFWriter(path, "llama")
+    try:
+        _add_hyperparameters(writer, source)
+        writer.add_file_type(kinds[config.type])
+        writer.add_quantization_version(2)
+        _add_tokenizer(writer, tokenizer)
+        write_tensors(writer, source.directory, plan, _extra_tensors(source), progress)
+    finally:
+        writer.close()
+
+
+def _add_hyperparameters(writer: "GGUFWriter", source: ExportSource) -> None:
+    config, report = source.config, source.manifest.report
+    if report is not None:
+        writer.add_name(f"{report.source.name} narrowed")
+        if report.source.licence:
+            writer.add_license(report.source.licence)
+    head_dim = int(config["head_dim"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
+    # llama.cpp takes hidden size over heads for each of these when it is missing, which is wrong here.
+    writer.add_key_length(head_dim)
+    writer.add_value_length(head_dim)
+    writer.add_rope_dimension_count(head_dim)
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+
+
+def _extra_tensors(source: ExportSource) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[np.float32]]]]:
+    """Tensors that the checkpoint does not hold: the scaled rotary frequencies of Llama 3."""
+    kind = source.config["rope_parameters"].get("rope_type", "default")
+    if kind == "default":
+        return
+    if kind != "llama3":
+        raise ModelError(f"rope scaling {kind!r} has no GGUF form here, expected default or llama3")
+    yield "rope_freqs.weight", rope_factors(source.directory)
+
+
+def _add_tokenizer(writer: "GGUFWriter", tokenizer: GgufTokenizer) -> None:
+    writer.add_tokenizer_model(tokenizer.model)
+    writer.add_tokenizer_pre(tokenizer.pre)
+    writer.add_token_list(list(tokenizer.tokens))
+    writer.add_token_types(list(tokenizer.token_types))
+    if tokenizer.scores:
+        writer.add_token_scores(list(tokenizer.scores))
+    if tokenizer.merges:
+        writer.add_token_merges(list(tokenizer.merges))
+    setters = {
+        "bos": writer.add_bos_token_id,
+        "eos": writer.add_eos_token_id,
+        "unk": writer.add_unk_token_id,
+        "pad": writer.add_pad_token_id,
+    }
+    for name, index in tokenizer.special_ids.items():
+        setters[name](index)
+    writer.add_add_bos_token(tokenizer.add_bos)
+    writer.add_add_space_prefix(tokenizer.add_space_prefix)
+    if tokenizer.chat_template is not None:
+        writer.add_chat_template(tokenizer.chat_template)
