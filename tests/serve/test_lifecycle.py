@@ -102,10 +102,10 @@ def test_vllm_ends_when_its_parent_is_killed_during_the_start(pico_served: Path,
 def test_a_wrong_engine_flag_is_named_without_waiting(pico_served: Path, tmp_path: Path) -> None:
     start = time.monotonic()
     log = tmp_path / "log"
-    done = serve(pico_served, "--port", "0", "--log-file", str(log), "--", "--no-such-flag", "3")
+    done = serve(pico_served, "--port", "0", "--log-file", str(log), "--", "--no-such-flag=3")
     assert done.returncode == 4
     assert done.stderr.splitlines()[-1] == (
-        f"error: the engine ended: unrecognized arguments: --no-such-flag 3; log: {log}"
+        f"error: the engine ended: unrecognized arguments: --no-such-flag=3; log: {log}"
     )
     assert time.monotonic() - start < 90  # vLLM's imports, not a time-out
     assert "usage:" in log.read_text()
