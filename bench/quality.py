@@ -64,7 +64,11 @@ def methods_at(setting: Setting) -> dict[str, CompressConfig]:
     mlp = {
         "mlp: paper (dot, uniform mass, plain cost, none)": {**paper_mlp, "compensate": "none"},
         "mlp: dot, uniform mass, plain cost, full": paper_mlp,
-        "mlp: dot, energy mass, signed cost, full": {"mlp_method": "dot", "mass": "energy"},
+        "mlp: dot (exact), energy mass, signed cost, full": {
+            "mlp_method": "dot",
+            "mass": "energy",
+            "reg": 0.0,
+        },
         "mlp: magnitude, none": {"mlp_method": "magnitude", "compensate": "none"},
         "mlp: magnitude, readout": {"mlp_method": "magnitude", "compensate": "readout"},
         "mlp: magnitude, full": {"mlp_method": "magnitude"},

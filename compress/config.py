@@ -51,7 +51,7 @@ class CompressConfig:
     compensate: Compensation = "full"
     reg: float = 0.01
     signed: bool = True
-    mass: Mass = "energy"
+    mass: Mass = "uniform"
     ridge_tokens: float = 1600.0
     calibration: str = "builtin"
     calibration_windows: int | None = None

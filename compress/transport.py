@@ -17,7 +17,7 @@ __all__ = ["TransportMap", "activation_cost", "solve_transport"]
 Array = NDArray[np.float64]
 
 MARGINAL_TOLERANCE = 1e-6  # L1, against a total mass of 1
-MAX_ITERATIONS = 20_000
+MAX_ITERATIONS = 10_000
 
 
 class TransportMap(NamedTuple):
@@ -87,10 +87,10 @@ def solve_transport(
             plan, log = ot.emd(source, target, scaled, numItermax=10_000_000, log=True)
             iterations = 0
         else:
-            plan, log = ot.bregman.sinkhorn_log(
+            plan, log = ot.bregman.sinkhorn_stabilized(  # log-domain potentials, matrix-vector iterations
                 source, target, scaled, reg, numItermax=MAX_ITERATIONS, stopThr=1e-9, log=True
             )
-            iterations = int(log["niter"])
+            iterations = int(log["n_iter"])
     error = float(np.abs(plan.sum(1) - source).sum() + np.abs(plan.sum(0) - target).sum())
     if not error <= MARGINAL_TOLERANCE:
         raise ConvergenceError(

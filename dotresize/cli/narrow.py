@@ -51,7 +51,7 @@ def compress_command(
     ] = True,
     mass: Annotated[
         str, typer.Option(help="MLP transport marginals: energy or uniform.", rich_help_panel=_METHOD)
-    ] = "energy",
+    ] = "uniform",
     ridge_tokens: Annotated[
         float, typer.Option(help="The unfitted weights count as this many tokens.", rich_help_panel=_METHOD)
     ] = 1600.0,
