@@ -7,10 +7,10 @@ PYTEST_ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test check pins clean
+.PHONY: help set-up demo test check bench-quality pins clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 set-up:  ## create .venv, or return at once when it is up to date
 	@$(PYTHON) .ci/set_up.py
@@ -23,6 +23,9 @@ test: set-up  ## run the tests
 
 check: set-up  ## formatting, lint, types and tests: what CI runs
 	@$(VENV_PYTHON) .ci/check.py -- $(PYTEST_ARGS)
+
+bench-quality: set-up  ## measure every method on the real model and write docs/QUALITY.md (about an hour)
+	@$(VENV_PYTHON) -m dotresize.cli.bench_quality
 
 pins:  ## rebuild .venv from the newest allowed versions and record them in .ci/constraints.txt
 	@$(PYTHON) .ci/set_up.py --pin

@@ -1,6 +1,7 @@
 """Where the command line prints: people read tables, programs read the last line of stdout."""
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ def emit(data: dict[str, Any], *renderables: "RenderableType", as_json: bool) ->
 
 def quiet_libraries() -> None:
     """Keep the progress bars and hints of transformers off the screen; ours say what matters."""
+    os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported; GGUF loading has no other switch
     import transformers
 
     transformers.logging.set_verbosity_error()
