@@ -166,6 +166,8 @@ class Endpoint:
         except EngineError:
             self.raise_if_ended()
             raise
+        except VerificationError as error:
+            raise VerificationError(f"{error}; log: {self.log_path}") from error
 
     def raise_if_ended(self) -> None:
         """Do nothing while the engine runs.

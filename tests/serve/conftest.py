@@ -2,8 +2,7 @@
 
 pico_served       directory: the untied pico Llama with reference and manifest (read-only)
 pico_onnx         directory: its ONNX export, float32
-narrow_smollm2    directory: the real SmolLM2 with a narrower MLP (mark such tests `slow`)
-narrow_onnx       directory: its ONNX export, float32
+narrow_onnx       directory: the ONNX export, float32, of the narrow SmolLM2 (mark such tests `slow`)
 start_serve       a function that runs `dotresize serve ...` until it is ready; all are stopped at the end
 malformed         200 requests, none of which deserves an answer: (path, headers, body)
 """
@@ -122,20 +121,8 @@ def pico_onnx(pico_served: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def narrow_smollm2(smollm2_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from dotresize.compress.config import CompressConfig
-    from dotresize.compress.run import compress
-    from dotresize.export.checkpoint import save
-
-    config = CompressConfig(mlp_width=0.75, compensate="none", calibration_windows=2, window_tokens=128)
-    directory = tmp_path_factory.mktemp("narrow") / "smollm2-narrow"
-    save(compress(str(smollm2_directory), config), directory)
-    return directory
-
-
-@pytest.fixture(scope="session")
-def narrow_onnx(narrow_smollm2: Path) -> Path:
-    return export_onnx_float32(narrow_smollm2)
+def narrow_onnx(narrow_smollm2_directory: Path) -> Path:
+    return export_onnx_float32(narrow_smollm2_directory)
 
 
 def export_onnx_float32(directory: Path) -> Path:

@@ -35,7 +35,9 @@ ANSWER_TOKENS = 12
     ],
 )
 def directory(request: pytest.FixtureRequest) -> Path:
-    name = {"pico onnx": "pico_onnx", "onnx": "narrow_onnx", "vllm": "narrow_smollm2"}[request.param]
+    name = {"pico onnx": "pico_onnx", "onnx": "narrow_onnx", "vllm": "narrow_smollm2_directory"}[
+        request.param
+    ]
     found = request.getfixturevalue(name)
     assert isinstance(found, Path)
     return found
