@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..compress.run import CompressResult
 
-__all__ = ["complete_config", "save"]
+__all__ = ["complete_config", "save", "save_weights", "weight_records"]
 
 DEFAULT_SHARD_BYTES = 5_000_000_000
 WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json")
@@ -47,7 +47,7 @@ def save(
     """
     directory = Path(directory)
     with staged_directory(directory, force=force) as temporary:
-        _save_model(result.model, result.generation_config, temporary, max_shard_bytes)
+        save_weights(result.model, result.generation_config, temporary, max_shard_bytes)
         complete_config(temporary / "config.json", head_dim=result.report.narrow.head_dim)
         result.tokenizer.save_pretrained(temporary)
         text = card.render(result.report, quality)
@@ -95,12 +95,17 @@ def complete_config(path: Path, *, head_dim: int) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _save_model(
+def save_weights(
     model: "PreTrainedModel",
     generation_config: "GenerationConfig | None",
     directory: Path,
     max_shard_bytes: int,
 ) -> None:
+    """Write config, shards and generation config of a model in memory.
+
+    Raises:
+        ModelError: The model is tied other than its config says.
+    """
     from transformers import GenerationConfig
 
     _check_ties(model)

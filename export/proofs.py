@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..errors import OptionError
 from .child import ChildError
 from .comparison import Limits, compare_logits, limits_for
 from .judge import greedy_check, keys_check, logits_check, not_run, tokenizer_check
@@ -68,6 +69,11 @@ def _stored_limits(record: Manifest) -> Limits:
 def _vllm(artefact: Artefact) -> list[Check]:
     plain = artefact.manifest.precision in ("float32", "float16", "bfloat16")
     dtype = "float32" if artefact.manifest.format == "huggingface" or plain else "bfloat16"
+    if artefact.manifest.precision == "fp8" and not Path("/dev/nvidiactl").exists():
+        raise OptionError(
+            "vLLM computes fp8 on NVIDIA GPUs only, and there is none here; verify this output on the machine "
+            "that will serve it"
+        )
     limits = _stored_limits(artefact.manifest)
     try:
         output = run_check("vllm_runner.py", artefact.path, artefact.prompts, [dtype])

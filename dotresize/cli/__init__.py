@@ -63,5 +63,6 @@ from . import narrow  # noqa: E402, F401, I001
 from . import quality  # noqa: E402, F401, I001
 from . import verify  # noqa: E402, F401, I001
 from . import export  # noqa: E402, F401, I001
+from . import info  # noqa: E402, F401, I001
 from . import serve  # noqa: E402, F401, I001
 from . import chat  # noqa: E402, F401, I001

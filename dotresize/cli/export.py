@@ -60,6 +60,31 @@ def gguf(
     _show(record, output, as_json=as_json)
 
 
+@export.command()
+def vllm(
+    directory: Source,
+    output: Output,
+    dtype: Annotated[str, typer.Option(help="bfloat16, float16 or float32.")] = "bfloat16",
+    quantize: Annotated[str, typer.Option(help="none, fp8, w8a8 or w4a16.")] = "none",
+    group_size: Annotated[int | None, typer.Option(help="Weights per scale of w4a16; 32 if left out.")] = None,
+    shard_bytes: Annotated[int, typer.Option(help="Upper bound of one weight file.")] = 5_000_000_000,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """A checkpoint for vLLM in another dtype, or quantised."""
+    from ..export.to_vllm import VllmConfig, export_vllm
+
+    config = VllmConfig(
+        dtype=dtype,  # type: ignore[arg-type]
+        quantize=quantize,  # type: ignore[arg-type]
+        group_size=group_size,
+        shard_bytes=shard_bytes,
+    )
+    with error_console().status("reading") as status:
+        record = export_vllm(directory, output, config, force=force, progress=status.update)
+    _show(record, output, as_json=as_json)
+
+
 def _show(record: "Manifest", output: Path, *, as_json: bool) -> None:
     written_bytes = sum(entry.bytes for entry in record.files.values())
     data: dict[str, Any] = {

@@ -1,0 +1,34 @@
+"""`dotresize info`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import app
+from .output import emit
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="A model directory or a .gguf file, ours or foreign.")],
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
+) -> None:
+    """Say what an artefact is: format, widths, size, where it came from, whether it is verified."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ..export.artefact_info import inspect_artefact
+
+    found = inspect_artefact(path)
+    table = Table(show_header=False)
+    table.add_row("format", f"{found.format} {found.precision}" + ("" if found.ours else " (not made by dotresize)"))
+    table.add_row("architecture", escape(found.architecture))
+    for name, width in found.widths.items():
+        table.add_row(name.replace("_", " "), f"{width:,}")
+    table.add_row("parameters", "not stated" if found.parameters is None else f"{found.parameters:,}")
+    table.add_row("weight bytes", f"{found.weight_bytes:,}")
+    table.add_row("provenance", escape("\n".join(found.provenance) or "unknown"))
+    table.add_row("verification", escape(found.verification))
+    emit(asdict(found), table, as_json=as_json)
