@@ -107,10 +107,7 @@ class OnnxModel:
             RuntimeError: The runtime failed.
         """
         with self._running:
-            parameters = genai.GeneratorParams(self._model)
-            # the key/value cache is allocated for max_length: no more than this request needs
-            parameters.set_search_options(max_length=len(request.prompt_ids) + request.max_tokens)
-            state = genai.Generator(self._model, parameters)
+            state = self._fresh_state(request)
             new_ids: tuple[int, ...] = request.prompt_ids
             random = np.random.default_rng(request.seed)
             text = _StoppingText(self._tokenizer, request.stop)
@@ -138,6 +135,12 @@ class OnnxModel:
                 yield Piece(token_ids=(token,), text=new_text, finish_reason=reason)
                 if reason is not None:
                     return
+
+    def _fresh_state(self, request: Generation) -> genai.Generator:
+        parameters = genai.GeneratorParams(self._model)
+        # the key/value cache is allocated for max_length: no more than this request needs
+        parameters.set_search_options(max_length=len(request.prompt_ids) + request.max_tokens)
+        return genai.Generator(self._model, parameters)
 
 
 class _StoppingText:

@@ -90,10 +90,7 @@ async def soak(
     Raises:
         OptionError: A value is outside its range.
     """
-    if not 0 < minutes <= MAX_MINUTES:
-        raise OptionError(f"a soak of {minutes:g} minutes; expected more than 0 and at most {MAX_MINUTES:g}")
-    if not 1 <= concurrency <= MAX_CONCURRENCY:
-        raise OptionError(f"{concurrency} requests at a time; expected 1 to {MAX_CONCURRENCY}")
+    _check_bounds(minutes, concurrency)
     load = _Load(client, model, Sampling(max_tokens=max_tokens))
     await load.ask(0)  # the first request allocates what every request needs
     memory = [tree_memory_bytes(pid)]
@@ -107,6 +104,13 @@ async def soak(
             on_progress(time.perf_counter() - start, load.answered, memory[-1])
     await asyncio.gather(*workers)
     return load.report(time.perf_counter() - start, memory)
+
+
+def _check_bounds(minutes: float, concurrency: int) -> None:
+    if not 0 < minutes <= MAX_MINUTES:
+        raise OptionError(f"a soak of {minutes:g} minutes; expected more than 0 and at most {MAX_MINUTES:g}")
+    if not 1 <= concurrency <= MAX_CONCURRENCY:
+        raise OptionError(f"{concurrency} requests at a time; expected 1 to {MAX_CONCURRENCY}")
 
 
 class _Load:

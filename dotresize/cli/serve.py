@@ -93,6 +93,7 @@ def serve(
     console.print(command.shell_line, style="dim", soft_wrap=True, markup=False, highlight=False)
     show_notes(console, command)
     signal.signal(signal.SIGTERM, _on_sigterm)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it otherwise
     try:
         _serve_until_stopped(command, options, console, as_json=as_json)
     except _Stopped:
