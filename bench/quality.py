@@ -52,30 +52,27 @@ def methods_at(setting: Setting) -> dict[str, CompressConfig]:
     hidden = {
         "hidden: paper (dot, plain cost, none)": {"method": "dot", "signed": False, "compensate": "none"},
         "hidden: dot, plain cost, full": {"method": "dot", "signed": False},
-        "hidden: dot, signed cost, full": {"method": "dot"},
-        "hidden: magnitude, none": {"method": "magnitude", "compensate": "none"},
-        "hidden: magnitude, full": {"method": "magnitude"},
-        "hidden: pca, none": {"method": "pca", "compensate": "none"},
-        "hidden: pca, readout": {"method": "pca", "compensate": "readout"},
         "hidden: pca, full": {"method": "pca"},
+        "hidden: pca, none": {"method": "pca", "compensate": "none"},
+        "hidden: magnitude, full": {"method": "magnitude"},
+        "hidden: magnitude, none": {"method": "magnitude", "compensate": "none"},
         "hidden: pca+dot, full": {"method": "pca+dot"},
+        "hidden: dot, signed cost, full": {"method": "dot"},
+        "hidden: pca, readout": {"method": "pca", "compensate": "readout"},
     }
     paper_mlp = {"mlp_method": "dot", "mass": "uniform", "signed": False}
+    exact_energy = {"mlp_method": "dot", "mass": "energy", "reg": 0.0}
     mlp = {
         "mlp: paper (dot, uniform mass, plain cost, none)": {**paper_mlp, "compensate": "none"},
         "mlp: dot, uniform mass, plain cost, full": paper_mlp,
-        "mlp: dot (exact), energy mass, signed cost, full": {
-            "mlp_method": "dot",
-            "mass": "energy",
-            "reg": 0.0,
-        },
-        "mlp: magnitude, none": {"mlp_method": "magnitude", "compensate": "none"},
-        "mlp: magnitude, readout": {"mlp_method": "magnitude", "compensate": "readout"},
         "mlp: magnitude, full": {"mlp_method": "magnitude"},
+        "mlp: magnitude, none": {"mlp_method": "magnitude", "compensate": "none"},
+        "mlp: dot (exact), energy mass, signed cost, full": exact_energy,
+        "mlp: magnitude, readout": {"mlp_method": "magnitude", "compensate": "readout"},
     }
     narrow_mlp = replace(shared, width=None, mlp_width=setting.mlp_width)
-    rows = {label: replace(shared, **changes) for label, changes in hidden.items()}  # type: ignore[arg-type]
-    return rows | {label: replace(narrow_mlp, **changes) for label, changes in mlp.items()}  # type: ignore[arg-type]
+    rows = {label: replace(narrow_mlp, **changes) for label, changes in mlp.items()}  # type: ignore[arg-type]
+    return rows | {label: replace(shared, **changes) for label, changes in hidden.items()}  # type: ignore[arg-type]
 
 
 def run_quality(setting: Setting, results_file: Path, progress: Progress | None = None) -> dict[str, Any]:
