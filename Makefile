@@ -1,13 +1,16 @@
 # The commands that people and CI use. Each one first brings .venv up to date, which is instant when it is.
 #   make test PYTEST_ARGS="-m 'not slow'"     pass options to pytest
+#   make soak MODEL=narrow MINUTES=5         serve another directory, made by `make demo` otherwise
 #   make test PYTHON=python3.12               choose the Python that .venv is made from (3.11 or newer)
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+MODEL ?= demo-out/mlp-0.75
+MINUTES ?= 10
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test check bench-quality pins clean
+.PHONY: help set-up demo test check bench-quality bench-export soak pins clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +29,12 @@ check: set-up  ## formatting, lint, types and tests: what CI runs
 
 bench-quality: set-up  ## measure every method on the real model and write docs/QUALITY.md (about an hour)
 	@$(VENV_PYTHON) -m dotresize.cli.bench_quality
+
+bench-export: set-up  ## measure the peak memory of every export of MODEL beside its prediction
+	@$(VENV_PYTHON) -m dotresize.bench.export_memory $(MODEL)
+
+soak: set-up  ## serve MODEL under constant load for MINUTES and report requests, failures and memory
+	@$(VENV_PYTHON) -m dotresize.cli.soak $(MODEL) --minutes $(MINUTES) --concurrency 8
 
 pins:  ## rebuild .venv from the newest allowed versions and record them in .ci/constraints.txt
 	@$(PYTHON) .ci/set_up.py --pin

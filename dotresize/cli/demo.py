@@ -1,7 +1,8 @@
 """`python -m dotresize.cli.demo`: the main job on a real model, as the commands that a user would type.
 
 Narrows SmolLM2-135M-Instruct twice (hidden width only, MLP width only), verifies both in stock
-transformers and vLLM, then prints perplexities and one generated sentence of each side by side.
+transformers and vLLM, exports one to int4 ONNX and verifies that too, then prints perplexities and one
+generated sentence of each side by side.
 """
 
 import shlex
@@ -16,6 +17,7 @@ from rich.console import Console
 _MODEL = "demo:smollm2-135m"
 _OUT = Path("demo-out")
 _HIDDEN, _MLP = _OUT / "hidden-0.875", _OUT / "mlp-0.75"
+_INT4 = _OUT / "mlp-0.75-onnx-int4"
 _FITS = ["--calibration-windows", "32", "--force"]
 _PROMPT = "In one sentence, why is the sky blue?"
 
@@ -24,6 +26,8 @@ COMMANDS: list[list[str]] = [
     ["compress", _MODEL, "-o", str(_MLP), "--mlp-width", "0.75", *_FITS],
     ["verify", str(_HIDDEN)],
     ["verify", str(_MLP)],
+    ["export", "onnx", str(_MLP), "-o", str(_INT4), "--precision", "int4", "--force"],
+    ["verify", str(_INT4)],
     ["perplexity", _MODEL, str(_HIDDEN), str(_MLP)],
 ]
 
