@@ -129,7 +129,9 @@ def _gguf(path: Path) -> ArtefactInfo:
         reader = GGUFReader(path)
     except (ValueError, OSError, KeyError, IndexError) as error:
         raise ModelError(f"{path} is not a GGUF file, or damaged ({error}); expected a .gguf file") from error
-    values = {key: found.contents() for key, found in reader.fields.items() if found.types and "token" not in key}
+    values = {
+        key: found.contents() for key, found in reader.fields.items() if found.types and "token" not in key
+    }
     architecture = str(values.get("general.architecture", "unknown"))
     widths = {name: values.get(f"{architecture}.{key}") for name, key in _WIDTHS.items()}
     kinds = {tensor.tensor_type.name.lower() for tensor in reader.tensors if len(tensor.shape) > 1}

@@ -100,5 +100,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _last_words(lines: list[str], code: int) -> str:
     if code < 0:
         return f"killed by {signal.Signals(-code).name} (9 is often a lack of memory)"
-    errors = [line for line in lines if ("Error" in line or "Exception" in line) and not line.startswith("File ")]
+    errors = [
+        line for line in lines if ("Error" in line or "Exception" in line) and not line.startswith("File ")
+    ]
     return (errors or lines or [f"exit code {code}"])[-1][:400]

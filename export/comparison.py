@@ -47,9 +47,9 @@ _LIMITS = {
     # One scale per output row, activations rounded to eight bits too, bfloat16 around it: vLLM's fast path.
     # Measured KL: w8a8 0.052.
     **dict.fromkeys(("fp8", "w8a8"), _EIGHT_BIT_SUMS),
-    # Four-bit weights move every weight by up to 7 % of the largest of its block: the text stays sensible, the
-    # tokens change. Measured KL and top-1: int4 ONNX 0.33 and 0.71 dense, 0.37 and 0.61 narrowed; w4a16 0.65
-    # and 0.61; q4_1 0.05 and 0.94. A scrambled matrix gives a KL of several nats.
+    # Four-bit weights move every weight by up to 7 % of the largest of its block: the text stays sensible,
+    # the tokens change. Measured KL and top-1: int4 ONNX 0.33 and 0.71 dense, 0.37 and 0.61 narrowed; w4a16
+    # 0.65 and 0.61; q4_1 0.05 and 0.94. A scrambled matrix gives a KL of several nats.
     **dict.fromkeys(("int4", "w4a16", "q4_0", "q4_1", "llama.cpp q4_0", "llama.cpp q4_1"), _FOUR_BIT),
 }
 

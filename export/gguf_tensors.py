@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,14 +114,20 @@ def write_tensors(
     from gguf import GGMLQuantizationType
     from gguf.quants import quant_shape_to_byte_shape
 
-    kinds: dict[str, GGMLQuantizationType] = {name: GGMLQuantizationType[name.upper()] for name in GgufType.__args__}  # type: ignore[attr-defined]
+    kinds: dict[str, GGMLQuantizationType] = {
+        name: GGMLQuantizationType[name.upper()] for name in get_args(GgufType)
+    }
     added = list(extra)
     for name, values in added:
         writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
     for entry in plan:
         row_bytes = quant_shape_to_byte_shape(entry.shape, kinds[entry.type])
         writer.add_tensor_info(
-            entry.target, entry.shape, np.dtype(np.float32), int(np.prod(row_bytes)), raw_dtype=kinds[entry.type]
+            entry.target,
+            entry.shape,
+            np.dtype(np.float32),
+            int(np.prod(row_bytes)),
+            raw_dtype=kinds[entry.type],
         )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

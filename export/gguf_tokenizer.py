@@ -81,7 +81,9 @@ def _tokens(
         names[added["id"]] = added["content"]
         types[added["id"]] = CONTROL if added["special"] else USER_DEFINED
     if max(names) >= vocab_size:
-        raise ModelError(f"the tokenizer has id {max(names)}, the model's vocabulary ends at {vocab_size - 1}")
+        raise ModelError(
+            f"the tokenizer has id {max(names)}, the model's vocabulary ends at {vocab_size - 1}"
+        )
     rows = range(vocab_size)
     return (
         tuple(names.get(index, f"[PAD{index}]") for index in rows),
@@ -112,6 +114,6 @@ def _pre_tokenizer(data: dict[str, Any]) -> str:
     if kinds == ["Split", "ByteLevel"] and patterns[0].startswith(QWEN2_WORDS):
         return "qwen2"
     raise ModelError(
-        f"llama.cpp's name for the pre-tokenizer {' + '.join(map(str, kinds))} is not known here; known are those "
-        "of GPT-2, SmolLM2, Llama 3 and Qwen2. A guess would split text wrongly, so no GGUF is written"
+        f"llama.cpp's name for the pre-tokenizer {' + '.join(map(str, kinds))} is not known here; known are "
+        "those of GPT-2, SmolLM2, Llama 3 and Qwen2. A guess would split text wrongly, so no GGUF is written"
     )

@@ -15,7 +15,9 @@ Bounds = dict[str, float | int]
 
 def not_run(runtime: str, error: Exception) -> Check:
     """A runtime that could not open or run the artefact."""
-    return Check(name="loads and runs", runtime=runtime, measured={}, limits={}, passed=False, note=str(error))
+    return Check(
+        name="loads and runs", runtime=runtime, measured={}, limits={}, passed=False, note=str(error)
+    )
 
 
 def keys_check(output: RunnerOutput) -> Check:

@@ -54,7 +54,11 @@ def _transformers(artefact: Artefact) -> list[Check]:
         output = run_check("transformers_runner.py", artefact.path, artefact.prompts)
     except ChildError as error:
         return [not_run("transformers", error)]
-    return [keys_check(output), *_all_checks(artefact, output, limits), tokenizer_check(artefact.reference, output)]
+    return [
+        keys_check(output),
+        *_all_checks(artefact, output, limits),
+        tokenizer_check(artefact.reference, output),
+    ]
 
 
 def _stored_limits(record: Manifest) -> Limits:
@@ -71,8 +75,8 @@ def _vllm(artefact: Artefact) -> list[Check]:
     dtype = "float32" if artefact.manifest.format == "huggingface" or plain else "bfloat16"
     if artefact.manifest.precision == "fp8" and not Path("/dev/nvidiactl").exists():
         raise OptionError(
-            "vLLM computes fp8 on NVIDIA GPUs only, and there is none here; verify this output on the machine "
-            "that will serve it"
+            "vLLM computes fp8 on NVIDIA GPUs only, and there is none here; verify this output on the "
+            "machine that will serve it"
         )
     limits = _stored_limits(artefact.manifest)
     try:
@@ -150,7 +154,11 @@ def _llama_cpp(artefact: Artefact) -> list[Check]:
 
 
 _STOCK = Proof(
-    runtime="transformers", module="transformers", install="pip install dotresize", optional=False, run=_transformers
+    runtime="transformers",
+    module="transformers",
+    install="pip install dotresize",
+    optional=False,
+    run=_transformers,
 )
 _VLLM = Proof(
     runtime="vllm",

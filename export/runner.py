@@ -38,9 +38,7 @@ def run_check(script: str, artefact: Path, prompts_json: Path, arguments: Sequen
     """
     with tempfile.TemporaryDirectory(prefix="dotresize-check-") as folder:
         paths = [str(CHECKS / script), str(artefact.resolve()), str(prompts_json.resolve()), folder]
-        run_child(
-            [*paths, *arguments], folder=Path(folder), environment={"VLLM_CPU_KVCACHE_SPACE": "1"}
-        )
+        run_child([*paths, *arguments], folder=Path(folder), environment={"VLLM_CPU_KVCACHE_SPACE": "1"})
         return _read(Path(folder))
 
 

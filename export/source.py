@@ -71,8 +71,8 @@ def open_source(directory: Path) -> ExportSource:
         found = path.stat().st_size if path.is_file() else None
         if found != recorded.bytes:
             raise ManifestError(
-                f"{path} has {'no file' if found is None else f'{found} bytes'}, expected {recorded.bytes} bytes: "
-                "the directory is damaged or not finished, make it again"
+                f"{path} has {found if found is not None else 'no file, no'} bytes, expected "
+                f"{recorded.bytes}: the directory is damaged or not finished, make it again"
             )
     if not (directory / "tokenizer.json").is_file():
         raise ModelError(f"{directory} has no tokenizer.json; copy it from the original model and retry")
@@ -84,7 +84,9 @@ def _read_config(directory: Path) -> dict[str, Any]:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         config["architectures"][0], config["hidden_size"], config["head_dim"]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise ModelError(f"{directory / 'config.json'} is missing or damaged ({error}); make it again") from error
+        raise ModelError(
+            f"{directory / 'config.json'} is missing or damaged ({error}); make it again"
+        ) from error
     return dict(config)
 
 

@@ -5,7 +5,7 @@ folder beside the file, `FILE.dotresize/`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -45,9 +45,13 @@ class GgufConfig:
 
     def __post_init__(self) -> None:
         if self.type not in get_args(GgufType):
-            raise OptionError(f"--type {self.type} is unknown, expected one of {', '.join(get_args(GgufType))}")
+            raise OptionError(
+                f"--type {self.type} is unknown, expected one of {', '.join(get_args(GgufType))}"
+            )
         if self.fallback_f16 and not self.type.startswith("q"):
-            raise OptionError(f"--fallback-f16 has no effect on --type {self.type}, which has no blocks; leave it out")
+            raise OptionError(
+                f"--fallback-f16 has no effect on --type {self.type}, which has no blocks; leave it out"
+            )
 
 
 def record_directory(file: Path) -> Path:
@@ -95,15 +99,9 @@ def export_gguf(
             reference=None,
         )
         with staged_directory(record_folder, force=force) as folder:
-            record = _with_reference(record, copy_reference(source, folder))
+            record = replace(record, reference=copy_reference(source, folder))
             manifest.write(record, folder)
     return record
-
-
-def _with_reference(record: Manifest, sha256: str) -> Manifest:
-    from dataclasses import replace
-
-    return replace(record, reference=sha256)
 
 
 def _plan(source: ExportSource, config: GgufConfig) -> list[TensorPlan]:
@@ -120,10 +118,11 @@ def _plan(source: ExportSource, config: GgufConfig) -> list[TensorPlan]:
     plan = plan_tensors(source.directory, config.type)
     odd = sorted({entry.row_values for entry in plan if entry.fell_back})
     if odd and not config.fallback_f16:
+        nearest = "; ".join(f"{width // BLOCK * BLOCK} or {-(-width // BLOCK) * BLOCK}" for width in odd)
         raise WidthError(
-            f"--type {config.type} stores rows in blocks of {BLOCK}, and {', '.join(map(str, odd))} is no multiple "
-            f"of it; nearest widths that are: {', '.join(f'{width // BLOCK * BLOCK} or {-(-width // BLOCK) * BLOCK}' for width in odd)}. "
-            "Compress to one of them, use --type f16, or keep those matrices in f16 with --fallback-f16"
+            f"--type {config.type} stores rows in blocks of {BLOCK}, and {', '.join(map(str, odd))} is "
+            f"no multiple of it; nearest widths that are: {nearest}. Compress to one of them, use --type f16, or "
+            "keep those matrices in f16 with --fallback-f16"
         )
     return plan
 

@@ -55,10 +55,14 @@ class OnnxConfig:
 
     def __post_init__(self) -> None:
         if self.provider not in COMBINATIONS:
-            raise OptionError(f"--provider {self.provider} is unknown, expected one of {', '.join(get_args(Provider))}")
+            raise OptionError(
+                f"--provider {self.provider} is unknown, expected one of {', '.join(get_args(Provider))}"
+            )
         if self.precision not in COMBINATIONS[self.provider]:
             works = "; ".join(f"{provider}: {', '.join(names)}" for provider, names in COMBINATIONS.items())
-            raise OptionError(f"--precision {self.precision} does not run on {self.provider}; what works: {works}")
+            raise OptionError(
+                f"--precision {self.precision} does not run on {self.provider}; what works: {works}"
+            )
 
 
 def export_onnx(
@@ -109,7 +113,8 @@ def export_onnx(
 def _check_possible(source: ExportSource, config: OnnxConfig) -> None:
     if source.architecture not in ARCHITECTURES:
         raise ModelError(
-            f"ONNX Runtime GenAI's model builder has no {source.architecture}; it exports {', '.join(ARCHITECTURES)}"
+            f"ONNX Runtime GenAI's model builder has no {source.architecture}; it exports "
+            f"{', '.join(ARCHITECTURES)}"
         )
     for module in ("onnxruntime_genai", "onnxruntime", "onnx"):
         if importlib.util.find_spec(module) is None:
@@ -130,7 +135,7 @@ def require_cuda() -> None:
     if not torch.cuda.is_available() or "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         raise OptionError(
             "--provider cuda needs an NVIDIA GPU and onnxruntime-gpu, and this machine offers "
-            f"{', '.join(onnxruntime.get_available_providers())}; use --provider cpu, or export on the GPU machine"
+            f"{', '.join(onnxruntime.get_available_providers())}; use --provider cpu, or a GPU machine"
         )
 
 
@@ -150,7 +155,9 @@ def _build(source: ExportSource, target: Path, config: OnnxConfig, progress: Cal
             on_line=follow,
         )
     except ChildError as error:
-        raise ModelError(f"ONNX Runtime GenAI's model builder failed on {source.directory}: {error}") from error
+        raise ModelError(
+            f"ONNX Runtime GenAI's model builder failed on {source.directory}: {error}"
+        ) from error
     missing = [name for name in FILES if not (target / name).is_file()]
     if missing:
         raise ModelError(f"ONNX Runtime GenAI's model builder wrote no {', '.join(missing)}")

@@ -61,7 +61,9 @@ class VllmConfig:
             if value not in known:
                 raise OptionError(f"--{name} {value} is unknown, expected one of {', '.join(known)}")
         if self.group_size is not None and self.quantize != "w4a16":
-            raise OptionError(f"--group-size has no effect on --quantize {self.quantize}; it belongs to w4a16")
+            raise OptionError(
+                f"--group-size has no effect on --quantize {self.quantize}; it belongs to w4a16"
+            )
         if self.quantize != "none" and self.dtype == "float32":
             raise OptionError("quantised weights run with bfloat16 or float16 around them, not float32")
         if self.shard_bytes < 1:

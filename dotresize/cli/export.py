@@ -66,7 +66,9 @@ def vllm(
     output: Output,
     dtype: Annotated[str, typer.Option(help="bfloat16, float16 or float32.")] = "bfloat16",
     quantize: Annotated[str, typer.Option(help="none, fp8, w8a8 or w4a16.")] = "none",
-    group_size: Annotated[int | None, typer.Option(help="Weights per scale of w4a16; 32 if left out.")] = None,
+    group_size: Annotated[
+        int | None, typer.Option(help="Weights per scale of w4a16; 32 if left out.")
+    ] = None,
     shard_bytes: Annotated[int, typer.Option(help="Upper bound of one weight file.")] = 5_000_000_000,
     force: Force = False,
     as_json: Json = False,

@@ -23,7 +23,9 @@ def info(
 
     found = inspect_artefact(path)
     table = Table(show_header=False)
-    table.add_row("format", f"{found.format} {found.precision}" + ("" if found.ours else " (not made by dotresize)"))
+    table.add_row(
+        "format", f"{found.format} {found.precision}" + ("" if found.ours else " (not made by dotresize)")
+    )
     table.add_row("architecture", escape(found.architecture))
     for name, width in found.widths.items():
         table.add_row(name.replace("_", " "), f"{width:,}")

@@ -22,7 +22,9 @@ def main(artefact: str, prompts_json: str, out: str, provider: str) -> None:
         raise RuntimeError(f"RuntimeError: onnxruntime has no {PROVIDERS[provider]} here")
     logits, greedy, margins = {}, [], []
     for index, prompt in enumerate(prompts):
-        first, cache = step(session, np.array([prompt["token_ids"]], dtype=np.int64), empty_cache(session, head_dim))
+        first, cache = step(
+            session, np.array([prompt["token_ids"]], dtype=np.int64), empty_cache(session, head_dim)
+        )
         logits[str(index)] = np.ascontiguousarray(first[0], dtype=np.float32)
         tokens, gaps = continue_greedily(session, first, cache, prompt)
         greedy.append(tokens)

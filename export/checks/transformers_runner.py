@@ -1,4 +1,4 @@
-"""Open a checkpoint or a GGUF file with stock transformers in float32 and run the prompts. See `__init__.py`."""
+"""Open a checkpoint or a GGUF file with stock transformers and run the prompts in float32. See `__init__`."""
 
 import json
 import sys
@@ -16,7 +16,10 @@ def main(artefact: str, prompts_json: str, out: str) -> None:
     where: dict[str, Any] = {"pretrained_model_name_or_path": artefact, "local_files_only": True}
     how: dict[str, Any] = {}
     if Path(artefact).is_file():
-        where |= {"pretrained_model_name_or_path": str(Path(artefact).parent), "gguf_file": Path(artefact).name}
+        where |= {
+            "pretrained_model_name_or_path": str(Path(artefact).parent),
+            "gguf_file": Path(artefact).name,
+        }
         how["quantization_config"] = transformers.GgufConfig(dequantize=True)
     loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
         **where, **how, dtype=torch.float32, output_loading_info=True

@@ -75,7 +75,7 @@ def _report(config: Any) -> Report:
             name="pico",
             kind="directory",
             model_type=config.model_type,
-            architecture=config.architectures[0],
+            architecture=(config.architectures or ["LlamaForCausalLM"])[0],
             sha256="0" * 64,
             dequantised_from=None,
             licence="apache-2.0",
