@@ -78,7 +78,15 @@ def test_existing_output_is_refused_before_any_work_and_replaced_by_force(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep")
-    arguments = ("compress", pico_llama, "-o", tmp_path / "out", "--mlp-width", "0.5", *SHORT)
+    arguments: list[str | Path] = [
+        "compress",
+        pico_llama,
+        "-o",
+        tmp_path / "out",
+        "--mlp-width",
+        "0.5",
+        *SHORT,
+    ]
     refused = dotresize(*arguments, code=2)
     assert "out" in refused.stderr
     assert "exists" in refused.stderr
@@ -117,7 +125,7 @@ def test_mistakes_end_in_one_line_and_leave_nothing(
 
 def test_a_killed_run_leaves_no_output_and_resumes(pico_llama: Path, tmp_path: Path) -> None:
     out, partial = tmp_path / "out", tmp_path / "out.partial"
-    arguments = [
+    arguments: list[str | Path] = [
         "compress", pico_llama, "-o", out, "--width", "0.75", "--calibration", TEXT, "--evaluation", "none",
         "--window-tokens", "64", "--calibration-windows", "60",
     ]  # fmt: skip
@@ -135,7 +143,7 @@ def test_a_killed_run_leaves_no_output_and_resumes(pico_llama: Path, tmp_path: P
 
 
 def test_two_runs_into_one_output_do_not_mix(pico_llama: Path, tmp_path: Path) -> None:
-    arguments = ("compress", pico_llama, "-o", tmp_path / "out", "--width", "0.75", *SHORT)
+    arguments: list[str | Path] = ["compress", pico_llama, "-o", tmp_path / "out", "--width", "0.75", *SHORT]
     both = [
         subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         for _ in range(2)
