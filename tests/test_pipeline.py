@@ -73,9 +73,7 @@ def test_two_runs_write_the_same_bytes(pico_llama_untied: Path, tmp_path: Path) 
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 
 
-def test_existing_output_is_refused_before_any_work_and_replaced_by_force(
-    pico_llama: Path, tmp_path: Path
-) -> None:
+def test_existing_output_is_refused_before_any_work(pico_llama: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep")
     arguments: list[str | Path] = [

@@ -50,10 +50,11 @@ def main() -> None:
 
 def _sentence(model: str) -> str:
     """A greedy answer of at most 40 tokens, through stock transformers."""
-    from ..compress.source import load_dense
     from .output import quiet_libraries
 
     quiet_libraries()
+    from ..compress.source import load_dense
+
     loaded = load_dense(model)
     prompt: Any = loaded.tokenizer.apply_chat_template(
         [{"role": "user", "content": _PROMPT}],

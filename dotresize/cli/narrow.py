@@ -141,6 +141,7 @@ def run_compress(
     as_json: bool,
 ) -> None:
     """Load, narrow, measure, write, show: the body of `dotresize compress`."""
+    quiet_libraries()
     from ..compress.run import compress
     from ..compress.source import load_dense
     from ..export.checkpoint import save
@@ -150,7 +151,6 @@ def run_compress(
 
     check_free(output, force=force)
     _refuse_same_text(config.calibration, evaluation)
-    quiet_libraries()
     error_console().print(f"loading {model}")
     dense = load_dense(model, trust_remote_code=config.trust_remote_code)
     with ProgressBar() as progress:

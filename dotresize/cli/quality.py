@@ -28,6 +28,7 @@ def perplexity_command(
     as_json: Annotated[bool, typer.Option("--json", help="End stdout with one JSON object.")] = False,
 ) -> None:
     """Perplexity with its standard error, and ratio and mean KL to the first model."""
+    quiet_libraries()
     from ..bench.perplexity import check_same_tokenizer, measure_perplexity, quality_record
     from ..compress.calibration import leading_windows
     from ..compress.run import choose_device
@@ -38,7 +39,6 @@ def perplexity_command(
 
     if len(set(models)) != len(models):
         raise OptionError("a model was named twice; name each once.")
-    quiet_libraries()
     torch_device = choose_device(device)
     loaded = {name: load_dense(name, any_family=True, trust_remote_code=trust_remote_code) for name in models}
     check_same_tokenizer({name: each.tokenizer for name, each in loaded.items()})
