@@ -5,7 +5,6 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,9 +150,8 @@ def test_without_vllm_nothing_is_claimed(pico_copy: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_real_vllm_agrees_and_sees_damage(pico_copy: Path) -> None:
-    passed: Callable[[], bool | None] = lambda: verify(pico_copy, runtime="vllm").verified  # noqa: E731
-    assert passed() is True
+def test_real_vllm_sees_damage(pico_copy: Path) -> None:
+    """That it agrees with what is whole is shown on the real model, in tests/test_pipeline.py."""
     flip_weight_bytes(pico_copy)
     trust_present_bytes(pico_copy)
-    assert passed() is False
+    assert verify(pico_copy, runtime="vllm").verified is False
