@@ -18,7 +18,7 @@ _MODEL = "demo:smollm2-135m"
 _OUT = Path("demo-out")
 _HIDDEN, _MLP = _OUT / "hidden-0.875", _OUT / "mlp-0.75"
 _INT4 = _OUT / "mlp-0.75-onnx-int4"
-_FITS = ["--calibration-windows", "32", "--force"]
+_FITS = ["--calibration-windows", "16", "--force"]
 _PROMPT = "In one sentence, why is the sky blue?"
 
 COMMANDS: list[list[str]] = [
