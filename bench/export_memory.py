@@ -17,8 +17,8 @@ __all__ = ["ExportMemory", "measure"]
 
 BASE_BYTES = 420_000_000  # Python with torch, transformers and the ONNX packages imported
 # Checkpoint sizes (float32) that an export holds at its peak. fp32 ONNX: the model, and the graph that
-# shares most of it. int4 ONNX: the model, its graph as a protobuf, and quantised parts. vLLM: the mapped checkpoint
-# and the model in half its bytes. GGUF: the pages of the checkpoint that the kernel keeps, one tensor of ours.
+# shares most of it. int4 ONNX: the model, its graph as a protobuf, and quantised parts. GGUF: the pages of
+# the checkpoint that the kernel keeps, one tensor of ours. vLLM: those pages and the model at half its size.
 COPIES = {"onnx fp32": 1.6, "onnx int4": 2.9, "gguf f16": 0.5, "vllm bfloat16": 1.6}
 LIMITS = {"onnx fp32": 3.0, "onnx int4": 4.0}  # times the bytes of the checkpoint
 

@@ -99,7 +99,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _last_words(lines: list[str], code: int) -> str:
     if code < 0:
-        return f"killed by {signal.Signals(-code).name} (9 is often a lack of memory)"
+        hint = ", often for a lack of memory" if -code == signal.SIGKILL else ""
+        return f"killed by {signal.Signals(-code).name}{hint}"
     errors = [
         line for line in lines if ("Error" in line or "Exception" in line) and not line.startswith("File ")
     ]

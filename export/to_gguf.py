@@ -121,9 +121,9 @@ def _plan(source: ExportSource, config: GgufConfig) -> list[TensorPlan]:
         nearest = "; ".join(f"{width // BLOCK * BLOCK} or {-(-width // BLOCK) * BLOCK}" for width in odd)
         widths = ", ".join(str(width) for width in odd)
         raise WidthError(
-            f"--type {config.type} stores rows in blocks of {BLOCK}, and {widths} is no multiple of it; nearest "
-            f"widths that are: {nearest}. Compress to one of them, use --type f16, or keep those matrices in "
-            "f16 with --fallback-f16"
+            f"--type {config.type} stores rows in blocks of {BLOCK}, and {widths} is no multiple "
+            f"of it; nearest widths that are: {nearest}. Compress to one of them, use --type f16, "
+            "or keep those matrices in f16 with --fallback-f16"
         )
     return plan
 
