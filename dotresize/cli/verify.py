@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 def verify(
     output: Annotated[Path, typer.Argument(help="What `compress` or `export` wrote.", metavar="OUT")],
     runtime: Annotated[
-        str, typer.Option(help="Which runtime proves it: transformers, vllm, onnxruntime, llama-cpp, or all.", metavar="NAME")
+        str,
+        typer.Option(
+            help="Which runtime proves it: transformers, vllm, onnxruntime, llama-cpp, or all.",
+            metavar="NAME",
+        ),
     ] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
