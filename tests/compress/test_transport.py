@@ -83,3 +83,12 @@ def test_a_plan_that_did_not_converge_is_refused(second_moment: np.ndarray) -> N
     cost, sign = activation_cost(second_moment, np.arange(5), signed=False)
     with pytest.raises(ConvergenceError, match=r"raise --reg \(now 1e-07\)"):
         solve_transport(cost, sign, reg=1e-7)
+
+
+def test_one_neuron_with_a_huge_activation_does_not_break_the_solver() -> None:
+    """Real MLPs have such neurons; all other scaled costs are then close to each other."""
+    rng = np.random.default_rng(4)
+    activations = rng.normal(size=(500, 60))
+    activations[:, 7] *= 1000
+    cost, sign = activation_cost(activations.T @ activations / 500, np.arange(40), signed=False)
+    assert solve_transport(cost, sign, reg=0.01).marginal_error <= 1e-6
