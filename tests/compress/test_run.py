@@ -1,5 +1,6 @@
 """Whole compressions of pico models: identity at full width, fits that help, resuming, refusals."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,26 @@ def test_full_width_reproduces_the_dense_logits(dense: DenseModel, method: Metho
     narrow = compress(dense, config)
     # float32 through three layers: differences of 1e-5 on logits of size 1 are rounding
     assert_close(logits_of(narrow.model), logits_of(dense.model), atol=2e-4, rtol=1e-3)
+
+
+def test_biases_are_folded_too(pico_llama: Path) -> None:
+    """Full width and the same function; then narrow, where every bias must have its new width."""
+    dense = load_dense(str(pico_llama))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = copy.deepcopy(dense.model.config)
+        config.attention_bias = config.mlp_bias = True
+        model = type(dense.model)(config).eval()
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                torch.nn.init.normal_(parameter, std=0.1)
+    dense = replace(dense, model=model)
+    full = compress(dense, replace(SMALL, width=1.0, mlp_width=1.0, method="pca", calibration_windows=2))
+    assert_close(logits_of(full.model), logits_of(model), atol=2e-4, rtol=1e-3)
+    narrow = compress(dense, SMALL)
+    assert narrow.model.get_parameter("model.layers.0.mlp.down_proj.bias").shape == (48,)
+    assert narrow.model.get_parameter("model.layers.0.mlp.up_proj.bias").shape == (72,)
+    assert narrow.model.get_parameter("model.layers.0.self_attn.q_proj.bias").shape == (128,)
 
 
 def test_the_result_is_a_stock_model_of_the_new_widths(dense: DenseModel) -> None:
