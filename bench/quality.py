@@ -190,6 +190,12 @@ def render(results: dict[str, Any], command: str) -> str:
             f"| {label} | {perplexity} | {ratio} | {divergence:.3f} | {row['layer_fraction']:.1%} "
             f"| {millions:.1f} M | {row['seconds']:.0f} |"
         )
+    missing = [label for label in methods_at(Setting(**setting)) if label not in rows]
+    if missing:
+        lines += [
+            "",
+            f"Not measured yet: {'; '.join(missing)}. The same command measures them and keeps the rest.",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -33,6 +33,7 @@ def test_every_method_is_measured_and_finished_rows_are_kept(setting: Setting, t
 
     del results["rows"]["hidden: pca, full"]  # as if the run had stopped before this row
     results["rows"]["hidden: pca, none"]["seconds"] = -1.0  # recognisable: it must not be measured again
+    assert "Not measured yet: hidden: pca, full." in render(results, "make bench-quality")
     file.write_text(json.dumps(results))
     resumed = run_quality(setting, file)
     assert "hidden: pca, full" in resumed["rows"]
@@ -41,6 +42,7 @@ def test_every_method_is_measured_and_finished_rows_are_kept(setting: Setting, t
     page = render(resumed, "make bench-quality")
     assert page.count("\n| hidden:") == 9
     assert page.count("\n| mlp:") == 6
+    assert "Not measured yet" not in page
 
 
 def test_another_setting_starts_afresh(setting: Setting, tmp_path: Path) -> None:
