@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -78,7 +78,7 @@ class WorkDirectory:
                 metadata={"record": json.dumps(record)},
             )
             temporary.rename(file)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:  # a full disk is either, depending on who wrote
             temporary.unlink(missing_ok=True)
             raise OutputError(
                 f"{file} cannot be written: {error}. Free some space and run again to resume."

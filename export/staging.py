@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from ..errors import OutputError
 
 __all__ = ["check_free", "staged_directory", "staged_file", "write_atomically"]
@@ -59,6 +61,10 @@ def staged_directory(target: Path, *, force: bool = False) -> Iterator[Path]:
         _put_in_place(temporary, target)
     except OSError as error:
         raise _explain(error, target) from error
+    except SafetensorError as error:  # safetensors reports a full disk with an error of its own
+        if "I/O error" not in str(error):
+            raise
+        raise OutputError(f"{target} cannot be written: {error}; free some space, then run again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -156,6 +156,28 @@ def test_two_runs_into_one_output_do_not_mix(pico_llama: Path, tmp_path: Path) -
     assert siblings(tmp_path) == {"out"}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+@pytest.mark.parametrize(
+    "kilobytes", [300, 700]
+)  # full while layers are kept; full while the output is written
+def test_a_full_disk_is_one_line_and_leaves_no_output(
+    pico_llama_untied: Path, tmp_path: Path, kilobytes: int
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not allow mounting a small file system")
+    try:
+        arguments = ("compress", pico_llama_untied, "-o", disk / "out", "--mlp-width", "0.5", *SHORT)
+        failed = dotresize(*arguments, "--evaluation", "none", code=2)
+        assert "No space left on device" in failed.stderr.replace("\n", " ")
+        assert "Traceback" not in failed.stderr
+        assert siblings(disk) <= {"out.partial"}
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 @pytest.mark.slow
 def test_the_real_model_narrowed_on_both_axes_runs_in_real_vllm(narrow_smollm2_directory: Path) -> None:
     """Stock transformers and stock vLLM reproduce the reference that travels with the checkpoint."""
