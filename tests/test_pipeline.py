@@ -169,7 +169,8 @@ def test_a_full_disk_is_one_line_and_leaves_no_output(
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("this machine does not allow mounting a small file system")
     try:
-        arguments = ("compress", pico_llama_untied, "-o", disk / "out", "--mlp-width", "0.5", *SHORT)
+        out = ["-o", disk / "out", "--mlp-width", "0.5"]
+        arguments: list[str | Path] = ["compress", pico_llama_untied, *out, *SHORT]
         failed = dotresize(*arguments, "--evaluation", "none", code=2)
         assert "No space left on device" in failed.stderr.replace("\n", " ")
         assert "Traceback" not in failed.stderr
