@@ -128,18 +128,18 @@ def _serve_until_stopped(
     import time
 
     with start_endpoint(command, options, console) as endpoint:
-        checked = endpoint.check or "not compared with a reference: " + (
-            "the directory has none" if options.check else "--no-check"
-        )
-        console.print(f"  {checked}", markup=False, highlight=False)
-        ready = f"ready: {endpoint.url}/v1  model {endpoint.model_name}  (Ctrl-C stops it)"
-        data = _as_data(command) | {"log": str(endpoint.log_path), "pid": endpoint.pid, "check": str(checked)}
-        _answer(data, ready, as_json=as_json)
         try:
+            checked = endpoint.check or "not compared with a reference: " + (
+                "the directory has none" if options.check else "--no-check"
+            )
+            console.print(f"  {checked}", markup=False, highlight=False)
+            ready = f"ready: {endpoint.url}/v1  model {endpoint.model_name}  (Ctrl-C stops it)"
+            facts = {"log": str(endpoint.log_path), "pid": endpoint.pid, "check": str(checked)}
+            _answer(_as_data(command) | facts, ready, as_json=as_json)
             while True:
                 endpoint.raise_if_ended()
                 time.sleep(WATCH_SECONDS)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # whoever reads "ready" may press Ctrl-C before the loop begins
             console.print("stopping")
     console.print("stopped: no process of the engine is left")
 
