@@ -15,19 +15,12 @@ from torch import Tensor
 from ..compress.calibration import Windows
 from ..compress.progress import Progress, Silent
 from ..errors import InputError
+from .results import Estimate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["Estimate", "Quality", "check_same_tokenizer", "measure_perplexity", "quality_record"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A mean over windows and its standard error (None for a single window)."""
-
-    value: float
-    standard_error: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

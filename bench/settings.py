@@ -1,0 +1,85 @@
+"""What one benchmark run measures, and how: validated once, saved with the results."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ..errors import OptionError
+
+__all__ = ["DEFAULT_SCENARIOS", "BenchSettings", "Dtype", "EngineName", "Scenario"]
+
+EngineName = Literal["vllm", "onnx", "transformers"]
+Scenario = Literal["latency", "throughput", "online", "memory", "quality"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+DEFAULT_SCENARIOS: dict[EngineName, tuple[Scenario, ...]] = {
+    "vllm": ("latency", "throughput", "online", "memory", "quality"),
+    "onnx": ("latency", "throughput", "online", "memory", "quality"),
+    "transformers": ("latency", "throughput", "memory", "quality"),
+}
+MAX_ROUNDS = 1000
+MAX_TOKENS = 1_000_000
+MAX_LOAD = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSettings:
+    """All choices of a run.
+
+    Raises:
+        OptionError: A value is outside its range, or the engine cannot run a scenario.
+    """
+
+    engine: EngineName
+    scenarios: tuple[Scenario, ...] = ()  # empty: all that the engine can run
+    input_tokens: int = 128
+    output_tokens: int = 128  # at least 2: decoding is what follows the first token
+    batch_sizes: tuple[int, ...] = (1, 8, 32)  # of the latency scenario
+    concurrency: tuple[int, ...] = (1, 4, 16)  # of the online scenario: requests in flight
+    requests: int = 64  # of the throughput scenario, and of every online measurement
+    rounds: int = 5  # how often every model is measured
+    repeats: int = 3  # timed repetitions within one round of the latency scenario
+    warmup: int = 1  # untimed repetitions before them
+    dtype: Dtype = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 42  # order of the rounds, token ids
+    text: str = "builtin"  # evaluation text of the quality scenario
+    text_windows: int = 16
+    text_window_tokens: int = 512
+    tasks: tuple[str, ...] = ()  # lm-eval tasks of the quality scenario
+    task_directory: str | None = None  # local task files
+    task_limit: int | None = None  # documents per task at most
+
+    def __post_init__(self) -> None:
+        if not self.scenarios:
+            object.__setattr__(self, "scenarios", DEFAULT_SCENARIOS[self.engine])
+        unknown = [name for name in self.scenarios if name not in get_args(Scenario)]
+        if unknown:
+            known = ", ".join(get_args(Scenario))
+            raise OptionError(f"unknown scenario {', '.join(unknown)}; expected some of {known}")
+        unfit = [name for name in self.scenarios if name not in DEFAULT_SCENARIOS[self.engine]]
+        if unfit:
+            raise OptionError(
+                f"the {self.engine} engine cannot run the scenario {', '.join(unfit)}; it can run "
+                f"{', '.join(DEFAULT_SCENARIOS[self.engine])}"
+            )
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        single = {
+            "input-tokens": (self.input_tokens, 1, MAX_TOKENS),
+            "output-tokens": (self.output_tokens, 2, MAX_TOKENS),
+            "requests": (self.requests, 1, MAX_TOKENS),
+            "rounds": (self.rounds, 1, MAX_ROUNDS),
+            "repeats": (self.repeats, 1, MAX_ROUNDS),
+            "warmup": (self.warmup, 0, MAX_ROUNDS),
+            "text-windows": (self.text_windows, 1, MAX_TOKENS),
+            "text-window-tokens": (self.text_window_tokens, 2, MAX_TOKENS),
+        }
+        for name, (value, low, high) in single.items():
+            if not low <= value <= high:
+                raise OptionError(f"--{name} is {value}, expected {low} to {high}")
+        for name, values in {"batch-sizes": self.batch_sizes, "concurrency": self.concurrency}.items():
+            if not values or len(set(values)) != len(values):
+                raise OptionError(f"--{name} is {values}, expected different whole numbers such as 1,8")
+            for value in values:
+                if not 1 <= value <= MAX_LOAD:
+                    raise OptionError(f"--{name} names {value}, expected 1 to {MAX_LOAD}")
