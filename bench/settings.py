@@ -5,11 +5,12 @@ from typing import Literal, get_args
 
 from ..errors import OptionError
 
-__all__ = ["DEFAULT_SCENARIOS", "BenchSettings", "Dtype", "EngineName", "Scenario"]
+__all__ = ["DEFAULT_SCENARIOS", "BenchSettings", "Dtype", "EngineName", "Precision", "Scenario"]
 
 EngineName = Literal["vllm", "onnx", "transformers"]
 Scenario = Literal["latency", "throughput", "online", "memory", "quality"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
 DEFAULT_SCENARIOS: dict[EngineName, tuple[Scenario, ...]] = {
     "vllm": ("latency", "throughput", "online", "memory", "quality"),
     "onnx": ("latency", "throughput", "online", "memory", "quality"),
@@ -34,12 +35,14 @@ class BenchSettings:
     output_tokens: int = 128  # at least 2: decoding is what follows the first token
     batch_sizes: tuple[int, ...] = (1, 8, 32)  # of the latency scenario
     concurrency: tuple[int, ...] = (1, 4, 16)  # of the online scenario: requests in flight
-    requests: int = 64  # of the throughput scenario, and of every online measurement
+    requests: int = 64  # of the throughput scenario; online sends 4 per request in flight, at least 8
     rounds: int = 5  # how often every model is measured
     repeats: int = 3  # timed repetitions within one round of the latency scenario
     warmup: int = 1  # untimed repetitions before them
     dtype: Dtype = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "fp32"  # of the ONNX export made from a checkpoint, onnx engine only
+    engine_flags: tuple[str, ...] = ()  # passed on to vLLM as they are
     seed: int = 42  # order of the rounds, token ids
     text: str = "builtin"  # evaluation text of the quality scenario
     text_windows: int = 16
@@ -61,6 +64,8 @@ class BenchSettings:
                 f"the {self.engine} engine cannot run the scenario {', '.join(unfit)}; it can run "
                 f"{', '.join(DEFAULT_SCENARIOS[self.engine])}"
             )
+        if self.engine_flags and self.engine != "vllm":
+            raise OptionError(f"flags after -- go to vLLM; the {self.engine} engine takes none")
         self._check_ranges()
 
     def _check_ranges(self) -> None:
