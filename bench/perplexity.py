@@ -20,7 +20,17 @@ from .results import Estimate
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Estimate", "Quality", "check_same_tokenizer", "measure_perplexity", "quality_record"]
+__all__ = [
+    "Estimate",
+    "Quality",
+    "check_same_tokenizer",
+    "estimate_quality",
+    "log_probabilities_of",
+    "mean_kl",
+    "mean_loss",
+    "measure_perplexity",
+    "quality_record",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,32 +75,47 @@ def measure_perplexity(
     for window in windows.token_ids:
         first: Tensor | None = None
         for name in names:
-            log_probabilities = _log_probabilities(models[name], window)  # (t - 1, v)
-            targets = window[1:, None].to(log_probabilities.device)
-            losses[name].append(-float(log_probabilities.gather(1, targets).double().mean()))
+            log_probabilities = log_probabilities_of(models[name], window)  # (t - 1, v)
+            losses[name].append(mean_loss(log_probabilities, window))
             if first is None:
                 first = log_probabilities
             else:
-                divergences[name].append(_mean_kl(first, log_probabilities))
+                divergences[name].append(mean_kl(first, log_probabilities))
             progress.advance()
     reference = losses[names[0]]
     tokens = windows.token_ids.numel() - len(windows.token_ids)
-    return [_quality(name, tokens, losses[name], reference, divergences.get(name)) for name in names]
+    return [estimate_quality(name, tokens, losses[name], reference, divergences.get(name)) for name in names]
 
 
-def _log_probabilities(model: "PreTrainedModel", window: Tensor) -> Tensor:
+def log_probabilities_of(model: "PreTrainedModel", window: Tensor) -> Tensor:
+    """One model on one window (t,): log-probabilities (t - 1, v) float32, on the model's device."""
     logits = model(window[None].to(model.device), use_cache=False).logits[0, :-1]
     return torch.log_softmax(logits.float(), dim=-1)
 
 
-def _mean_kl(first: Tensor, other: Tensor) -> float:
+def mean_loss(log_probabilities: Tensor, window: Tensor) -> float:
+    """Mean negative log-likelihood of a window (t,) under log-probabilities (t - 1, v), in nats."""
+    targets = window[1:, None].to(log_probabilities.device)
+    return -float(log_probabilities.gather(1, targets).double().mean())
+
+
+def mean_kl(first: Tensor, other: Tensor) -> float:
     """Mean over positions of KL(first || other), both log-probabilities (t, v), in nats."""
     return float((first.exp() * (first - other)).sum(-1, dtype=torch.float64).mean())
 
 
-def _quality(
+def estimate_quality(
     name: str, tokens: int, losses: list[float], reference: list[float], divergences: list[float] | None
 ) -> Quality:
+    """Estimates with windows as the sampling unit.
+
+    Args:
+        name: of the model.
+        tokens: predictions that were scored.
+        losses: per window.
+        reference: the first model's losses, per window.
+        divergences: from the first model, per window; None for that model itself.
+    """
     compared = divergences is not None
     differences = [loss - other for loss, other in zip(losses, reference, strict=True)]
     return Quality(

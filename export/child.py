@@ -23,6 +23,7 @@ _OFFLINE = {
     "VLLM_LOGGING_LEVEL": "WARNING",
     "TOKENIZERS_PARALLELISM": "false",
 }
+_HUB_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 class ChildError(DotresizeError):
@@ -38,6 +39,7 @@ def run_child(
     on_line: Callable[[str], None] | None = None,
     python: str = sys.executable,
     environment: Mapping[str, str] | None = None,
+    offline: bool = True,
 ) -> None:
     """Run `python -I ARGUMENTS...` and wait.
 
@@ -47,11 +49,13 @@ def run_child(
         on_line: Called with every line that the child prints, progress bars included.
         python: The interpreter.
         environment: Added to the present environment where it does not say otherwise.
+        offline: Keep the child from model hubs; otherwise the present environment decides.
 
     Raises:
         ChildError: The child did not end with 0.
     """
-    settings = {**(environment or {}), **os.environ, **_OFFLINE}
+    hub = {} if offline else {name: os.environ.get(name, "0") for name in _HUB_OFFLINE}
+    settings = {**(environment or {}), **os.environ, **_OFFLINE, **hub}
     process = subprocess.Popen(
         [python, "-I", *arguments],
         stdin=subprocess.DEVNULL,
