@@ -47,6 +47,7 @@ class PartCost:
     weight_bytes: int  # stored in the artefact; a tied head counts under "head", its table not twice
     decode_bytes: int  # weight bytes that one decode step must read, whatever the batch size
     flops_per_token: float  # matrix multiply-adds count 2; without the attention over the context
+    loaded_bytes: int = 0  # in memory, in the dtype of the run; quantised weights as they are stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,8 @@ class BenchModel:
     weight_bytes: int  # on disk
     kv_bytes_per_token: int  # keys and values of one token, in the dtype of the run
     parts: dict[Part, PartCost]
+    compute_dtype: str = ""  # what its matrices are multiplied in: "float32", "bfloat16", "float16", "int8"
+    head_every_position: bool = False  # the prefill computes logits of the whole input, not of its last token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,7 @@ class Measurement:
 
     model: str
     round: int  # 0 ... rounds - 1
-    scenario: Literal["latency", "throughput", "online"]
+    scenario: Literal["latency", "throughput", "online", "memory"]
     load: int  # batch size, number of requests, or requests in flight
     status: Literal["ok", "out of memory", "failed"]
     error: str = ""  # one line; empty when ok
@@ -104,6 +107,8 @@ class Measurement:
     peak_memory_bytes: int | None = None  # resident, of the engine's whole process tree
     peak_gpu_memory_bytes: int | None = None
     mean_gpu_power_watts: float | None = None
+    weight_bytes_loaded: int | None = None  # as the engine reports or holds them
+    kv_bytes_per_token: float | None = None  # of the cache that the engine allocated
     busy_elsewhere: float | None = None  # share of all cores that other processes used meanwhile, 0 to 1
     started_utc: str = ""
 
@@ -136,6 +141,8 @@ class MachineRates:
     matrix_flops_per_second: float  # large square matrices
     read_bytes_per_second: float  # streaming through memory far larger than the caches
     seconds_spent: float
+    # (bytes that are read again and again, bytes per second), smallest first: caches hold small models
+    read_rates: list[tuple[int, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
