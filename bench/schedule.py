@@ -8,6 +8,8 @@ from .settings import BenchSettings
 
 __all__ = ["Job", "jobs"]
 
+Measured = Literal["latency", "throughput", "online", "memory"]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -15,7 +17,7 @@ class Job:
 
     round: int
     model: str
-    scenario: Literal["latency", "throughput", "online"]
+    scenario: Measured
     loads: tuple[int, ...]
 
 
@@ -32,17 +34,20 @@ def jobs(models: list[str], settings: BenchSettings) -> list[Job]:
     draw = Random(settings.seed)
     planned = []
     for number in range(settings.rounds):
-        for scenario, loads in _loads(settings):
+        for scenario, loads in _loads(settings, first=number == 0):
             order = draw.sample(models, len(models))
             planned += [Job(number, model, scenario, loads) for model in order]
     return planned
 
 
-def _loads(
-    settings: BenchSettings,
-) -> list[tuple[Literal["latency", "throughput", "online"], tuple[int, ...]]]:
-    """One entry per engine start: an endpoint serves all its loads, other scenarios start for each."""
-    found: list[tuple[Literal["latency", "throughput", "online"], tuple[int, ...]]] = []
+def _loads(settings: BenchSettings, *, first: bool) -> list[tuple[Measured, tuple[int, ...]]]:
+    """One entry per engine start: an endpoint serves all its loads, other scenarios start for each.
+
+    Memory does not vary from round to round and is measured in the first.
+    """
+    found: list[tuple[Measured, tuple[int, ...]]] = []
+    if "memory" in settings.scenarios and first:
+        found.append(("memory", (1,)))
     if "latency" in settings.scenarios:
         found += [("latency", (size,)) for size in settings.batch_sizes]
     if "throughput" in settings.scenarios:

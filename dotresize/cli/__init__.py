@@ -66,3 +66,4 @@ from . import export  # noqa: E402, F401, I001
 from . import info  # noqa: E402, F401, I001
 from . import serve  # noqa: E402, F401, I001
 from . import chat  # noqa: E402, F401, I001
+from . import bench  # noqa: E402, F401, I001

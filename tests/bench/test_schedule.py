@@ -1,11 +1,13 @@
 """Who is measured when."""
 
 from collections import Counter
+from dataclasses import replace
 
 from dotresize.bench.schedule import jobs
 from dotresize.bench.settings import BenchSettings
 
-SETTINGS = BenchSettings(engine="vllm", batch_sizes=(1, 8), concurrency=(1, 4), rounds=50, seed=3)
+SPEED = ("latency", "throughput", "online")
+SETTINGS = BenchSettings(engine="vllm", scenarios=SPEED, batch_sizes=(1, 8), concurrency=(1, 4), rounds=50, seed=3)
 
 
 def test_every_model_is_measured_once_per_round_and_load() -> None:
@@ -29,9 +31,14 @@ def test_everyone_is_first_about_equally_often() -> None:
 
 def test_the_order_is_that_of_the_seed() -> None:
     assert jobs(["A", "B"], SETTINGS) == jobs(["A", "B"], SETTINGS)
-    assert jobs(["A", "B"], SETTINGS) != jobs(["A", "B"], BenchSettings(engine="vllm", rounds=50, seed=4))
+    assert jobs(["A", "B"], SETTINGS) != jobs(["A", "B"], replace(SETTINGS, seed=4))
 
 
 def test_only_chosen_scenarios_are_measured() -> None:
     planned = jobs(["A"], BenchSettings(engine="onnx", scenarios=("latency", "quality"), batch_sizes=(1,)))
     assert {job.scenario for job in planned} == {"latency"}
+
+
+def test_memory_is_measured_once() -> None:
+    planned = jobs(["A", "B"], replace(SETTINGS, scenarios=("memory", "latency")))
+    assert [(job.round, job.loads) for job in planned if job.scenario == "memory"] == [(0, (1,))] * 2

@@ -1,0 +1,121 @@
+"""Measures one model at one load in a process of its own: `python -m dotresize.bench.local_worker IN OUT`.
+
+IN and OUT are JSON files (`LocalRequest`, `LocalAnswer`). The process loads the model, warms up, repeats
+and ends, so that no model inherits the memory, the threads or the caches of the one before it.
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+
+import psutil
+
+from .settings import BenchSettings
+from .token_ids import random_prompts
+
+__all__ = ["LocalAnswer", "LocalRequest", "Timed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalRequest:
+    """What to measure."""
+
+    directory: str
+    vocab_size: int
+    scenario: str  # "latency", "throughput" or "memory"
+    load: int  # sequences in a batch, or requests in all
+    settings: BenchSettings
+
+
+@dataclass(kw_only=True)
+class LocalAnswer:
+    """What was measured."""
+
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    weight_bytes_loaded: int | None = None
+    kv_bytes_per_token: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """One batch from prompt to last token: seconds from its start to every step's end."""
+
+    step_seconds: list[float]  # (output_tokens,), the first is the prefill's
+    kv_bytes_per_token: float | None
+
+    @property
+    def ttft_seconds(self) -> float:
+        """Time to first token."""
+        return self.step_seconds[0]
+
+    @property
+    def e2e_seconds(self) -> float:
+        """Time to last token."""
+        return self.step_seconds[-1]
+
+    @property
+    def tpot_seconds(self) -> float:
+        """Mean time of a step after the first."""
+        return (self.step_seconds[-1] - self.step_seconds[0]) / (len(self.step_seconds) - 1)
+
+
+def main(request_path: str, answer_path: str) -> None:
+    """Measure what the request file asks for."""
+    data = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    data["settings"] = BenchSettings(**{name: _tuples(value) for name, value in data["settings"].items()})
+    answer = _measure(LocalRequest(**data))
+    Path(answer_path).write_text(json.dumps(asdict(answer)), encoding="utf-8")
+
+
+def _tuples(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _measure(request: LocalRequest) -> LocalAnswer:
+    settings = request.settings
+    before = psutil.Process().memory_info().rss
+    if settings.engine == "onnx":
+        from .generate_onnx import OnnxGenerator
+
+        model: OnnxGenerator | TransformersGenerator = OnnxGenerator(request.directory)
+    else:
+        from .generate_transformers import TransformersGenerator
+
+        model = TransformersGenerator(request.directory, settings)
+    answer = LocalAnswer(weight_bytes_loaded=model.weight_bytes)
+    if answer.weight_bytes_loaded is None:
+        answer.weight_bytes_loaded = psutil.Process().memory_info().rss - before
+    batch = min(request.load, max(settings.batch_sizes)) if request.scenario == "throughput" else request.load
+    ids = random_prompts(
+        request.load, settings.input_tokens, vocab_size=request.vocab_size, seed=settings.seed
+    )
+    once = request.scenario == "memory"
+    for _ in range(0 if once else settings.warmup):
+        model.generate(ids[:batch], settings.output_tokens)
+    if request.scenario == "throughput":
+        started = perf_counter()
+        for first in range(0, request.load, batch):
+            model.generate(ids[first : first + batch], settings.output_tokens)
+        rate = request.load / (perf_counter() - started)
+        answer.samples = {
+            "output_tokens_per_second": [rate * settings.output_tokens],
+            "requests_per_second": [rate],
+        }
+        return answer
+    timed = [model.generate(ids, settings.output_tokens) for _ in range(1 if once else settings.repeats)]
+    known = [run.kv_bytes_per_token for run in timed if run.kv_bytes_per_token is not None]
+    answer.kv_bytes_per_token = fmean(known) if known else None
+    if not once:
+        answer.samples = {
+            "ttft_seconds": [run.ttft_seconds for run in timed],
+            "tpot_seconds": [run.tpot_seconds for run in timed],
+            "e2e_seconds": [run.e2e_seconds for run in timed],
+        }
+    return answer
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

