@@ -1,0 +1,146 @@
+"""A model's matrices timed alone, by shape: the time that no engine with the same kernels can beat.
+
+Every layer has weights of its own and the parts are run in turn, so that a part finds in the caches what
+it would find in the whole model. Checkpoints are timed with torch's kernels (query, key and value as one
+matrix, gate and up as another, as vLLM does); ONNX directories with ONNX Runtime's, on their own graph.
+Quantised checkpoints are not timed: torch has not the engine's kernels.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import psutil
+
+from .machine_rates import seconds_of
+from .results import BenchModel, Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["time_in_turn", "time_kernels"]
+
+FLOAT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+MEMORY_FRACTION = 0.4  # of what is free: larger models are timed on their first layers and scaled
+BUDGET_SECONDS = 2.0
+MIN_TURNS, MAX_TURNS = 3, 100
+
+
+def time_kernels(
+    model: BenchModel,
+    batch_tokens: int,
+    device: str,
+    dtype: str,
+    threads: int,
+    *,
+    head_rows: int | None = None,
+) -> dict[Part, float]:
+    """Seconds of all matrix products of one pass, by part; empty where they cannot be timed.
+
+    Args:
+        model: Its widths give the shapes; an ONNX directory is read again.
+        batch_tokens: Rows of every product but the head's: batch x input tokens, or batch when decoding.
+        device: "cpu" or "cuda"; an ONNX directory is timed on the CPU only.
+        dtype: "float32", "bfloat16" or "float16".
+        threads: CPU threads; set for the whole process.
+        head_rows: Rows of the head's product; `batch_tokens` by default.
+    """
+    rows = batch_tokens if head_rows is None else head_rows
+    if model.format == "onnx":
+        if device != "cpu":
+            return {}
+        from .onnx_kernels import time_onnx_kernels
+
+        return time_onnx_kernels(model, batch_tokens, threads, head_rows=rows)
+    if dtype not in FLOAT_BYTES or model.precision not in FLOAT_BYTES:
+        return {}
+    return _torch_seconds(model, batch_tokens, rows, device, dtype, threads)
+
+
+def time_in_turn(parts: dict[Part, Callable[[], object]], device: str) -> dict[Part, float]:
+    """Best time of each part, the parts taking turns so that each one evicts the others from the caches."""
+    best = {part: float("inf") for part in parts}
+    spent, turn = 0.0, 0
+    while turn <= MIN_TURNS or (spent < BUDGET_SECONDS and turn <= MAX_TURNS):
+        for part, work in parts.items():
+            seconds = seconds_of(work, device)
+            spent += seconds
+            if turn:  # the first turn is warm-up
+                best[part] = min(best[part], seconds)
+        turn += 1
+    return best
+
+
+def _torch_seconds(
+    model: BenchModel, rows: int, head_rows: int, device: str, dtype: str, threads: int
+) -> dict[Part, float]:
+    import torch
+
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(0)
+
+    def matrix(outputs: int, inputs: int) -> "Tensor":
+        row = (torch.randn(inputs, generator=generator) * inputs**-0.5).to(getattr(torch, dtype)).to(device)
+        return row.repeat(outputs, 1)  # copying one row is fast, and no value is zero or tiny
+
+    layers = _layers_that_fit(model, device, FLOAT_BYTES[dtype])
+    query, key_value = model.num_attention_heads * model.head_dim, model.num_key_value_heads * model.head_dim
+    attention = [
+        (matrix(query + 2 * key_value, model.hidden_size), matrix(model.hidden_size, query))
+        for _ in range(layers)
+    ]
+    mlp = [
+        (
+            matrix(2 * model.intermediate_size, model.hidden_size),
+            matrix(model.hidden_size, model.intermediate_size),
+        )
+        for _ in range(layers)
+    ]
+    head, last = matrix(model.vocab_size, model.hidden_size), matrix(head_rows, model.hidden_size)
+    state = matrix(rows, model.hidden_size)
+    works: dict[Part, Callable[[], object]] = {
+        "attention": lambda: _chain(state, attention),
+        "mlp": lambda: _chain(state, mlp),
+        "head": lambda: torch.nn.functional.linear(last, head),
+    }
+    with torch.inference_mode():
+        if device == "cuda":
+            works = {part: _captured(work) for part, work in works.items()}
+        seconds = time_in_turn(works, device)
+    scale = model.num_hidden_layers / layers
+    return {part: value * (1.0 if part == "head" else scale) for part, value in seconds.items()}
+
+
+def _chain(state: "Tensor", layers: "list[tuple[Tensor, Tensor]]") -> "Tensor":
+    """Two products per layer, from the same input each: (rows, hidden) -> (rows, inner) -> (rows, hidden)."""
+    from torch.nn.functional import linear
+
+    result = state
+    for first, second in layers:
+        inner = linear(state, first)  # (rows, query + 2 kv) or (rows, 2 mlp)
+        result = linear(inner[:, : second.shape[1]], second)  # (rows, hidden)
+    return result
+
+
+def _captured(work: Callable[[], object]) -> Callable[[], object]:
+    """The same kernels as one CUDA graph, as engines launch them: Python's launch time is not theirs."""
+    import torch
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # libraries allocate their workspaces before the capture
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+def _layers_that_fit(model: BenchModel, device: str, item_bytes: int) -> int:
+    import torch
+
+    free_bytes = torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
+    heads = 2 * (model.num_attention_heads + model.num_key_value_heads) * model.head_dim
+    layer_bytes = (heads + 3 * model.intermediate_size) * model.hidden_size * item_bytes
+    return max(1, min(model.num_hidden_layers, int(MEMORY_FRACTION * free_bytes) // layer_bytes))

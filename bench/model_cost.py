@@ -1,0 +1,267 @@
+"""What a model costs, read from its headers alone: bytes and FLOPs of each part. No weights are loaded.
+
+One table of name patterns serves every format, because Hugging Face checkpoints and ONNX Runtime GenAI's
+graphs name their tensors alike. Llama and Mistral are exact; other families work as far as their tensor
+names say which part they belong to, and are refused otherwise.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from ..errors import ManifestError, ModelError
+from ..export import manifest
+from ..export.artefact_info import inspect_artefact
+from ..serve.model_facts import DTYPE_BYTES, is_onnx_directory, manifest_of, read_facts
+from .results import BenchModel, Part, PartCost
+
+if TYPE_CHECKING:
+    from safetensors import safe_open
+
+__all__ = ["TensorCost", "describe", "part_of", "tokenizer_sha256", "total"]
+
+# The first pattern that is found in a tensor's name decides.
+PART_PATTERNS: tuple[tuple[str, Part], ...] = (
+    (r"lm_head|embed_out|output_layer", "head"),
+    (r"embed|\bwte\b|\bwpe\b", "embedding"),
+    (r"norm|\bln_", "norm"),
+    (r"attn|attention|cos_cache|sin_cache|inv_freq", "attention"),
+    (r"mlp|feed_forward|\bfc[12]\b", "mlp"),
+)
+# Bytes of one element, by the dtype names of safetensors.
+ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I16": 2, "I8": 1, "U8": 1}
+ITEM_BYTES |= {"BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+FLOATS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorCost:
+    """One stored tensor."""
+
+    part: Part
+    stored_bytes: int
+    loaded_bytes: int
+    decode_bytes: int
+    flops_per_token: float
+    parameters: int  # of the model that it stands for; 0 for scales and caches
+
+
+def describe(directory: Path, *, name: str, source: str, dtype: str) -> BenchModel:
+    """Read the costs of a checkpoint, or of an ONNX Runtime GenAI directory.
+
+    Args:
+        directory: What the engine loads.
+        name: Unique in the run.
+        source: What the user named.
+        dtype: Of the run: "float32", "bfloat16", "float16", or "auto" for the one that is stored. An ONNX
+            graph has its own and ignores it.
+
+    Raises:
+        ModelError: Damaged, not a language model, or a tensor whose part its name does not say.
+        ManifestError: The manifest is damaged, or a weight file is not of the size that it records.
+        MissingDependencyError: An ONNX directory without the `export` extra.
+    """
+    if is_onnx_directory(directory):
+        from .onnx_cost import describe_onnx
+
+        return describe_onnx(directory, name=name, source=source)
+    facts = read_facts(directory)
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    run_dtype = facts.dtype if dtype == "auto" else dtype
+    if run_dtype not in DTYPE_BYTES:
+        raise ModelError(
+            f"{directory} is {run_dtype}; expected one of {', '.join(DTYPE_BYTES)}: name a dtype"
+        )
+    costs = _checkpoint_costs(directory, bool(config.get("tie_word_embeddings")), DTYPE_BYTES[run_dtype])
+    info = inspect_artefact(directory)
+    if facts.intermediate_size is None:
+        raise ModelError(
+            f"{directory / 'config.json'} has no intermediate_size; such models are not supported"
+        )
+    return BenchModel(
+        name=name,
+        source=source,
+        path=str(directory),
+        format=info.format,
+        precision=_precision(info.precision),
+        sha256=weights_sha256(directory, sorted(directory.glob("*.safetensors"))),
+        tokenizer_sha256=tokenizer_sha256(directory),
+        hidden_size=facts.hidden_size,
+        intermediate_size=facts.intermediate_size,
+        num_hidden_layers=facts.num_hidden_layers,
+        num_attention_heads=facts.num_attention_heads,
+        num_key_value_heads=facts.num_key_value_heads,
+        head_dim=facts.head_dim,
+        vocab_size=int(config["vocab_size"]),
+        parameters=sum(cost.parameters for cost in costs),
+        weight_bytes=info.weight_bytes,
+        kv_bytes_per_token=facts.kv_cache_bytes_per_token(run_dtype),
+        parts=total(costs),
+        compute_dtype="int8" if _quantises_activations(config) else run_dtype,
+    )
+
+
+def part_of(name: str) -> Part:
+    """The part that a tensor belongs to, by its name.
+
+    Raises:
+        ModelError: No pattern fits.
+    """
+    for pattern, part in PART_PATTERNS:
+        if re.search(pattern, name):
+            return part
+    raise ModelError(
+        f"tensor {name!r} belongs to no part that is known ({', '.join(get_args(Part))}); "
+        "expected a Llama or Mistral model, or one that names its tensors alike"
+    )
+
+
+def total(costs: Iterable[TensorCost]) -> dict[Part, PartCost]:
+    """Sum over the tensors of each part; a part without tensors costs nothing."""
+    listed = list(costs)
+
+    def add(part: Part) -> PartCost:
+        mine = [cost for cost in listed if cost.part == part]
+        return PartCost(
+            weight_bytes=sum(cost.stored_bytes for cost in mine),
+            decode_bytes=sum(cost.decode_bytes for cost in mine),
+            flops_per_token=sum(cost.flops_per_token for cost in mine),
+            loaded_bytes=sum(cost.loaded_bytes for cost in mine),
+        )
+
+    return {part: add(part) for part in get_args(Part)}
+
+
+def weights_sha256(directory: Path, files: list[Path]) -> str:
+    """One hash over the weight files; files that the manifest records are not read again.
+
+    Raises:
+        ManifestError: A file has another size than recorded.
+    """
+    record = manifest_of(directory)
+    known = record.files if record else {}
+    records = []
+    for path in files:
+        recorded = known.get(path.name)
+        if recorded is not None and recorded.bytes != path.stat().st_size:
+            raise ManifestError(
+                f"{path} has {path.stat().st_size} bytes, its manifest records {recorded.bytes}: "
+                "damaged or not finished, make it again"
+            )
+        records.append((path.name, recorded or manifest.file_record(path)))
+    return manifest.digest(records)
+
+
+def tokenizer_sha256(directory: Path) -> str:
+    """Hash of the vocabulary: token -> id, added tokens included, whatever the file's formatting.
+
+    Raises:
+        ModelError: There is no tokenizer, or it cannot be read.
+    """
+    path = directory / "tokenizer.json"
+    vocabulary = _fast_vocabulary(path) if path.is_file() else _slow_vocabulary(directory)
+    text = json.dumps(sorted(vocabulary.items()), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fast_vocabulary(path: Path) -> dict[str, int]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        tokens = data["model"]["vocab"]
+        pairs = (
+            tokens if isinstance(tokens, dict) else {token: index for index, (token, _) in enumerate(tokens)}
+        )
+        added = {str(entry["content"]): int(entry["id"]) for entry in data.get("added_tokens") or ()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} holds no vocabulary ({error}); copy it from the original model") from error
+    return {**{str(token): int(index) for token, index in pairs.items()}, **added}
+
+
+def _slow_vocabulary(directory: Path) -> dict[str, int]:
+    from transformers import AutoTokenizer
+
+    try:
+        return dict(AutoTokenizer.from_pretrained(directory, local_files_only=True).get_vocab())
+    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"{directory} has no tokenizer that can be read ({cause}); copy it from the original model"
+        ) from error
+
+
+def _precision(text: str) -> str:
+    """The dtype names of safetensors in plain words; a manifest's precision as it is."""
+    return "+".join(FLOATS.get(word.upper(), word) for word in text.split("+"))
+
+
+def _quantises_activations(config: dict[str, Any]) -> bool:
+    groups = (config.get("quantization_config") or {}).get("config_groups") or {}
+    return any(group.get("input_activations") for group in groups.values())
+
+
+def _checkpoint_costs(directory: Path, tied: bool, run_bytes: int) -> list[TensorCost]:
+    """Costs of all tensors. With a tied head the table counts as the head: each step reads all of it."""
+    from safetensors import safe_open
+
+    costs: list[TensorCost] = []
+    for shard in sorted(directory.glob("*.safetensors")):
+        with safe_open(shard, framework="numpy") as stream:
+            costs.extend(_shard_costs(stream, run_bytes))
+    if tied and not any(cost.part == "head" for cost in costs):
+        costs = [_as_head(cost) if cost.part == "embedding" else cost for cost in costs]
+    return costs
+
+
+def _as_head(table: TensorCost) -> TensorCost:
+    return TensorCost(
+        part="head",
+        stored_bytes=table.stored_bytes,
+        loaded_bytes=table.loaded_bytes,
+        decode_bytes=table.loaded_bytes,
+        flops_per_token=2.0 * table.parameters,
+        parameters=table.parameters,
+    )
+
+
+def _shard_costs(stream: "safe_open", run_bytes: int) -> Iterator[TensorCost]:
+    names = set(stream.keys())
+    for name in sorted(names):
+        piece = stream.get_slice(name)
+        shape, kind = tuple(piece.get_shape()), str(piece.get_dtype())
+        if kind not in ITEM_BYTES:
+            raise ModelError(
+                f"tensor {name!r} is of type {kind}, which is not known; expected {', '.join(ITEM_BYTES)}"
+            )
+        stored = prod(shape) * ITEM_BYTES[kind]
+        original = _original_shape(stream, name, shape, names)
+        is_weight = original is not None
+        shape = original or shape
+        quantised = kind not in FLOATS or not is_weight
+        loaded = stored if quantised else prod(shape) * run_bytes
+        part = part_of(name)
+        is_table = part == "embedding" and len(shape) == 2
+        yield TensorCost(
+            part=part,
+            stored_bytes=stored,
+            loaded_bytes=loaded,
+            decode_bytes=loaded // shape[0] if is_table else loaded,
+            flops_per_token=2.0 * prod(shape) if is_weight and len(shape) == 2 and not is_table else 0.0,
+            parameters=prod(shape) if is_weight else 0,
+        )
+
+
+def _original_shape(
+    stream: "safe_open", name: str, shape: tuple[int, ...], names: set[str]
+) -> tuple[int, ...] | None:
+    """Shape of the weight that a tensor stands for; None for the scales, zeros and shapes beside one."""
+    if name.endswith(".weight_packed"):  # compressed-tensors packs several numbers into one int32
+        rows, columns = stream.get_tensor(name.removesuffix("packed") + "shape").tolist()
+        return int(rows), int(columns)
+    base = re.sub(r"\.(weight|input|output)_(scale|zero_point|shape|g_idx|global_scale)$", ".weight", name)
+    beside = base != name and (base in names or f"{base}_packed" in names)
+    return None if beside else shape
