@@ -67,7 +67,8 @@ def _score(
     """Mean loss per window, and for all but the first model the mean divergence from it."""
     losses: list[float] = []
     divergences: list[float] = []
-    for index, window in enumerate(windows.token_ids):
+    for index in range(len(windows.token_ids)):
+        window = windows.token_ids[index]
         log_probabilities = scorer(window)
         losses.append(mean_loss(log_probabilities, window))
         if first is not None and is_first:

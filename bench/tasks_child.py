@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from ..errors import InputError
+from ..errors import InputError, MissingDependencyError
 from .child_call import PrintedProgress, answer
 from .tasks import TaskModel
 
@@ -82,6 +82,11 @@ def _evaluate(model: TaskModel, manager: "TaskManager", request: dict[str, Any])
             fewshot_random_seed=seed,
             confirm_run_unsafe_code=False,
         )
+    except ImportError as error:
+        raise MissingDependencyError(
+            f'lm-eval needs a package that is not installed: {_first_line(error)}; install all of them with: '
+            'pip install "dotresize[tasks]"'
+        ) from error
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
         raise InputError(f"lm-eval cannot run {model.name}: {_first_line(error)}") from error
 
