@@ -71,7 +71,7 @@ def measure_rates(device: str, dtype: str, threads: int) -> MachineRates:
 
 
 def best_seconds(work: Callable[[], object], device: str) -> float:
-    """Shortest of many repetitions after two for warm-up: for a quarter of a second, at least 7, at most 200."""
+    """Shortest of many repetitions, after two for warm-up: a quarter of a second long, 7 to 200 of them."""
     work()
     work()
     best, spent, repetitions = float("inf"), 0.0, 0
