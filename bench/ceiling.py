@@ -11,9 +11,9 @@ tokens, L layers, H heads of D numbers, and k bytes of keys and values per token
               context bytes b t k
     decode    rows b at a context of c = t + output / 2 tokens; weights read once for the whole batch; context
               FLOPs 4 L H D b c, bytes b c k
-    head      the last position of each sequence: transformers' `generate`, vLLM and pruned ONNX graphs compute
-              no other logits. A graph with `head_every_position` computes b t rows in the prefill, and
-              that is counted, because no engine could run that graph any faster.
+    head      the last position of each sequence: transformers' `generate`, vLLM and pruned ONNX graphs
+              compute no other logits. A graph with `head_every_position` computes b t rows in the
+              prefill, and that is counted, because no engine could run that graph any faster.
 
 R depends on how much is read over and over (all bytes of one step): a small model lives in the caches.
 """
@@ -58,7 +58,7 @@ def ceilings(
 
 
 def batch_sizes_of(settings: BenchSettings) -> list[int]:
-    """Every number of sequences that are in the engine together: batches, requests in flight, or all requests.
+    """Numbers of sequences that are in the engine together: batches, requests in flight, or all requests.
 
     An engine that cannot hold all requests of the throughput scenario at once reads its weights more
     often, so the ceiling is right but may be out of reach.

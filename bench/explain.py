@@ -117,8 +117,8 @@ def _part(part: str, before: _Split, after: _Split) -> str:
     narrowed = "" if before.roofline[part] > UNCHANGED * least else ", which was not narrowed"
     return (
         f"in the {part}{narrowed}: its matrices alone take {_milliseconds(spent)} "
-        f"({spent / after.measured:.0%} of the time; {_milliseconds(before.expected[part])} with the original), "
-        f"bytes and FLOPs would allow {_milliseconds(least)}"
+        f"({spent / after.measured:.0%} of the time; {_milliseconds(before.expected[part])} with the "
+        f"original), bytes and FLOPs would allow {_milliseconds(least)}"
     )
 
 

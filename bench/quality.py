@@ -5,21 +5,17 @@ benchmark goes on where it stopped. The Markdown page is made from that file alo
 """
 
 import json
-import os
-import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-
-import psutil
-import torch
 
 from ..compress.calibration import Windows, leading_windows
 from ..compress.config import CompressConfig
 from ..compress.progress import Progress, Silent
 from ..compress.run import compress
 from ..compress.source import DenseModel, load_dense
+from .environment import read_environment
 from .perplexity import measure_perplexity
 
 __all__ = ["Setting", "methods_at", "render", "run_quality"]
@@ -137,24 +133,15 @@ def _store(file: Path, results: dict[str, Any]) -> None:
 
 
 def _environment() -> dict[str, Any]:
-    import transformers
-
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
+    """The keys of files that are older than `Environment`."""
+    found = read_environment()
+    known = {key: found.versions[key] for key in ("python", "torch", "transformers")}
+    return known | {
+        "processor": found.processor,
+        "cores": found.cores,
+        "memory_bytes": found.memory_bytes,
+        "cuda": found.gpu,
     }
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def render(results: dict[str, Any], command: str) -> str:

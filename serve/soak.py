@@ -14,9 +14,10 @@ import psutil
 
 from ..errors import OptionError
 from .client import Client, Sampling
+from .process_tree import tree_memory_bytes
 from .record import RequestRecord
 
-__all__ = ["SoakReport", "soak", "tree_memory_bytes"]
+__all__ = ["SoakReport", "soak"]
 
 MAX_MINUTES = 24 * 60.0
 MAX_CONCURRENCY = 256
@@ -52,18 +53,6 @@ class SoakReport:
     def passed(self) -> bool:
         """Every request was answered and counted right."""
         return self.failed == 0 and self.count_mismatches == 0 and self.answered == self.sent
-
-
-def tree_memory_bytes(pid: int) -> int:
-    """Resident memory of a process and all its descendants."""
-    total = 0
-    root = psutil.Process(pid)
-    for process in (root, *root.children(recursive=True)):
-        try:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total
 
 
 async def soak(
