@@ -94,7 +94,8 @@ def noise_warnings(results: Results) -> list[str]:
 
 def _incomplete(measurements: list[Measurement]) -> list[str]:
     return [
-        f"{each.status}: {each.model}, {each.scenario} at load {each.load}, round {each.round + 1}: {each.error}"
+        f"{each.status}: {each.model}, {each.scenario} at load {each.load}, round {each.round + 1}: "
+        f"{each.error}"
         for each in measurements
         if each.status != "ok"
     ]

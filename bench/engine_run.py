@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..serve.engine_process import EngineProcess
-from .memory_watch import MemoryWatch
+from .memory_watch import MemoryWatch, WatchReport
 
 __all__ = ["EngineRun", "failure_of", "run_engine"]
 
@@ -33,7 +33,7 @@ class EngineRun:
 
     exit_code: int  # 128 + N for signal N
     output: str
-    watch: MemoryWatch
+    used: WatchReport
 
 
 def run_engine(
@@ -60,7 +60,7 @@ def run_engine(
             with log_path.open("a") as log:
                 log.write(f"\nTimeoutError: stopped after {timeout_seconds:.0f} s\n")
     output = log_path.read_text(encoding="utf-8", errors="replace")
-    return EngineRun(exit_code=code, output=output, watch=watch)
+    return EngineRun(exit_code=code, output=output, used=watch.report)
 
 
 def failure_of(run: EngineRun) -> tuple[Literal["out of memory", "failed"], str]:

@@ -7,14 +7,20 @@ import onnxruntime_genai as genai
 from numpy.typing import NDArray
 
 from .local_worker import Timed
+from .settings import BenchSettings
 
 __all__ = ["OnnxGenerator"]
 
 
 class OnnxGenerator:
-    """An ONNX Runtime GenAI directory in memory; it runs on the provider that it was exported for."""
+    """An ONNX Runtime GenAI directory in memory; it runs on the provider that it was exported for.
 
-    def __init__(self, directory: str) -> None:
+    Args:
+        directory: with genai_config.json.
+        settings: unused here; the directory decides precision and provider.
+    """
+
+    def __init__(self, directory: str, settings: BenchSettings) -> None:
         self._model = genai.Model(directory)
         self.weight_bytes: int | None = None  # the runtime does not say
 
@@ -23,9 +29,7 @@ class OnnxGenerator:
         batch, input_tokens = prompts.shape
         length = input_tokens + output_tokens
         parameters = genai.GeneratorParams(self._model)
-        parameters.set_search_options(
-            max_length=length, min_length=length, batch_size=batch, do_sample=False
-        )
+        parameters.set_search_options(max_length=length, min_length=length, batch_size=batch, do_sample=False)
         generator = genai.Generator(self._model, parameters)
         marks = []
         started = perf_counter()

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from ..errors import MissingDependencyError
 from ..serve.machine import read_machine
+from .context import context_tokens
 from .engine_run import failure_of, run_engine
 from .local_worker import LocalRequest
 from .results import BenchModel, Measurement
 from .schedule import Job
 from .settings import BenchSettings
+from .usage import with_usage
 
 __all__ = ["LocalEngine"]
 
@@ -39,12 +41,15 @@ class LocalEngine:
 
         Raises:
             MissingDependencyError: The engine is not installed.
+            ModelError: A model's context is too short.
         """
         package, extra = ("onnxruntime_genai", "export") if self.settings.engine == "onnx" else ("torch", "")
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(
                 f"the {self.settings.engine} engine needs {package}: install `dotresize[{extra}]`"
             )
+        for model in models:
+            context_tokens(model, self.settings)
 
     def measure(self, model: BenchModel, job: Job) -> list[Measurement]:
         """One measurement per load; a failure is recorded, never raised."""
@@ -71,7 +76,7 @@ class LocalEngine:
             log_path=self.folder / f"{self.settings.engine}.log",
             timeout_seconds=TIMEOUT_SECONDS,
         )
-        measured = run.add_usage(blank)
+        measured = with_usage(blank, run.used)
         if run.exit_code != 0 or not answer.is_file():
             status, error = failure_of(run)
             return replace(measured, status=status, error=error)

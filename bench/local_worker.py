@@ -10,8 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
+from typing import Protocol
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from .settings import BenchSettings
 from .token_ids import random_prompts
@@ -37,6 +40,7 @@ class LocalAnswer:
     samples: dict[str, list[float]] = field(default_factory=dict)
     weight_bytes_loaded: int | None = None
     kv_bytes_per_token: float | None = None
+    base_bytes: int | None = None  # resident, before the model is loaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,18 @@ class Timed:
         return (self.step_seconds[-1] - self.step_seconds[0]) / (len(self.step_seconds) - 1)
 
 
+class Generator(Protocol):
+    """A loaded model."""
+
+    weight_bytes: int | None
+
+    def __init__(self, directory: str, settings: BenchSettings) -> None: ...
+
+    def generate(self, prompts: NDArray[np.int64], output_tokens: int) -> Timed:
+        """Decode a fixed number of tokens for prompts ``(B, T)``."""
+        ...
+
+
 def main(request_path: str, answer_path: str) -> None:
     """Measure what the request file asks for."""
     data = json.loads(Path(request_path).read_text(encoding="utf-8"))
@@ -76,18 +92,13 @@ def _tuples(value: object) -> object:
 
 def _measure(request: LocalRequest) -> LocalAnswer:
     settings = request.settings
-    before = psutil.Process().memory_info().rss
-    if settings.engine == "onnx":
-        from .generate_onnx import OnnxGenerator
-
-        model: OnnxGenerator | TransformersGenerator = OnnxGenerator(request.directory)
-    else:
-        from .generate_transformers import TransformersGenerator
-
-        model = TransformersGenerator(request.directory, settings)
-    answer = LocalAnswer(weight_bytes_loaded=model.weight_bytes)
+    open_model = _onnx if settings.engine == "onnx" else _transformers
+    generator_class = open_model()
+    base_bytes = psutil.Process().memory_info().rss
+    model = generator_class(request.directory, settings)
+    answer = LocalAnswer(base_bytes=base_bytes, weight_bytes_loaded=model.weight_bytes)
     if answer.weight_bytes_loaded is None:
-        answer.weight_bytes_loaded = psutil.Process().memory_info().rss - before
+        answer.weight_bytes_loaded = psutil.Process().memory_info().rss - base_bytes
     batch = min(request.load, max(settings.batch_sizes)) if request.scenario == "throughput" else request.load
     ids = random_prompts(
         request.load, settings.input_tokens, vocab_size=request.vocab_size, seed=settings.seed
@@ -115,6 +126,18 @@ def _measure(request: LocalRequest) -> LocalAnswer:
             "e2e_seconds": [run.e2e_seconds for run in timed],
         }
     return answer
+
+
+def _onnx() -> "type[Generator]":
+    from .generate_onnx import OnnxGenerator
+
+    return OnnxGenerator
+
+
+def _transformers() -> "type[Generator]":
+    from .generate_transformers import TransformersGenerator
+
+    return TransformersGenerator
 
 
 if __name__ == "__main__":

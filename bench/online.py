@@ -11,6 +11,7 @@ from ..serve.client import Client, Sampling
 from ..serve.endpoint import Endpoint, launch, plan
 from ..serve.options import ServeOptions
 from ..serve.record import RequestRecord
+from .context import context_tokens
 from .engine_run import OUT_OF_MEMORY
 from .memory_watch import MemoryWatch
 from .results import BenchModel, Measurement
@@ -18,7 +19,7 @@ from .schedule import Job
 from .settings import BenchSettings
 from .token_ids import random_prompts
 from .usage import with_usage
-from .vllm_offline import context_tokens, engine_flags
+from .vllm_offline import engine_flags
 
 __all__ = ["Online", "online_requests"]
 
@@ -85,7 +86,7 @@ class Online:
         ).tolist()
         with MemoryWatch(endpoint.pid) as watch:
             records, seconds = asyncio.run(self._load(endpoint, prompts, blank.load))
-        return with_usage(self._judged(blank, records, seconds), watch)
+        return with_usage(self._judged(blank, records, seconds), watch.report)
 
     async def _load(
         self, endpoint: Endpoint, prompts: list[list[int]], concurrency: int
@@ -127,7 +128,9 @@ class Online:
             "e2e_seconds": [record.e2el_seconds for record in records],
             "itl_seconds": gaps[::step],
         }
-        rounded = {name: [round(value or 0.0, DIGITS) for value in values] for name, values in samples.items()}
+        rounded = {
+            name: [round(value or 0.0, DIGITS) for value in values] for name, values in samples.items()
+        }
         rounded["output_tokens_per_second"] = [len(records) * wanted / seconds]
         rounded["requests_per_second"] = [len(records) / seconds]
         return replace(blank, samples=rounded)

@@ -109,6 +109,7 @@ class Measurement:
     mean_gpu_power_watts: float | None = None
     weight_bytes_loaded: int | None = None  # as the engine reports or holds them
     kv_bytes_per_token: float | None = None  # of the cache that the engine allocated
+    base_bytes: int | None = None  # resident, of the engine's process right before it loads the model
     busy_elsewhere: float | None = None  # share of all cores that other processes used meanwhile, 0 to 1
     started_utc: str = ""
 

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from ..compress.progress import Progress, Silent
 from ..errors import InputError, OptionError, OutputError
-from .analysis import compare_all, noise_warnings
 from .environment import read_environment
+from .judgement import judge
 from .local_engine import LocalEngine
 from .online import Online
 from .prepare import prepare, settle
@@ -86,7 +86,7 @@ def run_bench(
         if "quality" in settings.scenarios and results.quality is None:
             results.quality = measure_quality(models, settings, progress)
             save()
-        _judge(results, progress)
+        judge(results, progress)
         results.complete = True
         save()
         _report(results, directory)
@@ -151,13 +151,15 @@ def _check_same_run(
             f"{directory} was measured with other settings ({', '.join(changed)}); repeat them to resume, or "
             "start again with --force"
         )
-    if [(model.name, model.sha256) for model in results.models] != [(each.name, each.sha256) for each in models]:
+    if [(model.name, model.sha256) for model in results.models] != [
+        (each.name, each.sha256) for each in models
+    ]:
         raise InputError(f"{directory} was measured with other models; start again with --force")
     here = read_environment()
     if (here.processor, here.gpu) != (results.environment.processor, results.environment.gpu):
         raise InputError(
-            f"{directory} was measured on another machine ({results.environment.processor}); start again with "
-            "--force, or finish it there"
+            f"{directory} was measured on another machine ({results.environment.processor}); start again "
+            "with --force, or finish it there"
         )
 
 
@@ -171,24 +173,13 @@ def _measure_all(
     planned = jobs(list(by_name), results.settings)
     progress.begin("measuring", len(planned))
     for job in planned:
-        missing = tuple(
-            load for load in job.loads if (job.round, job.model, job.scenario, load) not in done
-        )
+        missing = tuple(load for load in job.loads if (job.round, job.model, job.scenario, load) not in done)
         if missing:
             started = _now()
             measured = engine(job).measure(by_name[job.model], replace(job, loads=missing))
             results.measurements += [replace(each, started_utc=started) for each in measured]
             save()
         progress.advance()
-
-
-def _judge(results: Results, progress: Progress) -> None:
-    """Everything that follows from the raw measurements."""
-    from .judgement import judge
-
-    judge(results, progress)
-    results.comparisons = results.comparisons or compare_all(results)
-    results.warnings = noise_warnings(results)
 
 
 def _report(results: Results, directory: Path) -> None:

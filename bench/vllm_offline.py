@@ -17,18 +17,18 @@ from typing import Any
 
 from ..errors import MissingDependencyError, ModelError
 from ..serve.machine import read_machine
-from ..serve.model_facts import read_facts
 from ..serve.vllm_command import BASE_SETTINGS, GIBIBYTE
+from .context import context_tokens
 from .engine_run import EngineRun, failure_of, run_engine
 from .results import BenchModel, Measurement
 from .schedule import Job
 from .settings import BenchSettings
+from .usage import with_usage
 
-__all__ = ["VllmOffline", "context_tokens"]
+__all__ = ["VllmOffline", "engine_flags"]
 
 ENTRY = Path(__file__).with_name("vllm_bench_entry.py")
 TIMEOUT_SECONDS = 4 * 3600.0
-BLOCK_TOKENS = 128  # vLLM's largest block: a context that is a multiple wastes no cache
 DRAWN_VOCABULARY = 10_000  # `vllm bench latency` draws token ids below this
 COPIES_WHILE_LOADING = 2  # the weights, and their copy in the matrix library's own order
 CACHE_FRACTION = 0.5  # of the free memory, for the throughput scenario, which queues what does not fit
@@ -176,27 +176,10 @@ class VllmOffline:
             weight_bytes_loaded=int(float(loaded.group(1)) * GIBIBYTE) if loaded else None,
             kv_bytes_per_token=per_token,
         )
-        return run.add_usage(measured)
+        return with_usage(measured, run.used)
 
 
 def engine_flags(settings: BenchSettings) -> list[str]:
     """Flags that online and offline share. On the processor vLLM's compiler is off unless asked for."""
     eager = ["--enforce-eager"] if settings.device == "cpu" else []
     return [*eager, *settings.engine_flags]
-
-
-def context_tokens(model: BenchModel, settings: BenchSettings) -> int:
-    """Tokens that one request needs, rounded up to whole cache blocks where the model allows it.
-
-    Raises:
-        ModelError: More than the model's positions.
-    """
-    needed = settings.input_tokens + settings.output_tokens
-    limit = read_facts(Path(model.path)).max_position_embeddings
-    if limit is not None and needed > limit:
-        raise ModelError(
-            f"{model.name} has {limit} positions; {settings.input_tokens} input and {settings.output_tokens} "
-            "output tokens do not fit, ask for fewer"
-        )
-    whole = -(-needed // BLOCK_TOKENS) * BLOCK_TOKENS
-    return whole if limit is None else min(whole, limit)

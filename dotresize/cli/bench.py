@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
+
 @app.command()
 def bench(
     models: Annotated[
@@ -112,7 +113,9 @@ def _run(
     quiet_libraries()
     from ..bench.run import run_bench
 
-    command = shlex.join(["dotresize", *[word for word in sys.argv[1:] if word not in ("--resume", "--force")]])
+    command = shlex.join(
+        ["dotresize", *[word for word in sys.argv[1:] if word not in ("--resume", "--force")]]
+    )
     try:
         with ProgressBar() as progress:
             results = run_bench(
@@ -135,8 +138,8 @@ def _run(
         from ..errors import EngineError
 
         raise EngineError(
-            f"{len(failed)} of {len(results.measurements)} measurements failed, the first: {failed[0].error}; "
-            f"the report has the rest, --resume tries them again; logs: {output / 'work'}"
+            f"{len(failed)} of {len(results.measurements)} measurements failed, the first: {failed[0].error}"
+            f"; the report has the rest, --resume tries them again; logs: {output / 'work'}"
         )
 
 

@@ -7,7 +7,9 @@ from dotresize.bench.schedule import jobs
 from dotresize.bench.settings import BenchSettings
 
 SPEED = ("latency", "throughput", "online")
-SETTINGS = BenchSettings(engine="vllm", scenarios=SPEED, batch_sizes=(1, 8), concurrency=(1, 4), rounds=50, seed=3)
+SETTINGS = BenchSettings(
+    engine="vllm", scenarios=SPEED, batch_sizes=(1, 8), concurrency=(1, 4), rounds=50, seed=3
+)
 
 
 def test_every_model_is_measured_once_per_round_and_load() -> None:

@@ -1,0 +1,228 @@
+"""Whole benchmarks on pico models with the transformers engine: real processes, interrupts and crashes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dotresize.bench.results import read
+from dotresize.bench.run import run_bench
+from dotresize.bench.settings import BenchSettings
+from dotresize.compress.progress import Silent
+from dotresize.errors import InputError, ModelError, OptionError, OutputError
+
+SETTINGS = BenchSettings(
+    engine="transformers",
+    scenarios=("latency", "throughput", "memory", "quality"),
+    input_tokens=8,
+    output_tokens=4,
+    batch_sizes=(1, 2),
+    requests=4,
+    rounds=2,
+    repeats=2,
+    dtype="float32",
+    device="cpu",
+    text_windows=2,
+    text_window_tokens=64,
+)
+LATENCY = replace(SETTINGS, scenarios=("latency",), batch_sizes=(1,))
+
+
+class AtStep(Silent):
+    """Does something when the nth job has been measured."""
+
+    def __init__(self, number: int, action: Callable[[], None]) -> None:
+        self._left: int | None = None
+        self._number = number
+        self._action = action
+
+    def begin(self, step: str, units: int) -> None:
+        self._left = self._number if step == "measuring" else None
+
+    def advance(self, units: int = 1) -> None:
+        if self._left is not None:
+            self._left -= units
+            if self._left == 0:
+                self._action()
+
+
+@pytest.fixture(scope="session")
+def report(pico_llama: Path, pico_llama_untied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished benchmark of two pico models; read-only."""
+    directory = tmp_path_factory.mktemp("bench") / "report"
+    run_bench([str(pico_llama), str(pico_llama_untied)], SETTINGS, directory, command="dotresize bench ...")
+    return directory
+
+
+def test_every_scenario_leaves_its_numbers(report: Path, pico_llama: Path, pico_llama_untied: Path) -> None:
+    results = read(report / "results.json")
+    assert results.complete
+    assert [model.name for model in results.models] == [pico_llama.name, pico_llama_untied.name]
+    counts = {kind: 0 for kind in ("memory", "latency", "throughput")}
+    for each in results.measurements:
+        assert each.status == "ok", each.error
+        counts[each.scenario] += 1
+        assert each.peak_memory_bytes is not None
+        assert each.peak_memory_bytes > 50e6  # a process with torch
+    assert counts == {"memory": 2, "latency": 2 * 2 * 2, "throughput": 2 * 2}
+    metrics = {(each.scenario, each.load, each.metric) for each in results.comparisons}
+    latency = {("latency", load, f"{name}_seconds") for load in (1, 2) for name in ("ttft", "tpot", "e2e")}
+    assert metrics == latency | {("throughput", 4, "output_tokens_per_second")}
+    assert all(len(each.pairs) == 2 for each in results.comparisons)
+    assert results.quality is not None
+    assert results.quality.models[1].kl_nats_per_token is not None
+    assert len(results.memory) == 2
+    assert results.machine_rates is not None
+    assert results.summary
+
+
+def test_times_add_up(report: Path) -> None:
+    for each in read(report / "results.json").measurements:
+        if each.scenario == "latency":
+            for ttft, tpot, e2e in zip(
+                *(each.samples[f"{name}_seconds"] for name in ("ttft", "tpot", "e2e")), strict=True
+            ):
+                assert e2e == pytest.approx(ttft + 3 * tpot)
+
+
+def test_kv_cache_bytes_are_as_predicted(report: Path) -> None:
+    results = read(report / "results.json")
+    for record in results.memory:
+        assert record.kv_bytes_per_token_measured == record.kv_bytes_per_token_predicted == 2 * 3 * 2 * 32 * 4
+    for each in results.measurements:
+        model = next(model for model in results.models if model.name == each.model)
+        if each.scenario == "memory":
+            assert each.weight_bytes_loaded == 4 * model.parameters
+
+
+def test_the_report_is_written(report: Path) -> None:
+    page = (report / "report.html").read_text()
+    assert "dotresize bench ..." in page
+    assert (report / "report.md").read_text().startswith("#")
+
+
+def test_an_interrupted_run_goes_on_without_measuring_again(
+    pico_llama: Path, pico_llama_untied: Path, tmp_path: Path
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    sources = [str(pico_llama), str(pico_llama_untied)]
+    with pytest.raises(KeyboardInterrupt):
+        run_bench(sources, LATENCY, tmp_path / "r", command="", progress=AtStep(3, interrupt))
+    half = read(tmp_path / "r" / "results.json")
+    assert not half.complete
+    assert len(half.measurements) == 3
+    with pytest.raises(OutputError, match="holds a benchmark already; go on with it by --resume"):
+        run_bench(sources, LATENCY, tmp_path / "r", command="")
+    started: list[int] = []
+    whole = run_bench(
+        sources,
+        LATENCY,
+        tmp_path / "r",
+        command="",
+        resume=True,
+        progress=AtStep(3, lambda: started.append(1)),
+    )
+    assert whole.complete
+    assert whole.measurements[:3] == half.measurements  # the very same samples and times
+    assert len(whole.measurements) == 4
+    again = run_bench(sources, LATENCY, tmp_path / "r", command="", resume=True)
+    assert again.measurements == whole.measurements
+
+
+def test_a_crash_in_one_round_is_recorded_and_the_rest_goes_on(
+    pico_llama: Path, pico_llama_untied: Path, tmp_path: Path
+) -> None:
+    fragile = shutil.copytree(pico_llama_untied, tmp_path / "fragile")
+    weights = fragile / "model.safetensors"
+    whole = weights.read_bytes()
+    sources = [str(pico_llama), str(fragile)]
+    settings = replace(LATENCY, rounds=3)
+
+    class Breaks(Silent):
+        jobs = 0
+
+        def advance(self, units: int = 1) -> None:
+            self.jobs += 1
+            # after the models are prepared (2), rounds 1 and 3 run with the file whole, round 2 without
+            weights.write_bytes(b"damaged" if self.jobs in (4, 5) else whole)
+
+    results = run_bench(sources, settings, tmp_path / "r", command="", progress=Breaks())
+    failed = [each for each in results.measurements if each.status == "failed"]
+    assert [(each.model, each.round) for each in failed] == [("fragile", 1)]
+    assert "SafetensorError" in failed[0].error
+    assert {len(each.pairs) for each in results.comparisons} == {2}
+    assert any("failed: fragile, latency at load 1, round 2" in warning for warning in results.warnings)
+    mended = run_bench(sources, settings, tmp_path / "r", command="", resume=True)
+    assert {each.status for each in mended.measurements} == {"ok"}
+    assert {len(each.pairs) for each in mended.comparisons} == {3}
+
+
+def test_models_with_different_vocabularies_are_refused(
+    pico_llama: Path, pico_llama_untied: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(pico_llama_untied, tmp_path / "other")
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    first, second = sorted(vocabulary, key=vocabulary.__getitem__)[-2:]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(InputError, match="other has another vocabulary than"):
+        run_bench([str(pico_llama), str(other)], LATENCY, tmp_path / "r", command="")
+
+
+def test_other_settings_do_not_mix_with_finished_ones(
+    report: Path, pico_llama: Path, pico_llama_untied: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(report, tmp_path / "r")
+    sources = [str(pico_llama), str(pico_llama_untied)]
+    with pytest.raises(OptionError, match=r"measured with other settings \(seed\)"):
+        run_bench(sources, replace(SETTINGS, seed=1), copy, command="", resume=True)
+    with pytest.raises(InputError, match="measured with other models"):
+        run_bench(sources[::-1], SETTINGS, copy, command="", resume=True)
+
+
+def test_results_of_another_machine_are_not_continued(
+    report: Path, pico_llama: Path, pico_llama_untied: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(report, tmp_path / "r")
+    data = json.loads((copy / "results.json").read_text())
+    data["environment"]["processor"] = "Another 9000"
+    (copy / "results.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"measured on another machine \(Another 9000\)"):
+        run_bench([str(pico_llama), str(pico_llama_untied)], SETTINGS, copy, command="", resume=True)
+
+
+def test_files_of_others_are_left_alone(pico_llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("do not delete")
+    with pytest.raises(OutputError, match="holds files that are no benchmark of ours"):
+        run_bench([str(pico_llama)] * 2, LATENCY, tmp_path, command="", force=True)
+    assert (tmp_path / "thesis.txt").read_text() == "do not delete"
+
+
+def test_one_model_is_no_comparison(pico_llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one model is no comparison"):
+        run_bench([str(pico_llama)], LATENCY, tmp_path / "r", command="")
+
+
+def test_too_long_a_context_is_refused_before_anything_runs(pico_llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="has 256 positions; 300 input and 4 output tokens do not fit"):
+        run_bench([str(pico_llama)] * 2, replace(LATENCY, input_tokens=300), tmp_path / "r", command="")
+
+
+def test_a_missing_engine_says_how_to_install_it(pico_llama: Path, tmp_path: Path) -> None:
+    without_vllm = (
+        "import sys; sys.modules['vllm'] = None; from dotresize.cli import main; "
+        f"sys.argv = ['dotresize', 'bench', {str(pico_llama)!r}, {str(pico_llama)!r}, '-o', 'r']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", without_vllm], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 2
+    assert "error: the vllm engine is not installed: `pip install vllm`" in done.stderr
