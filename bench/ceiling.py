@@ -172,10 +172,11 @@ def _work(
         work["embedding"] = (0.0, float(table.decode_bytes * rows))  # a row for each token
     width = 2.0 * model.num_hidden_layers * model.num_attention_heads * model.head_dim
     if phase == "prefill":
-        context = (width * batch_size * tokens * (tokens + 1), batch_size * tokens * model.kv_bytes_per_token)
+        length, flops = float(tokens), width * batch_size * tokens * (tokens + 1)
     else:
         length = tokens + settings.output_tokens / 2
-        context = (2 * width * batch_size * length, batch_size * length * model.kv_bytes_per_token)
+        flops = 2 * width * batch_size * length
+    context = (flops, batch_size * length * model.kv_bytes_per_token)
     return {str(part): values for part, values in work.items()} | {"context": context}
 
 

@@ -51,7 +51,7 @@ def time_kernels(
         from .onnx_kernels import time_onnx_kernels
 
         return time_onnx_kernels(model, batch_tokens, threads, head_rows=rows)
-    if dtype not in FLOAT_BYTES or model.precision not in FLOAT_BYTES:
+    if dtype not in FLOAT_BYTES or not set(model.precision.split("+")) <= set(FLOAT_BYTES):
         return {}
     return _torch_seconds(model, batch_tokens, rows, device, dtype, threads)
 
@@ -79,7 +79,8 @@ def _torch_seconds(
     generator = torch.Generator().manual_seed(0)
 
     def matrix(outputs: int, inputs: int) -> "Tensor":
-        row = (torch.randn(inputs, generator=generator) * inputs**-0.5).to(getattr(torch, dtype)).to(device)
+        row: Tensor = torch.randn(inputs, generator=generator) * inputs**-0.5
+        row = row.to(device, getattr(torch, dtype))
         return row.repeat(outputs, 1)  # copying one row is fast, and no value is zero or tiny
 
     layers = _layers_that_fit(model, device, FLOAT_BYTES[dtype])

@@ -8,7 +8,7 @@ Pages that several processes of the tree share are counted once where the kernel
 size). The kernel walks all pages for that number (2.5 ms of CPU per resident GB here, during which the
 process may wait), so it is read when the tree has grown by a twentieth, and otherwise as rarely as our
 share of the machine allows; between two readings the overlap is taken as unchanged. A lone process needs no
-such reading. Outside of growth the watcher stays below half a percent of one core.
+such reading. Outside of growth the watcher stays below one percent of one core.
 """
 
 import os
@@ -26,7 +26,7 @@ from .nvml import Nvml, open_nvml
 __all__ = ["MemoryWatch", "WatchReport"]
 
 INTERVAL_SECONDS = 0.05
-OWN_SHARE = 0.005  # of one core, at most
+OWN_SHARE = 0.003  # of one core, for samples and again for proportional sizes
 TREE_SECONDS = 1.0  # how often new processes are looked for
 LONGEST_WAIT_SECONDS = 1.0
 GROWTH = 1.05  # proportional sizes are read at once when the estimated sum grew by this factor
