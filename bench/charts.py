@@ -95,7 +95,7 @@ def _place_labels(axes: Axes, marks: Sequence[tuple[float, float, str]]) -> None
     spots = [axes.transData.transform(mark[:2]) for mark in marks]
     taken: list[tuple[float, float]] = [(float(x), float(y)) for x, y in spots]
     for (x, y), (across, up, text) in zip(spots, marks, strict=True):
-        choices = [(dx, dy) for dx in (10, -10) for dy in (10, -10)]  # off the error bars
+        choices = [(dx, dy) for dx in (10, -10) for dy in (12, -12)]  # off the error bars
 
         def room(choice: tuple[int, int], x: float = x, y: float = y) -> float:
             return min(

@@ -80,6 +80,9 @@ def compare(old: Results, new: Results) -> list[Change]:
 def exceeds(changes: list[Change], fail_above: float) -> list[Change]:
     """The changes for the worse that are larger than `fail_above` and larger than their spread.
 
+    Each metric is judged alone. Of those that did not change, one in forty looks worse beyond its spread by
+    chance; `fail_above` has to be larger than what the machine's noise does to a median.
+
     Args:
         changes: from `compare`.
         fail_above: a fraction, 0.05 for 5 %.

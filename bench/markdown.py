@@ -7,7 +7,7 @@ from .report_content import Report, Section, Table
 __all__ = ["render_markdown"]
 
 # A special character, an underscore at the edge of a word, or what would begin a heading, quote or list
-_SPECIAL = re.compile(r"([\\`*\[\]<|~$]|(?<!\w)_|_(?!\w)|^[#>+-]|(?<=^\d)\.)")
+_SPECIAL = re.compile(r"([\\`*\[\]<|~$]|(?<!\w)_|_(?!\w)|^[#>+-]|(?<=^\d)\.(?=\s|$))")
 
 
 def render_markdown(report: Report) -> str:

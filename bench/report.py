@@ -155,7 +155,7 @@ def _sections(results: Results, results_file: str) -> "list[Section]":
             key="environment",
             title="Models, machine and settings",
             tables=[
-                report_facts.model_table(results),
+                *report_facts.model_tables(results),
                 *report_facts.environment_tables(results),
                 report_facts.settings_table(results),
             ],

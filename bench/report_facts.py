@@ -10,7 +10,7 @@ __all__ = [
     "environment_tables",
     "lost_table",
     "metric_terms",
-    "model_table",
+    "model_tables",
     "not_measured",
     "settings_table",
 ]
@@ -27,15 +27,13 @@ INTERVAL = (
 )
 
 
-def model_table(results: Results) -> Table:
-    """Every model with the letter that the charts use."""
+def model_tables(results: Results) -> list[Table]:
+    """Every model with the letter that the charts use, and where it came from."""
     letters = keys(results.models)
-    rows = [
+    shapes = [
         [
             letters[m.name],
             m.name,
-            m.source,
-            f"{m.format}, {m.precision}",
             f"{m.hidden_size:,}",
             f"{m.intermediate_size:,}",
             f"{m.num_hidden_layers:,}",
@@ -43,16 +41,26 @@ def model_table(results: Results) -> Table:
             f"{m.parameters / 1e6:,.1f} M",
             bytes_text(m.weight_bytes),
             bytes_text(m.kv_bytes_per_token),
-            m.sha256[:12],
         ]
         for m in results.models
     ]
-    columns = ["key", "model", "source", "format", ">hidden", ">MLP", ">layers", ">heads / KV", ">parameters"]
-    return Table(
-        caption="The models; the first is the original",
-        columns=[*columns, ">on disk", ">KV per token", "SHA-256"],
-        rows=rows,
-    )
+    columns = ["key", "model", ">hidden", ">MLP", ">layers", ">heads / KV", ">parameters", ">on disk"]
+    origins = [
+        [m.name, m.source, m.format, m.precision, m.sha256[:12], m.tokenizer_sha256[:12]]
+        for m in results.models
+    ]
+    return [
+        Table(
+            caption="The models; the first is the original",
+            columns=[*columns, ">KV per token"],
+            rows=shapes,
+        ),
+        Table(
+            caption="Where they came from; the first 12 digits of SHA-256 sums",
+            columns=["model", "source", "format", "precision", "weights", "tokenizer"],
+            rows=origins,
+        ),
+    ]
 
 
 def environment_tables(results: Results) -> list[Table]:

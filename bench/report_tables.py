@@ -14,7 +14,6 @@ from .wording import (
     metric,
     metric_value,
     seconds_text,
-    significant,
 )
 
 __all__ = [
@@ -35,16 +34,8 @@ def scenario_table(results: Results, scenario: str) -> Table | None:
     if not chosen:
         return _medians(results, scenario)
     with_ceiling = any(c.ceiling is not None for c in chosen)
-    columns = [
-        "model",
-        "metric",
-        f">{LOADS[scenario]}",
-        ">original",
-        ">narrow",
-        ">speed-up",
-        ">95 % interval",
-    ]
-    columns += ["verdict"] + ([">ceiling", ">of ceiling"] if with_ceiling else [])
+    columns = ["model", "metric", f">{LOADS[scenario]}", ">original", ">narrow", ">speed-up"]
+    columns += [">95 % interval", "verdict"] + ([">ceiling", ">of ceiling"] if with_ceiling else [])
     order = [model.name for model in results.models]
     chosen.sort(key=lambda c: (_place(c.metric), c.load, order.index(c.model)))
     rows = [_comparison_row(c, with_ceiling) for c in chosen]
@@ -236,7 +227,7 @@ def task_table(results: Results) -> Table | None:
             error = "" if score is None or score.standard_error is None else f" ± {score.standard_error:.3f}"
             cells.append(MISSING if score is None else f"{score.value:.3f}{error}")
         documents = max(score.documents for score in scores.values())
-        rows.append([task, name, significant(documents, 9), *cells])
+        rows.append([task, name, f"{documents:,}", *cells])
     return Table(
         caption="Tasks, scored by lm-eval",
         columns=["task", "metric", ">documents", *(f">{model}" for model in models)],
