@@ -127,8 +127,8 @@ def test_the_hash_is_over_the_weight_files(narrow: Path, tmp_path: Path) -> None
     assert described(copy).sha256 == described(narrow).sha256  # hashed instead of looked up
 
 
-def change(name: str, text: str) -> Callable[[Path], None]:
-    return lambda directory: (directory / name).write_text(text) and None
+def change(name: str, text: str) -> Callable[[Path], int]:
+    return lambda directory: (directory / name).write_text(text)
 
 
 @pytest.mark.parametrize(

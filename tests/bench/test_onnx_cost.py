@@ -54,7 +54,7 @@ def test_a_graph_costs_what_its_files_hold(narrow: Path, onnx_directory: Path) -
         assert cost.decode_bytes <= cost.weight_bytes == cost.loaded_bytes
     if onnx_directory.name == "fp32":
         for part in ("mlp", "norm", "head"):  # attention has the position tables as well
-            assert model.parts[part].decode_bytes == checkpoint.parts[part].decode_bytes  # type: ignore[index]
+            assert model.parts[part].decode_bytes == checkpoint.parts[part].decode_bytes
 
 
 def test_the_rest_is_that_of_the_checkpoint(narrow: Path, onnx_directory: Path) -> None:
@@ -84,17 +84,16 @@ def test_kernels_run_on_the_graph_itself(onnx_directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "message"),
+    ("name", "message"),
     [
-        ("genai_config.json", "{}", "is missing or damaged"),
-        ("model.onnx", "x" * 100, "cannot be read as an ONNX graph"),
+        ("genai_config.json", "is missing or damaged"),
+        ("model.onnx", "cannot be read as an ONNX graph"),
     ],
 )
-def test_what_is_damaged_is_named(
-    onnx_directory: Path, tmp_path: Path, name: str, text: str, message: str
-) -> None:
+def test_what_is_truncated_is_named(onnx_directory: Path, tmp_path: Path, name: str, message: str) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(onnx_directory, copy)
-    (copy / name).write_text(text)
+    whole = (copy / name).read_bytes()
+    (copy / name).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelError, match=message):
         described(copy)
