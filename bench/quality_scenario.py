@@ -40,11 +40,13 @@ def measure_quality(
     progress = progress or Silent()
     text = settings.text
     if text != "builtin" and not text.startswith("hf:"):
-        text = str(Path(text).resolve())  # the child has a working directory of its own
+        text = str(Path(text).resolve())
+    # the child has a working directory of its own
+    placed = [replace(model, path=str(Path(model.path).resolve())) for model in models]
     reply = call_child(
         "dotresize.bench.quality_child",
         {
-            "models": [asdict(model) for model in models],
+            "models": [asdict(model) for model in placed],
             "settings": asdict(replace(settings, text=text)),
         },
         progress=progress,
@@ -54,7 +56,7 @@ def measure_quality(
     if not settings.tasks:
         return quality
     scores = run_tasks(
-        [TaskModel(name=model.name, location=model.path, format=model.format) for model in models],
+        [TaskModel(name=model.name, location=model.path, format=model.format) for model in placed],
         settings.tasks,
         task_directory=Path(settings.task_directory) if settings.task_directory else None,
         limit=settings.task_limit,

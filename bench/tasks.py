@@ -8,7 +8,7 @@ beside them. A YAML file may name Python functions (`!function`), which lm-eval 
 import importlib.util
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -82,7 +82,7 @@ def run_tasks(
     reply = call_child(
         "dotresize.bench.tasks_child",
         {
-            "models": [asdict(model) for model in models],
+            "models": [asdict(_placed(model)) for model in models],
             "tasks": list(tasks),
             "task_directory": str(task_directory.resolve()) if task_directory else None,
             "limit": limit,
@@ -95,6 +95,12 @@ def run_tasks(
         offline=_is_local(tasks, task_directory),
     )
     return TypeAdapter(list[TaskScore]).validate_python(reply["scores"])
+
+
+def _placed(model: TaskModel) -> TaskModel:
+    """With absolute paths: the child has a working directory of its own."""
+    location = model.location if model.is_endpoint else str(Path(model.location).resolve())
+    return replace(model, location=location, tokenizer=str(Path(model.tokenizer).resolve()))
 
 
 def _is_local(tasks: Sequence[str], task_directory: Path | None) -> bool:

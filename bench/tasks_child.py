@@ -84,7 +84,7 @@ def _evaluate(model: TaskModel, manager: "TaskManager", request: dict[str, Any])
         )
     except ImportError as error:
         raise MissingDependencyError(
-            f'lm-eval needs a package that is not installed: {_first_line(error)}; install all of them with: '
+            f"lm-eval needs a package that is not installed: {_first_line(error)}; install all of them with: "
             'pip install "dotresize[tasks]"'
         ) from error
     except (OSError, ValueError, KeyError, NotImplementedError) as error:

@@ -67,3 +67,4 @@ from . import info  # noqa: E402, F401, I001
 from . import serve  # noqa: E402, F401, I001
 from . import chat  # noqa: E402, F401, I001
 from . import bench  # noqa: E402, F401, I001
+from . import sweep  # noqa: E402, F401, I001

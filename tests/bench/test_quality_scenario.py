@@ -88,12 +88,13 @@ def test_windows_are_cut_to_the_context_of_the_model(pico_llama: Path) -> None:
     assert quality.window_tokens == 256
 
 
-def test_text_of_a_file_is_found_from_any_working_directory(
+def test_relative_paths_are_found_from_any_working_directory(
     pico_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own.txt").write_text("now is better than never, although never is often better " * 40)
     monkeypatch.chdir(tmp_path)
-    quality = measure_quality([model_at(pico_llama, "a")], replace(SETTINGS, text="own.txt"))
+    (tmp_path / "model").symlink_to(pico_llama)
+    quality = measure_quality([model_at(Path("model"), "a")], replace(SETTINGS, text="own.txt"))
     assert quality.text == "own.txt"
 
 
