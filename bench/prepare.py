@@ -55,7 +55,7 @@ def prepare(sources: list[str], settings: BenchSettings, work: Path, progress: P
     models = []
     for name, source in zip(names, sources, strict=True):
         directory = _directory(name, source, settings, work)
-        models.append(describe(directory, name=name, source=source, dtype=settings.dtype))
+        models.append(describe(directory.resolve(), name=name, source=source, dtype=settings.dtype))
         progress.advance()
     _check_same_tokenizer(models)
     return models

@@ -6,6 +6,7 @@ Shapes: m neurons, k kept neurons. S (m, m) is the second moment of the inner ac
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from .basis import largest
@@ -62,4 +63,20 @@ def transport_neurons(
         masses = {"source_mass": floor / floor.sum(), "target_mass": floor[kept] / floor[kept].sum()}
     transport = solve_transport(cost, sign, reg=reg, **masses)
     mixture = transport.matrix
-    return NeuronMap(np.abs(mixture), mixture, np.linalg.pinv(mixture).astype(np.float64), transport)
+    return NeuronMap(np.abs(mixture), mixture, _pseudo_inverse(mixture), transport)
+
+
+def _pseudo_inverse(matrix: Array) -> Array:
+    """Moore-Penrose inverse (k, m) of (m, k).
+
+    LAPACK's divide-and-conquer SVD gives up on some well-conditioned matrices with many equal singular
+    values, depending on the build and the number of threads; the slower QR iteration then takes over.
+    """
+    try:
+        left, values, right = scipy.linalg.svd(matrix, full_matrices=False)
+    except np.linalg.LinAlgError:
+        left, values, right = scipy.linalg.svd(matrix, full_matrices=False, lapack_driver="gesvd")
+    smallest = max(matrix.shape) * np.finfo(np.float64).eps * values[0]
+    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > smallest)
+    result: Array = (right.T * inverse) @ left.T
+    return result

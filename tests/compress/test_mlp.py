@@ -50,3 +50,11 @@ def test_energy_mass_lets_a_kept_neuron_stay_closer_to_itself() -> None:
         neurons = transport_neurons(second_moment, score, 6, reg=0.01, signed=True, mass=mass)
         own[mass] = neurons.gate[np.arange(6), np.arange(6)].mean()
     assert own["energy"] > own["uniform"]
+
+
+def test_the_merge_is_undone_by_its_pseudo_inverse() -> None:
+    rng = np.random.default_rng(2)
+    inner = rng.normal(size=(200, 30))
+    score = np.diag(inner.T @ inner / 200).copy()
+    neurons = transport_neurons(inner.T @ inner / 200, score, 25, reg=0.0, signed=True, mass="energy")
+    assert_allclose(neurons.expand, np.linalg.pinv(neurons.up), atol=1e-9)
