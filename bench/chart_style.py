@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import StringIO
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", SURFACE: "--surface
 VARIABLES |= {colour: f"--series-{place}" for place, colour in enumerate(SERIES)}
 VARIABLES |= {colour: f"--part-{place}" for place, colour in enumerate(PARTS)}
 WIDTH_INCHES = 3.6  # shown at about 350 CSS pixels, so the text is readable on a phone
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 8.5,
     "axes.titlesize": 9,

@@ -1,6 +1,7 @@
 """The charts of gain: what quality costs, and how much of the possible speed-up was reached."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -76,7 +77,8 @@ def _trade_off(results: Results, found: list[Point], kind: str) -> Panel:
                 markeredgewidth=1.5,
             )
         axes.margins(0.18, 0.2)
-        _place_labels(axes, [(_across(p, speed, factor), p.perplexity, letters[p.model]) for p in found])
+        names = [letters[p.model] for p in found]
+        _place_labels(axes, [(*spot, name) for spot, name in zip(where, names, strict=True)], line)
         axes.set_xlabel(f"{across} ({'right' if speed else 'left'} is better)")
         axes.set_ylabel("perplexity (down is better)")
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
@@ -89,11 +91,15 @@ def _across(point: Point, speed: bool, factor: float) -> float:
     return point.speedup or 1.0 if speed else point.weight_bytes * factor
 
 
-def _place_labels(axes: Axes, marks: Sequence[tuple[float, float, str]]) -> None:
-    """Put each label where it is farthest from the other points and from labels already there."""
+def _place_labels(
+    axes: Axes, marks: Sequence[tuple[float, float, str]], line: Sequence[tuple[float, float]]
+) -> None:
+    """Put each label where it is farthest from other points, the line and the labels already there."""
     axes.get_figure().draw_without_rendering()  # type: ignore[union-attr]
     spots = [axes.transData.transform(mark[:2]) for mark in marks]
     taken: list[tuple[float, float]] = [(float(x), float(y)) for x, y in spots]
+    for (x, y), (a, b) in pairwise(axes.transData.transform(line) if len(line) > 1 else []):
+        taken += [(x + (a - x) * part / 40, y + (b - y) * part / 40) for part in range(1, 40)]
     for (x, y), (across, up, text) in zip(spots, marks, strict=True):
         choices = [(dx, dy) for dx in (10, -10) for dy in (12, -12)]  # off the error bars
 

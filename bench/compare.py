@@ -212,8 +212,8 @@ def _facts(old: Results, new: Results) -> Iterator[tuple[str, object, object]]:
     for name in ("processor", "cores", "memory_bytes", "gpu", "gpu_driver", "system"):
         yield f"machine: {name}", getattr(old.environment, name), getattr(new.environment, name)
     for name in sorted(old.environment.versions.keys() | new.environment.versions.keys()):
-        both = (run.environment.versions.get(name) for run in (old, new))
-        yield f"version of {name}", *both
+        before, after = (run.environment.versions.get(name) for run in (old, new))
+        yield f"version of {name}", before, after
     for name in vars(old.settings):
         yield f"setting {name}", getattr(old.settings, name), getattr(new.settings, name)
     matched = {model.name: model for model in new.models}

@@ -102,7 +102,7 @@ def _cautions(results: Results) -> list[str]:
 
 
 def _sections(results: Results, results_file: str) -> "list[Section]":
-    from . import charts, charts_cost, charts_latency, report_facts, report_tables
+    from . import charts, charts_latency, charts_memory, charts_parts, report_facts, report_tables
     from .report_content import Section
 
     source = _source(results, results_file)
@@ -130,7 +130,7 @@ def _sections(results: Results, results_file: str) -> "list[Section]":
         Section(
             key="parts",
             title="Where the time goes",
-            chart=charts_cost.part_chart(results, source),
+            chart=charts_parts.part_chart(results, source),
         ),
         Section(
             key="latencies",
@@ -141,7 +141,7 @@ def _sections(results: Results, results_file: str) -> "list[Section]":
             key="memory",
             title="Memory",
             paragraphs=_memory_words(results),
-            chart=charts_cost.memory_chart(results, source),
+            chart=charts_memory.memory_chart(results, source),
             tables=_present(report_tables.memory_table(results)),
         ),
         Section(key="quality", title="Quality", tables=_present(*quality)),

@@ -124,7 +124,7 @@ def lost_table(results: Results) -> Table | None:
 
 def not_measured(results: Results) -> list[str]:
     """One sentence per gap, so that silence is never taken for a result."""
-    done = {m.scenario for m in results.measurements if m.status == "ok"}
+    done = {str(m.scenario) for m in results.measurements if m.status == "ok"} - {"memory"}
     done |= {"memory"} if results.memory else set()
     done |= {"quality"} if results.quality else set()
     found = []
@@ -141,7 +141,7 @@ def not_measured(results: Results) -> list[str]:
         found.append("Tasks: none were asked for; perplexity alone stands for quality.")
     if results.environment.gpu is None:
         found.append("GPU: none was used, so nothing here says how fast one would be.")
-    names = {
+    names: dict[str, list[int | None] | list[float | None]] = {
         "the loaded weights": [record.weight_bytes_loaded for record in results.memory],
         "the KV cache": [record.kv_bytes_per_token_measured for record in results.memory],
         "the peak": [record.peak_bytes_measured for record in results.memory],

@@ -1,5 +1,6 @@
 """The measured numbers as tables: speed, percentiles, memory, ceilings, quality."""
 
+from .ceiling import seconds_by_part
 from .report_content import Table
 from .results import Comparison, MemoryRecord, Results
 from .samples import lost_points, pooled, quantile
@@ -176,9 +177,8 @@ def ceiling_table(results: Results) -> Table | None:
             else MISSING
             for part in parts
         ]
-        kernels = (
-            seconds_text(sum(c.kernel_seconds_by_part.values())) if c.kernel_seconds_by_part else MISSING
-        )
+        timed = sum(seconds_by_part(c, kernels=True).values()) if c.kernel_seconds_by_part else None
+        kernels = seconds_text(timed)
         rows.append([c.model, c.phase, f"{c.batch_size:,}", seconds_text(c.seconds), kernels, *times])
     return Table(
         caption="Shortest possible time by part, and what bounds it: bytes to read or FLOPs to compute",

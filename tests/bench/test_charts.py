@@ -1,13 +1,15 @@
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from dotresize.bench.chart_style import INK, SERIES, VARIABLES, Chart, plot
 from dotresize.bench.charts import pareto_chart, speedup_chart
-from dotresize.bench.charts_cost import memory_chart, part_chart
 from dotresize.bench.charts_latency import latency_chart
+from dotresize.bench.charts_memory import memory_chart
+from dotresize.bench.charts_parts import part_chart
 from dotresize.bench.results import BenchModel, Results
 from dotresize.bench.wording import keys
 
@@ -142,7 +144,7 @@ def grown(results: Results, count: int) -> Results:
     first = next(model for model in results.models if model.name == pattern)
     results.models = [results.models[0], *(copy(first, number) for number in range(count))]
 
-    def repeat(records: list) -> list:
+    def repeat(records: list[Any]) -> list[Any]:
         kept = [record for record in records if record.model == ORIGINAL]
         source = [record for record in records if record.model == pattern]
         return kept + [replace(r, model=f"point-{n}") for n in range(count) for r in source]

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -134,7 +135,7 @@ def test_on_another_text_perplexities_are_compared_with_their_own_error():
         ("settings", {"output_tokens": 64}, "setting output_tokens differs: 128"),
     ],
 )
-def test_what_makes_runs_incomparable_is_named(part: str, changes: dict, words: str):
+def test_what_makes_runs_incomparable_is_named(part: str, changes: dict[str, Any], words: str):
     old, new = example_results(), example_results()
     setattr(new, part, replace(getattr(new, part), **changes))
     assert any(words in warning for warning in differences(old, new))

@@ -2,6 +2,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,7 +138,7 @@ def test_names_cannot_inject_anything(tmp_path: Path):
     results = example_results()
     name = "<img src=x onerror=alert(1)> | `a` _b_ $1 ${x}"
 
-    def rename(records: list) -> list:
+    def rename(records: list[Any]) -> list[Any]:
         return [replace(r, model=name) if r.model == "both" else r for r in records]
 
     results.models = [replace(m, name=name) if m.name == "both" else m for m in results.models]
