@@ -60,7 +60,7 @@ def _held_back(chosen: list[Comparison]) -> list[str]:
             where = f"{metric(c.metric).label} at {load_text(c.scenario, c.load)}"
             place = f"{where} ({_percent(c.fraction_of_ceiling)} of the ceiling)"
             reasons.setdefault((c.model, c.held_back_by.rstrip(".")), []).append(place)
-    return [f"{model}: {reason}. {'; '.join(places)}." for (model, reason), places in reasons.items()]
+    return [f"{model}, {'; '.join(places)}: {reason}." for (model, reason), places in reasons.items()]
 
 
 def _place(name: str) -> int:
