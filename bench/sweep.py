@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from ..errors import OutputError
 from .sweep_plan import SweepPoint, SweepSettings, plan_points
-from .sweep_point import Outcome, run_steps
+from .sweep_point import Outcome, is_done, run_steps
 from .sweep_state import SWEEP_NAME, check_same_sweep, collect, write_state, write_sweep_report
 
 __all__ = ["PREPARE", "run_sweep"]
@@ -74,7 +74,9 @@ def run_sweep(
         record()
         with _open_executor(executor, jobs, settings, tell) as runner:
             for steps in (PREPARE, MEASURE):
-                left = [point for point in points if not _failed(outcomes.get(point.name))]
+                left = [point for point in points if _has_work(point, steps, outcomes.get(point.name))]
+                if not left:
+                    continue
                 with closing(runner.run(left, steps)) as ended:
                     for outcome in ended:
                         outcomes[outcome.point] = outcome
@@ -101,8 +103,11 @@ def check_free(directory: Path, *, resume: bool) -> None:
     raise OutputError(f"{directory} holds files already; choose another directory")
 
 
-def _failed(outcome: Outcome | None) -> bool:
-    return outcome is not None and bool(outcome.failed_step)
+def _has_work(point: SweepPoint, steps: tuple[str, ...], outcome: Outcome | None) -> bool:
+    """Whether a step is left to do, and no earlier one failed."""
+    if outcome is not None and outcome.failed_step:
+        return False
+    return not all(is_done(point, step) for step in steps)
 
 
 @contextmanager

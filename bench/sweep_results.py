@@ -85,7 +85,8 @@ def fronts(original: Row, rows: list[Row]) -> dict[str, list[str]]:
 
     A row without the numbers is on no front.
     """
-    speeds: dict[str, float | None] = {original.name: 1.0} | {row.name: row.decode_speedup for row in rows}
+    speeds = {row.name: row.decode_speedup for row in rows}
+    speeds[original.name] = 1.0
     return {
         "speed": _front([original, *rows], lambda row: speeds[row.name], "higher"),
         "memory": _front([original, *rows], lambda row: float(row.weight_bytes), "lower"),

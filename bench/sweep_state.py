@@ -20,6 +20,7 @@ __all__ = [
     "SWEEP_NAME",
     "check_same_sweep",
     "collect",
+    "screen_table",
     "script",
     "table",
     "write_state",
@@ -170,7 +171,15 @@ SCREEN_COLUMNS = ("point", "weight MB", "perplexity", "ratio", "decode", "verifi
 def table(sweep: dict[str, Any]) -> list[list[str]]:
     """Cells of `COLUMNS`, a row per model, the original first."""
     front = sweep["pareto_front"]
-    rows = [_cells(sweep["original"], front, "")] if sweep["original"] else []
+    rows = []
+    if sweep["original"]:
+        cells = _cells(sweep["original"], front, "")
+        rows.append(
+            [
+                cell or "1" if name in ("ratio", "decode", "prefill") else cell
+                for name, cell in zip(COLUMNS, cells, strict=True)
+            ]
+        )
     for point in sweep["points"]:
         state = {True: "yes", False: "NO", None: "not yet"}[point["verified"]]
         if point["row"]:

@@ -224,12 +224,13 @@ def _table(found: dict[str, Any]) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    from ..bench.sweep_state import COLUMNS, table
+    from ..bench.sweep_state import screen_table
 
+    header, *rows = screen_table(found)
     shown = Table(title=f"Sweep of {escape(found['model'])}", title_justify="left", title_style="bold")
-    for place, column in enumerate(COLUMNS):
-        shown.add_column(column, justify="left" if place == 0 else "right")
-    for cells in table(found):
+    for place, column in enumerate(header):
+        shown.add_column(column, justify="right" if place else "left", no_wrap=not place)
+    for cells in rows:
         shown.add_row(*map(escape, cells), style="bold" if cells[-1] else None)
     return shown
 
