@@ -43,13 +43,15 @@ def run_engine(
 
     Args:
         command: program and arguments.
-        environment: added to the present one where it does not say otherwise.
+        environment: added to the present one, which it overrules: all models get the same.
         log_path: gets stdout and stderr; an older file is replaced.
         timeout_seconds: it is stopped after that long.
     """
     log_path.unlink(missing_ok=True)
+    # vLLM's throughput benchmark divides by the elapsed time of its progress bar, so the bar must run
+    inherited = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
     with (
-        EngineProcess(command, {**environment, **os.environ}, log_path) as process,
+        EngineProcess(command, {**inherited, **environment}, log_path) as process,
         MemoryWatch(process.pid) as watch,
     ):
         deadline = time.monotonic() + timeout_seconds

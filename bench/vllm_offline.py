@@ -70,33 +70,32 @@ class VllmOffline:
 
     def measure(self, model: BenchModel, job: Job) -> list[Measurement]:
         """One measurement per load; a failure is recorded, never raised."""
-        measure = self._throughput if job.scenario == "throughput" else self._latency
-        return [measure(model, job, load) for load in job.loads]
+        measure = {"latency": self._latency, "throughput": self._throughput, "memory": self._memory}
+        return [measure[job.scenario](model, job, load) for load in job.loads]
+
+    def _memory(self, model: BenchModel, job: Job, load: int) -> Measurement:
+        """One batch, once. On the processor vLLM keeps its weights packed and does not say their size."""
+        blank = Measurement(model=model.name, round=job.round, scenario="memory", load=load, status="ok")
+        settings = self.settings
+        flags = ["--input-len", str(settings.input_tokens), "--output-len", str(settings.output_tokens)]
+        flags += ["--batch-size", str(load), "--num-iters", "1", "--num-iters-warmup", "0"]
+        return self._run("latency", model, flags, load, blank)[0]
 
     def _latency(self, model: BenchModel, job: Job, batch: int) -> Measurement:
-        once = job.scenario == "memory"
-        settings = replace(self.settings, repeats=1, warmup=0) if once else self.settings
-        blank = Measurement(model=model.name, round=job.round, scenario=job.scenario, load=batch, status="ok")
+        settings = self.settings
+        measured = Measurement(model=model.name, round=job.round, scenario="latency", load=batch, status="ok")
         samples: dict[str, list[float]] = {}
-        outputs = (settings.output_tokens,) if once else (1, settings.output_tokens)
-        for output_tokens in outputs:
+        for name, output_tokens in (("ttft_seconds", 1), ("e2e_seconds", settings.output_tokens)):
             flags = ["--input-len", str(settings.input_tokens), "--output-len", str(output_tokens)]
             flags += ["--batch-size", str(batch), "--num-iters", str(settings.repeats)]
             flags += ["--num-iters-warmup", str(settings.warmup)]
-            try:
-                run, data = self._run("latency", model, flags, batch)
-            except _TooLarge as error:
-                return replace(blank, status="out of memory", error=str(error))
-            blank = self._with_memory(blank, run)
+            measured, data = self._run("latency", model, flags, batch, measured)
             if data is None:
-                status, error = failure_of(run)
-                return replace(blank, status=status, error=error)
-            samples["e2e_seconds" if output_tokens > 1 else "ttft_seconds"] = data["latencies"]
-        if once:
-            return blank
+                return measured
+            samples[name] = data["latencies"]
         after_first = median(samples["e2e_seconds"]) - median(samples["ttft_seconds"])
         samples["tpot_seconds"] = [max(0.0, after_first) / (settings.output_tokens - 1)]
-        return replace(blank, samples=samples)
+        return replace(measured, samples=samples)
 
     def _throughput(self, model: BenchModel, job: Job, requests: int) -> Measurement:
         settings = self.settings
@@ -106,40 +105,43 @@ class VllmOffline:
         flags = ["--dataset-name", "random", "--random-input-len", str(settings.input_tokens)]
         flags += ["--random-output-len", str(settings.output_tokens), "--num-prompts", str(requests)]
         flags += ["--num-warmups", str(settings.warmup), "--no-enable-prefix-caching"]
-        try:
-            run, data = self._run("throughput", model, flags, None)
-        except _TooLarge as error:
-            return replace(blank, status="out of memory", error=str(error))
-        blank = self._with_memory(blank, run)
+        measured, data = self._run("throughput", model, flags, None, blank)
         if data is None:
-            status, error = failure_of(run)
-            return replace(blank, status=status, error=error)
+            return measured
         rate = data["requests_per_second"]
         samples = {
             "output_tokens_per_second": [rate * settings.output_tokens],
             "requests_per_second": [rate],
         }
-        return replace(blank, samples=samples)
+        return replace(measured, samples=samples)
 
     def _run(
-        self, kind: str, model: BenchModel, flags: list[str], batch: int | None
-    ) -> tuple[EngineRun, dict[str, Any] | None]:
+        self, kind: str, model: BenchModel, flags: list[str], batch: int | None, measured: Measurement
+    ) -> tuple[Measurement, dict[str, Any] | None]:
+        """Start vLLM once; returns the measurement with what was used or why it failed, and vLLM's JSON."""
         result = self.folder / f"vllm-{kind}.json"
         result.unlink(missing_ok=True)
         context = context_tokens(model, self.settings)
+        try:
+            environment = self._environment(model, context, batch)
+        except _TooLarge as error:
+            return replace(measured, status="out of memory", error=str(error)), None
         command = [sys.executable, str(ENTRY), kind, str(self.settings.seed), "--model", model.path]
         command += ["--dtype", self.settings.dtype, "--max-model-len", str(context), *flags]
         command += ["--output-json", str(result), *engine_flags(self.settings)]
         run = run_engine(
             command,
-            environment=self._environment(model, context, batch),
+            environment=environment,
             log_path=self.folder / f"vllm-{kind}.log",
             timeout_seconds=TIMEOUT_SECONDS,
         )
-        finished = run.exit_code == 0 and result.is_file()
-        return run, json.loads(result.read_text()) if finished else None
+        measured = _with_memory(measured, run)
+        if run.exit_code == 0 and result.is_file():
+            return measured, json.loads(result.read_text())
+        status, error = failure_of(run)
+        return replace(measured, status=status, error=error), None
 
-    def _environment(self, model: BenchModel, context: int, batch: int | None) -> dict[str, str]:
+    def _environment(self, model: BenchModel, context: int, batch: int | None, kind: str) -> dict[str, str]:
         """Settings of vLLM; on the processor also the size of its cache, which it reserves at once.
 
         The engine runs inside the benchmark's process there: its own process would keep one core busy
@@ -159,24 +161,25 @@ class VllmOffline:
             )
         return {
             **BASE_SETTINGS,
-            "VLLM_CPU_KVCACHE_SPACE": str(gibibytes),
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_CPU_KVCACHE_SPACE": str(gibibytes),
         }
 
-    def _with_memory(self, blank: Measurement, run: EngineRun) -> Measurement:
-        """Add what the process tree used and what the log says."""
-        loaded, tokens = LOADED.search(run.output), CACHE_TOKENS.search(run.output)
-        reserved = CACHE_GIBIBYTES.search(run.output)
-        per_token = None
-        if reserved and tokens:
-            cache_bytes = float(reserved.group(1) or reserved.group(2)) * GIBIBYTE
-            per_token = cache_bytes / int(tokens.group(1).replace(",", ""))
-        measured = replace(
-            blank,
-            weight_bytes_loaded=int(float(loaded.group(1)) * GIBIBYTE) if loaded else None,
-            kv_bytes_per_token=per_token,
-        )
-        return with_usage(measured, run.used)
+
+def _with_memory(measured: Measurement, run: EngineRun) -> Measurement:
+    """Add what the process tree used, and what the log says."""
+    loaded, tokens = LOADED.search(run.output), CACHE_TOKENS.search(run.output)
+    reserved = CACHE_GIBIBYTES.search(run.output)
+    per_token = None
+    if reserved and tokens:
+        cache_bytes = float(reserved.group(1) or reserved.group(2)) * GIBIBYTE
+        per_token = cache_bytes / int(tokens.group(1).replace(",", ""))
+    measured = replace(
+        measured,
+        weight_bytes_loaded=int(float(loaded.group(1)) * GIBIBYTE) if loaded else None,
+        kv_bytes_per_token=per_token,
+    )
+    return with_usage(measured, run.used)
 
 
 def engine_flags(settings: BenchSettings) -> list[str]:
