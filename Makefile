@@ -1,5 +1,6 @@
 # The commands that people and CI use. Each one first brings .venv up to date, which is instant when it is.
 #   make test PYTEST_ARGS="-m 'not slow'"     pass options to pytest
+#   make bench BENCH_ARGS="--rounds 3"       pass options to dotresize bench
 #   make soak MODEL=narrow MINUTES=5         serve another directory, made by `make demo` otherwise
 #   make test PYTHON=python3.12               choose the Python that .venv is made from (3.11 or newer)
 
@@ -7,10 +8,11 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 MODEL ?= demo-out/mlp-0.75
 MINUTES ?= 10
+BENCH_ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test check bench-quality bench-export soak pins clean
+.PHONY: help set-up demo test check bench bench-quality bench-results bench-export soak pins clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +31,12 @@ check: set-up  ## formatting, lint, types and tests: what CI runs
 
 bench-quality: set-up  ## measure every method on the real model and write docs/QUALITY.md (about an hour)
 	@$(VENV_PYTHON) -m dotresize.cli.bench_quality
+
+bench: set-up  ## measure MODEL against the demo's original, side by side, and write a report to bench-out/
+	@$(VENV_PYTHON) -m dotresize.cli bench demo:smollm2-135m $(MODEL) -o bench-out --force $(BENCH_ARGS)
+
+bench-results: set-up  ## measure several widths on every engine and write docs/RESULTS.md (about an hour)
+	@$(VENV_PYTHON) -m dotresize.cli.bench_results
 
 bench-export: set-up  ## measure the peak memory of every export of MODEL beside its prediction
 	@$(VENV_PYTHON) -m dotresize.bench.export_memory $(MODEL)
