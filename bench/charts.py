@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from .chart_style import INK, MUTED, SURFACE, Chart, Legend, Panel, colours, model_legend, plot
 from .pareto import Better, pareto_front
@@ -23,6 +23,7 @@ from .wording import (
 __all__ = ["pareto_chart", "speedup_chart"]
 
 MODELS_PER_PANEL = 4  # in the speed-up chart
+WIDE_RANGE = 4  # largest over smallest speed-up from which its axis is logarithmic
 
 
 def pareto_chart(results: Results, source: str) -> Chart | None:
@@ -180,10 +181,22 @@ def _speedups(results: Results, chosen: list[Comparison], models: list[str], sta
         axes.set_xlim(-0.6, len(loads) - 0.4)
         axes.set_xlabel(LOADS[scenario])
         axes.set_ylabel("speed-up")
-        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}x"))
+        _scale(axes, chosen)
         axes.set_title(title)
     return drawing.finished()
+
+
+def _scale(axes: Axes, chosen: list[Comparison]) -> None:
+    """Linear; logarithmic when one wild round would press all else into a line."""
+    values = [end for c in chosen for end in (c.low, c.high, *c.pairs) if end is not None]
+    if max(values) / min(values) > WIDE_RANGE:
+        axes.set_yscale("log")
+        ticks = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5)]
+        axes.yaxis.set_major_locator(FixedLocator([t for t in ticks if min(values) <= t <= max(values)]))
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}x"))
 
 
 def _draw_speedup(axes: Axes, comparison: Comparison, x: float, step: float, colour: str) -> None:

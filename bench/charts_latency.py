@@ -59,7 +59,9 @@ def _boxes(results: Results, scenario: str, name: str, chosen: dict[tuple[int, s
     label = f"{metric(name).name}, {scenario}, medians: " + "; ".join(
         f"{model} at {load_text(scenario, load)} {medians[load, model]} {unit}" for load, model in rows
     )
-    with plot(f"box-{scenario}-{name}", label, height_inches=0.9 + 0.165 * len(rows), grid="x") as drawing:
+    with plot(
+        f"box-{scenario}-{name}", label, height_inches=max(1.6, 0.9 + 0.165 * len(rows)), grid="x"
+    ) as drawing:
         axes, places, place = drawing.axes, [], 0.0
         for number, (load, model) in enumerate(rows):
             place += 0 if number == 0 else 1 if rows[number - 1][0] == load else 1.8

@@ -41,7 +41,7 @@ def part_chart(results: Results, source: str) -> Chart | None:
     models = list(dict.fromkeys(ceiling.model for ceiling in chosen))
     return Chart(
         title="Where the time goes",
-        panels=[_stacks(results, group, shades) for group in groups.values()],
+        panels=[_stacks(results, groups[key], shades) for key in sorted(groups)],  # decode first
         caption="Upper bar: the shortest time that the machine's measured rates allow. "
         + (lower if timed else "")
         + "Diamond: the measured median, with a line from the 10th to the 90th percentile; what lies between "

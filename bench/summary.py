@@ -23,6 +23,7 @@ _WORDS = {
     "ttft_seconds": "speed to the first token",
     "e2e_seconds": "end-to-end speed",
 }
+_NOTICEABLE = 1.1  # an interval of ±5 %
 _SAME = 0.005  # sizes within half a per cent are called the same
 
 
@@ -75,13 +76,20 @@ def _speed(comparison: Comparison) -> str:
     if comparison.low is not None and comparison.high is not None:
         interval = f" (95 % interval {comparison.low:.2f} to {comparison.high:.2f})"
     if comparison.verdict == "no difference":
-        return f"no difference in {what}{interval}"
+        shown = " could be shown" if _wide(comparison) else ""
+        return f"no difference{shown} in {what}{interval}"
     text = f"{comparison.speedup:.2f}x {what}"
     if comparison.verdict == "too few rounds":
         rounds = len(comparison.pairs)
         count = "a single round" if rounds == 1 else f"only {rounds} rounds"
         return f"{text} from {count}, so not certain{interval}"
     return text + (", which is slower" if comparison.verdict == "slower" else "") + interval
+
+
+def _wide(comparison: Comparison) -> bool:
+    """Whether a difference that a user would notice fits into the interval: then none was ruled out."""
+    low, high = comparison.low, comparison.high
+    return low is not None and high is not None and high / low > _NOTICEABLE
 
 
 def _no_speed(results: Results, model: str) -> str:

@@ -111,6 +111,15 @@ def test_a_point_out_of_memory_is_marked():
     assert any("out of memory" in entry.text for entry in chart.legend)
 
 
+def test_a_wild_round_makes_the_axis_logarithmic():
+    results = example_results()
+    results.comparisons = [replace(c, low=0.07, high=17.4) for c in results.comparisons]
+    chart = speedup_chart(results, "")
+    assert chart is not None
+    ticks = [text.text for text in ElementTree.fromstring(chart.panels[0].svg).findall(".//text")]
+    assert {"0.10x", "1.00x", "10.00x"} <= set(ticks)
+
+
 def test_names_cannot_become_markup_or_mathematics():
     name = "<script>$\\frac$&\"'"
     with plot("hostile", "label") as drawing:

@@ -32,6 +32,13 @@ def test_no_difference_is_said_and_shows_no_factor():
     assert "x decode" not in sentence
 
 
+def test_noise_is_not_sold_as_equality():
+    sentence = with_headline(example_results(), speedup=1.1, low=0.43, high=4.08, verdict="no difference")
+    assert (
+        "no difference could be shown in decode throughput at batch size 1 (95 % interval 0.43 to" in sentence
+    )
+
+
 def test_a_slowdown_is_called_slower():
     sentence = with_headline(example_results(), speedup=0.9, low=0.88, high=0.92, verdict="slower")
     assert "0.90x decode throughput at batch size 1, which is slower (95 % interval 0.88 to 0.92)" in sentence
