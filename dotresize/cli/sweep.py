@@ -91,6 +91,9 @@ def sweep(
         Literal["auto", "float32", "bfloat16", "float16"],
         typer.Option(help="vllm and transformers run in it.", rich_help_panel=_BENCH),
     ] = "auto",
+    vllm_flags: Annotated[
+        str, typer.Option(help="Passed on to vLLM, e.g. '--max-num-seqs 8'.", rich_help_panel=_BENCH)
+    ] = "",
     data: Annotated[
         str, typer.Option(help="Evaluation text: builtin, FILE or hf:NAME.", rich_help_panel=_BENCH)
     ] = "builtin",
@@ -161,6 +164,7 @@ def sweep(
             repeats=repeats,
             precision=precision,
             dtype=bench_dtype,
+            engine_flags=tuple(shlex.split(vllm_flags)),
             text=data,
             text_windows=windows,
             tasks=_names(tasks),

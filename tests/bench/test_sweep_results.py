@@ -1,6 +1,7 @@
 """Oracles: the example's own numbers, which every point keeps under its new name."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ def point(name: str, seed: int) -> Results:
     full = example_results(seed=seed)
     assert full.quality is not None
 
-    def chosen(records: list) -> list:
+    def chosen(records: list[Any]) -> list[Any]:
         kept = [each for each in records if each.model in (ORIGINAL, name)]
         return [replace(each, model="model") if each.model == name else each for each in kept]
 
