@@ -26,7 +26,7 @@ from .nvml import Nvml, open_nvml
 __all__ = ["MemoryWatch", "WatchReport"]
 
 INTERVAL_SECONDS = 0.05
-OWN_SHARE = 0.003  # of one core, for samples and again for proportional sizes
+OWN_SHARE = 0.003  # of one core, for samples, for proportional sizes and for new processes each
 TREE_SECONDS = 1.0  # how often new processes are looked for
 LONGEST_WAIT_SECONDS = 1.0
 GROWTH = 1.05  # proportional sizes are read at once when the estimated sum grew by this factor
@@ -54,6 +54,7 @@ class _Seen:
 
     peak: int = 0
     overlap: int = 0  # resident sum less proportional sum, when last read
+    overlap_cost: float = 0.0  # CPU seconds of reading it, within this sample
     overlap_due: float = 0.0  # when to read it again, in seconds of perf_counter
     shared_counted_once: bool = True
     gpu: int | None = None
@@ -112,16 +113,19 @@ class MemoryWatch:
 
     def _run(self) -> None:
         with open_nvml() as nvml:
-            started, tree_read = thread_time(), perf_counter()
+            started, tree_due = thread_time(), perf_counter() + TREE_SECONDS
             while True:
-                before = thread_time()
-                if perf_counter() - tree_read > TREE_SECONDS:
-                    self._processes, tree_read = process_tree(self._pid), perf_counter()
+                if perf_counter() > tree_due:
+                    before = thread_time()
+                    self._processes = process_tree(self._pid)
                     self._read_cpu()
+                    cost = (thread_time() - before) / OWN_SHARE
+                    tree_due = perf_counter() + max(TREE_SECONDS, cost)
+                before = thread_time()
                 self._sample(nvml)
-                cost = thread_time() - before
+                cost = (thread_time() - before - self._seen.overlap_cost) / OWN_SHARE
                 self._seen.own_seconds = thread_time() - started
-                if self._stop.wait(max(self._interval, min(cost / OWN_SHARE, LONGEST_WAIT_SECONDS))):
+                if self._stop.wait(max(self._interval, min(cost, LONGEST_WAIT_SECONDS))):
                     break
             self._sample(nvml)
 
@@ -129,13 +133,14 @@ class MemoryWatch:
         seen = self._seen
         pids = [process.pid for process in self._processes]
         resident = [size for pid in pids if (size := _resident_bytes(pid)) is not None]
-        total, now = sum(resident), perf_counter()
+        total, now, seen.overlap_cost = sum(resident), perf_counter(), 0.0
         if len(resident) < 2:
             seen.overlap = 0
         elif now > seen.overlap_due or total - seen.overlap > GROWTH * seen.peak:
             before = thread_time()
             seen.overlap = max(0, total - self._proportional(pids))
-            seen.overlap_due = now + (thread_time() - before) / OWN_SHARE
+            seen.overlap_cost = thread_time() - before
+            seen.overlap_due = now + seen.overlap_cost / OWN_SHARE
         seen.peak = max(seen.peak, total - seen.overlap)
         if nvml is not None:
             used = nvml.memory_bytes(pids)

@@ -11,7 +11,7 @@ import pytest
 from dotresize.bench.memory_watch import MemoryWatch
 
 MEBIBYTE = 2**20
-# A parent with 200 MB; a fork that shares them and adds 50 MB; then 100 MB more in the parent for 0.4 s.
+# A parent with 200 MB; a fork that shares them and adds 50 MB; then 100 MB more in the parent for 0.8 s.
 TREE = """
 import os, sys, time
 shared = bytearray(os.urandom(1)) * (200 << 20)
@@ -23,7 +23,7 @@ if child == 0:
     time.sleep(60)
 time.sleep(1.5)
 more = bytearray(b"y") * (100 << 20)
-time.sleep(0.4)
+time.sleep(0.8)
 del more
 print("done", flush=True)
 time.sleep(60)
