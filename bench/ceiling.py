@@ -64,8 +64,11 @@ def batch_sizes_of(settings: BenchSettings) -> list[int]:
     often, so the ceiling is right but may be out of reach.
     """
     sizes: set[int] = set()
-    if "latency" in settings.scenarios:
-        sizes |= set(settings.batch_sizes)
+    if {"latency", "online", "throughput"} & set(settings.scenarios):
+        sizes |= {
+            1,
+            *settings.batch_sizes,
+        }  # engines without scheduling work on one, or cut requests to batches
     if "online" in settings.scenarios:
         sizes |= set(settings.concurrency)
     if "throughput" in settings.scenarios:
