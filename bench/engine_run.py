@@ -34,6 +34,7 @@ class EngineRun:
     exit_code: int  # 128 + N for signal N
     output: str
     used: WatchReport
+    timed_out: bool = False
 
 
 def run_engine(
@@ -57,16 +58,17 @@ def run_engine(
         deadline = time.monotonic() + timeout_seconds
         while (code := process.poll()) is None and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+        timed_out = code is None
         if code is None:
             code = process.stop()
-            with log_path.open("a") as log:
-                log.write(f"\nTimeoutError: stopped after {timeout_seconds:.0f} s\n")
     output = log_path.read_text(encoding="utf-8", errors="replace")
-    return EngineRun(exit_code=code, output=output, used=watch.report)
+    return EngineRun(exit_code=code, output=output, used=watch.report, timed_out=timed_out)
 
 
 def failure_of(run: EngineRun) -> tuple[Literal["out of memory", "failed"], str]:
     """Why a run failed: its kind, and one line for people."""
+    if run.timed_out:
+        return "failed", "it did not end in time and was stopped"
     lines = [line.strip() for line in run.output.splitlines() if line.strip()]
     for line in reversed(lines):
         if OUT_OF_MEMORY.search(line):

@@ -19,7 +19,7 @@ def render_page(runs: dict[str, Results], command: str) -> str:
     lines = [
         "# What each width gains",
         "",
-        f"Made by `{command}` on {where.processor}, {where.cores} cores, {where.memory_bytes / 2**30:.0f} GiB.",
+        f"Made by `{command}` on {where.processor}, {where.cores} cores, {where.memory_bytes >> 30} GiB.",
         "Every model was measured in turn, in rounds shuffled by seed; a speed-up is the median of the",
         "rounds' paired ratios, with its 95 % interval (Student's t on log ratios). The ceiling is what",
         "bytes to read and FLOPs to compute allow on this machine; `of ceiling` is the measured speed-up",

@@ -141,7 +141,7 @@ class VllmOffline:
         status, error = failure_of(run)
         return replace(measured, status=status, error=error), None
 
-    def _environment(self, model: BenchModel, context: int, batch: int | None, kind: str) -> dict[str, str]:
+    def _environment(self, model: BenchModel, context: int, batch: int | None) -> dict[str, str]:
         """Settings of vLLM; on the processor also the size of its cache, which it reserves at once.
 
         The engine runs inside the benchmark's process there: its own process would keep one core busy

@@ -1,0 +1,28 @@
+"""What the bench tests share.
+
+pico_onnx_models   [BenchModel, BenchModel]: the tied and the untied pico Llama as fp32 ONNX exports
+pico_onnx          directory of the first (all of them read-only)
+"""
+
+from pathlib import Path
+
+import pytest
+
+from dotresize.bench.prepare import prepare, settle
+from dotresize.bench.results import BenchModel
+from dotresize.bench.settings import BenchSettings
+from dotresize.compress.progress import Silent
+
+
+@pytest.fixture(scope="session")
+def pico_onnx_models(
+    pico_llama: Path, pico_llama_untied: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[BenchModel]:
+    settings = settle(BenchSettings(engine="onnx", device="cpu"))
+    work = tmp_path_factory.mktemp("bench-onnx")
+    return prepare([str(pico_llama), str(pico_llama_untied)], settings, work, Silent())
+
+
+@pytest.fixture(scope="session")
+def pico_onnx(pico_onnx_models: list[BenchModel]) -> Path:
+    return Path(pico_onnx_models[0].path)
