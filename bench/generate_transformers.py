@@ -24,7 +24,7 @@ class TransformersGenerator:
     def __init__(self, directory: str, settings: BenchSettings) -> None:
         self._device = torch.device(settings.device)
         model = AutoModelForCausalLM.from_pretrained(directory, dtype=getattr(torch, settings.dtype))
-        self._model = model.to(self._device).eval()
+        self._model = model.to(self._device).eval()  # type: ignore[arg-type]
         self.weight_bytes: int | None = sum(
             {tensor.data_ptr(): tensor.nbytes for tensor in self._model.parameters()}.values()
         )
@@ -77,10 +77,10 @@ class _Clock:
 
 def _cache_bytes_per_token(cache: DynamicCache) -> float | None:
     """Bytes of keys and values per token and sequence, as allocated."""
-    total, tokens = 0, 0
-    for layer in cache.layers:
-        if layer.keys is None or layer.values is None:
-            return None
-        total += layer.keys.nbytes + layer.values.nbytes
-        tokens = layer.keys.shape[0] * layer.keys.shape[-2]
-    return total / tokens if tokens else None
+    keys = [getattr(layer, "keys", None) for layer in cache.layers]
+    values = [getattr(layer, "values", None) for layer in cache.layers]
+    tensors = [tensor for tensor in (*keys, *values) if tensor is not None]
+    if not tensors:
+        return None
+    batch, _, tokens, _ = tensors[0].shape  # (B, kv_heads, T, head_dim)
+    return float(sum(tensor.nbytes for tensor in tensors) / (batch * tokens))

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from .settings import BenchSettings
 from .token_ids import random_prompts
@@ -80,14 +81,9 @@ class Generator(Protocol):
 
 def main(request_path: str, answer_path: str) -> None:
     """Measure what the request file asks for."""
-    data = json.loads(Path(request_path).read_text(encoding="utf-8"))
-    data["settings"] = BenchSettings(**{name: _tuples(value) for name, value in data["settings"].items()})
-    answer = _measure(LocalRequest(**data))
+    request = TypeAdapter(LocalRequest).validate_json(Path(request_path).read_bytes())
+    answer = _measure(request)
     Path(answer_path).write_text(json.dumps(asdict(answer)), encoding="utf-8")
-
-
-def _tuples(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _measure(request: LocalRequest) -> LocalAnswer:

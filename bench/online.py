@@ -121,12 +121,11 @@ class Online:
                 blank, status="failed", error=f"{len(bad)} of {len(records)} requests failed: {first}"[:500]
             )
         gaps = [gap for record in records for gap in record.itl_seconds]
-        step = -(-len(gaps) // MOST_GAPS)
-        samples = {
+        samples: dict[str, list[float | None]] = {
             "ttft_seconds": [record.ttft_seconds for record in records],
             "tpot_seconds": [record.tpot_seconds for record in records],
             "e2e_seconds": [record.e2el_seconds for record in records],
-            "itl_seconds": gaps[::step],
+            "itl_seconds": [*gaps[:: -(-len(gaps) // MOST_GAPS)]],
         }
         rounded = {
             name: [round(value or 0.0, DIGITS) for value in values] for name, values in samples.items()

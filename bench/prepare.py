@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from ..compress.progress import Progress
 from ..compress.source import load_dense
@@ -101,7 +102,7 @@ def _exported(name: str, source: str, settings: BenchSettings, work: Path) -> Pa
     if not (target / MANIFEST_NAME).is_file():
         path = Path(source).expanduser()
         checkpoint = path if (path / MANIFEST_NAME).is_file() else _stored(name, source, work)
-        provider = "cuda" if settings.device == "cuda" else "cpu"
+        provider: Literal["cpu", "cuda"] = "cuda" if settings.device == "cuda" else "cpu"
         export_onnx(checkpoint, target, OnnxConfig(precision=settings.precision, provider=provider))
     return target
 

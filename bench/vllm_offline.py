@@ -138,8 +138,8 @@ class VllmOffline:
         measured = _with_memory(measured, run)
         if run.exit_code == 0 and result.is_file():
             return measured, json.loads(result.read_text())
-        status, error = failure_of(run)
-        return replace(measured, status=status, error=error), None
+        status, cause = failure_of(run)
+        return replace(measured, status=status, error=cause), None
 
     def _environment(self, model: BenchModel, context: int, batch: int | None) -> dict[str, str]:
         """Settings of vLLM; on the processor also the size of its cache, which it reserves at once.

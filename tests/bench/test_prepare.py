@@ -59,7 +59,7 @@ def test_a_missing_model_is_named(pico_llama: Path, tmp_path: Path) -> None:
         ({"concurrency": (100_000,)}, "--concurrency names 100000, expected 1 to"),
         ({"scenarios": ("speed",)}, "unknown scenario speed; expected some of latency"),
         ({"scenarios": ("online",)}, "the transformers engine cannot run the scenario online"),
-        ({"engine_flags": ("--max-num-seqs=2",)}, "the transformers engine takes none"),
+        ({"engine_flags": ("--max-num-seqs=2",)}, "cannot take effect with the transformers engine"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes: dict[str, object], message: str) -> None:

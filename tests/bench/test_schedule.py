@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import replace
 
 from dotresize.bench.schedule import jobs
-from dotresize.bench.settings import BenchSettings
+from dotresize.bench.settings import BenchSettings, Scenario
 
-SPEED = ("latency", "throughput", "online")
+SPEED: tuple[Scenario, ...] = ("latency", "throughput", "online")
 SETTINGS = BenchSettings(
     engine="vllm", scenarios=SPEED, batch_sizes=(1, 8), concurrency=(1, 4), rounds=50, seed=3
 )
