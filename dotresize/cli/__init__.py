@@ -68,3 +68,4 @@ from . import serve  # noqa: E402, F401, I001
 from . import chat  # noqa: E402, F401, I001
 from . import bench  # noqa: E402, F401, I001
 from . import sweep  # noqa: E402, F401, I001
+from . import tasks  # noqa: E402, F401, I001

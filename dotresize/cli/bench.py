@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 
-@app.command()
+@app.command(rich_help_panel="Measure")
 def bench(
     models: Annotated[
         list[str],

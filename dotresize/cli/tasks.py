@@ -1,0 +1,98 @@
+"""`dotresize tasks`: lm-eval scores of directories or endpoints, side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from . import app
+from .output import emit, error_console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..bench.results import TaskScore
+    from ..bench.tasks import TaskModel
+
+__all__ = ["tasks"]
+
+
+@app.command("tasks", rich_help_panel="Measure")
+def tasks(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR|URL...", help="Directories of any format, or endpoints: http://HOST:PORT/v1"
+        ),
+    ],
+    task_names: Annotated[
+        str, typer.Option("--tasks", help="lm-eval tasks, separated by commas, e.g. hellaswag,arc_easy.")
+    ],
+    task_directory: Annotated[Path | None, typer.Option(help="Directory with local task files.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Documents per task at most.")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Directory with the tokenizer, for endpoints.")
+    ] = None,
+    served_model_name: Annotated[str, typer.Option(help="Name of the model at the endpoint.")] = "",
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Of loaded directories.")
+    ] = "auto",
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where directories run.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of few-shot examples and sampling.")] = 42,
+    as_json: Annotated[bool, typer.Option("--json", help="End stdout with one JSON object.")] = False,
+) -> None:
+    """Score models on lm-eval tasks: its own (online), or local files."""
+    from dataclasses import asdict
+
+    from ..bench.prepare import unique_names
+    from ..bench.tasks import run_tasks
+    from .progress import ProgressBar
+
+    named = zip(unique_names(models), models, strict=True)
+    asked = [_model(name, place, tokenizer, served_model_name) for name, place in named]
+    with ProgressBar() as progress:
+        scores = run_tasks(
+            asked,
+            [name for part in task_names.split(",") if (name := part.strip())],
+            task_directory=task_directory,
+            limit=limit,
+            dtype=dtype,
+            device=device,
+            seed=seed,
+            progress=progress,
+        )
+    emit({"scores": [asdict(score) for score in scores]}, _table(scores), as_json=as_json)
+    if not scores:
+        error_console().print("no metric came back; see the task file's metric_list")
+
+
+def _model(name: str, place: str, tokenizer: Path | None, served_name: str) -> "TaskModel":
+    from ..bench.tasks import TaskModel
+    from ..errors import OptionError
+    from ..export.artefact_info import inspect_artefact
+
+    if place.startswith(("http://", "https://")):
+        if tokenizer is None:
+            raise OptionError(f"{place} is an endpoint: name a directory with its tokenizer by --tokenizer")
+        return TaskModel(
+            name=served_name or place,
+            location=place,
+            served_name=served_name or tokenizer.resolve().name,
+            tokenizer=str(tokenizer.resolve()),
+        )
+    directory = Path(place).resolve()
+    return TaskModel(name=name, location=str(directory), format=inspect_artefact(directory).format)
+
+
+def _table(scores: "list[TaskScore]") -> "Table":
+    from rich.table import Table
+
+    shown = Table(title="lm-eval scores", title_justify="left", title_style="bold")
+    for column in ("model", "task", "metric", "score", "documents"):
+        shown.add_column(column, justify="right" if column in ("score", "documents") else "left")
+    for score in scores:
+        error = "" if score.standard_error is None else f" ± {score.standard_error:.4f}"
+        shown.add_row(
+            score.model, score.task, score.metric, f"{score.value:.4f}{error}", f"{score.documents:,}"
+        )
+    return shown
