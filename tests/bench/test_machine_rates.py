@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.bench.kernel_times import time_kernels
 from dotresize.bench.machine_rates import measure_in_child, measure_rates
 from dotresize.bench.model_cost import describe
 from dotresize.bench.results import MachineRates
