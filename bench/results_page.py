@@ -23,7 +23,8 @@ def render_page(runs: dict[str, Results], command: str) -> str:
         "Every model was measured in turn, in rounds shuffled by seed; a speed-up is the median of the",
         "rounds' paired ratios, with its 95 % interval (Student's t on log ratios). The ceiling is what",
         "bytes to read and FLOPs to compute allow on this machine; `of ceiling` is the measured speed-up",
-        "over it. The directory of each run holds its full report and the raw JSON.",
+        "over it: above 100 %, the original ran further from what the machine can do than the narrow",
+        "model did. The directory of each run holds its full report and the raw JSON.",
     ]
     for title, results in runs.items():
         lines += ["", f"## {title}", "", *_section(results)]
