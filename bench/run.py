@@ -5,7 +5,8 @@ run_bench(["demo:smollm2-135m", "narrow"], BenchSettings(engine="vllm"), Path("r
 
 import fcntl
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..compress.progress import Progress, Silent
-from ..errors import InputError, OptionError, OutputError
+from ..errors import DotresizeError, InputError, OptionError, OutputError
 from .environment import read_environment
 from .judgement import judge
 from .local_engine import LocalEngine
@@ -29,6 +30,7 @@ __all__ = ["RESULTS_NAME", "run_bench"]
 
 RESULTS_NAME = "results.json"
 WORK_NAME = "work"  # copies of models, logs of engines
+LOCK_NAME = ".lock"
 
 
 class Engine(Protocol):
@@ -66,11 +68,17 @@ def run_bench(
     """
     progress = progress or Silent()
     settings = settle(settings)
-    earlier = _open(directory, resume=resume, force=force)
-    work = directory / WORK_NAME
+    _check_free(directory, resume=resume, force=force)
+    work, fresh = directory / WORK_NAME, not directory.exists()
     with _locked(directory):
-        models = prepare(sources, settings, work, progress)
-        engine = _engine(settings, work, models)
+        earlier = _open(directory, resume=resume)
+        try:
+            models = prepare(sources, settings, work, progress)
+            engine = _engine(settings, work, models)
+        except DotresizeError:
+            if fresh:
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
         results = earlier or Results(
             created_utc=_now(),
             command=command,
@@ -93,43 +101,45 @@ def run_bench(
     return results
 
 
-def _open(directory: Path, *, resume: bool, force: bool) -> Results | None:
-    """Earlier results to go on with, after checking that nothing is in the way."""
-    known = directory / RESULTS_NAME
-    if resume and known.is_file():
-        return read(known)
+def _check_free(directory: Path, *, resume: bool, force: bool) -> None:
+    """Refuse a directory that is in the way, before anything is written or removed."""
     if directory.exists() and not directory.is_dir():
         raise OutputError(f"{directory} is a file, expected a directory for the report")
-    if directory.is_dir() and any(directory.iterdir()):
-        if known.is_file() and not force:
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return
+    if (directory / RESULTS_NAME).is_file():
+        if not resume and not force:
             raise OutputError(
                 f"{directory} holds a benchmark already; go on with it by --resume, or replace it by --force"
             )
-        if not known.is_file() and not (directory / WORK_NAME).is_dir():
-            raise OutputError(
-                f"{directory} holds files that are no benchmark of ours; choose another directory"
-            )
-        known.unlink(missing_ok=True)
-    return None
+    elif not (directory / LOCK_NAME).is_file():
+        raise OutputError(f"{directory} holds files that are no benchmark of ours; choose another directory")
 
 
 @contextmanager
-def _locked(directory: Path):  # type: ignore[no-untyped-def]
+def _locked(directory: Path) -> Iterator[None]:
     """Keep a second run out of the same directory."""
     try:
-        (directory / WORK_NAME).mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / WORK_NAME / "lock", os.O_RDWR | os.O_CREAT)
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise OutputError(f"{directory} cannot be written: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise OutputError(f"another benchmark is writing to {directory}; choose another directory") from error
-    try:
         yield
+    except BlockingIOError as error:
+        raise OutputError(f"another benchmark is writing to {directory}; choose another directory") from error
     finally:
         os.close(descriptor)
+
+
+def _open(directory: Path, *, resume: bool) -> Results | None:
+    """Earlier results to go on with; without `resume`, what an earlier run left is removed."""
+    known = directory / RESULTS_NAME
+    if not resume:
+        known.unlink(missing_ok=True)
+        shutil.rmtree(directory / WORK_NAME, ignore_errors=True)  # its copies may be of older models
+    return read(known) if known.is_file() else None
 
 
 def _engine(settings: BenchSettings, work: Path, models: list[BenchModel]) -> Callable[[Job], Engine]:

@@ -65,7 +65,9 @@ class BenchSettings:
                 f"{', '.join(DEFAULT_SCENARIOS[self.engine])}"
             )
         if self.engine_flags and self.engine != "vllm":
-            raise OptionError(f"--vllm-flags cannot take effect with the {self.engine} engine; leave them out")
+            raise OptionError(
+                f"--vllm-flags cannot take effect with the {self.engine} engine; leave them out"
+            )
         self._check_ranges()
 
     def _check_ranges(self) -> None:

@@ -1,5 +1,6 @@
 """Whole benchmarks on pico models with the transformers engine: real processes, interrupts and crashes."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -206,9 +207,32 @@ def test_files_of_others_are_left_alone(pico_llama: Path, tmp_path: Path) -> Non
     assert (tmp_path / "thesis.txt").read_text() == "do not delete"
 
 
+def test_a_second_run_in_the_same_directory_harms_nothing(
+    report: Path, pico_llama: Path, pico_llama_untied: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(report, tmp_path / "r")
+    before = (copy / "results.json").read_bytes()
+    with (copy / ".lock").open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(OutputError, match="another benchmark is writing to"):
+            run_bench([str(pico_llama), str(pico_llama_untied)], SETTINGS, copy, command="", force=True)
+    assert (copy / "results.json").read_bytes() == before
+    assert (copy / "work").is_dir()
+
+
+def test_force_starts_from_nothing(pico_llama: Path, tmp_path: Path) -> None:
+    """Copies of models that an earlier run made could be of older weights."""
+    (tmp_path / "r" / "work" / "old-onnx-fp32").mkdir(parents=True)
+    (tmp_path / "r" / "results.json").write_text("{}")
+    with pytest.raises(InputError, match="one model is no comparison"):
+        run_bench([str(pico_llama)], LATENCY, tmp_path / "r", command="", force=True)
+    assert not (tmp_path / "r" / "work" / "old-onnx-fp32").exists()
+
+
 def test_one_model_is_no_comparison(pico_llama: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one model is no comparison"):
         run_bench([str(pico_llama)], LATENCY, tmp_path / "r", command="")
+    assert not (tmp_path / "r").exists()
 
 
 def test_too_long_a_context_is_refused_before_anything_runs(pico_llama: Path, tmp_path: Path) -> None:
