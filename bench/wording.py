@@ -89,6 +89,11 @@ METRICS = {
         name="peak resident memory",
         definition="the highest resident memory of the engine's whole process tree",
     ),
+    "weight_bytes_loaded": Metric(
+        label="loaded weights",
+        name="loaded weights",
+        definition="what the weights occupy once the engine has loaded them, as far as it says",
+    ),
 }
 
 
@@ -169,7 +174,7 @@ def metric_value(key: str, value: float) -> str:
     """A value of a metric with its unit."""
     if key.endswith("_per_second"):
         return significant(value)
-    if key.endswith("_bytes"):
+    if "_bytes" in key:
         return bytes_text(value)
     return seconds_text(value) if key.endswith("_seconds") else significant(value)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from . import app
+from .lists import names, numbers
 from .output import emit, error_console, quiet_libraries
 
 if TYPE_CHECKING:
@@ -79,11 +80,11 @@ def bench(
         raise OptionError("name a directory for the report with -o")
     settings = BenchSettings(
         engine=engine,
-        scenarios=_names(scenarios),  # type: ignore[arg-type]
+        scenarios=names(scenarios),  # type: ignore[arg-type]
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        batch_sizes=_numbers("batch-sizes", batch_sizes),
-        concurrency=_numbers("concurrency", concurrency),
+        batch_sizes=numbers("batch-sizes", batch_sizes),
+        concurrency=numbers("concurrency", concurrency),
         requests=requests,
         rounds=rounds,
         repeats=repeats,
@@ -96,7 +97,7 @@ def bench(
         text=data,
         text_windows=windows,
         text_window_tokens=window_tokens,
-        tasks=_names(tasks),
+        tasks=names(tasks),
         task_directory=str(task_directory) if task_directory else None,
         task_limit=task_limit,
     )
@@ -190,16 +191,3 @@ def _results_file(path: str) -> Path:
     """A results file, also when its directory is named."""
     found = Path(path)
     return found / "results.json" if found.is_dir() else found
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for part in text.split(",") if (name := part.strip()))
-
-
-def _numbers(option: str, text: str) -> tuple[int, ...]:
-    from ..errors import OptionError
-
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise OptionError(f"--{option} is {text!r}, expected whole numbers such as 1,8,32") from error

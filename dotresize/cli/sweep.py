@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from . import app
+from .lists import fractions, names, numbers
 from .output import emit, error_console
 
 if TYPE_CHECKING:
@@ -140,9 +141,9 @@ def sweep(
     settings = SweepSettings(
         model=model,
         directory=str(output),
-        hidden=_fractions("hidden", hidden),
-        mlp=_fractions("mlp", mlp),
-        methods=_names(methods),
+        hidden=fractions("hidden", hidden),
+        mlp=fractions("mlp", mlp),
+        methods=names(methods),
         compress=CompressConfig(
             width=0.5,  # every point sets its own
             calibration=calibration,
@@ -154,11 +155,11 @@ def sweep(
         ),
         bench=BenchSettings(
             engine=engine,
-            scenarios=_names(scenarios),  # type: ignore[arg-type]
+            scenarios=names(scenarios),  # type: ignore[arg-type]
             input_tokens=input_tokens,
             output_tokens=output_tokens,
-            batch_sizes=_numbers("batch-sizes", batch_sizes),
-            concurrency=_numbers("concurrency", concurrency),
+            batch_sizes=numbers("batch-sizes", batch_sizes),
+            concurrency=numbers("concurrency", concurrency),
             requests=requests,
             rounds=rounds,
             repeats=repeats,
@@ -167,7 +168,7 @@ def sweep(
             engine_flags=tuple(shlex.split(vllm_flags)),
             text=data,
             text_windows=windows,
-            tasks=_names(tasks),
+            tasks=names(tasks),
             task_directory=str(task_directory) if task_directory else None,
             device=device,
             seed=seed,
@@ -241,25 +242,3 @@ def _table(found: dict[str, Any]) -> "Table":
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for part in text.split(",") if (name := part.strip()))
-
-
-def _numbers(option: str, text: str) -> tuple[int, ...]:
-    from ..errors import OptionError
-
-    try:
-        return tuple(int(part) for part in _names(text))
-    except ValueError as error:
-        raise OptionError(f"--{option} is {text!r}, expected whole numbers such as 1,8,32") from error
-
-
-def _fractions(option: str, text: str) -> tuple[float, ...]:
-    from ..errors import OptionError
-
-    try:
-        return tuple(float(part) for part in _names(text))
-    except ValueError as error:
-        raise OptionError(f"--{option} is {text!r}, expected fractions such as 0.9,0.75") from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from . import app
+from .lists import names
 from .output import emit, error_console
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def tasks(
     with ProgressBar() as progress:
         scores = run_tasks(
             asked,
-            [name for part in task_names.split(",") if (name := part.strip())],
+            names(task_names),
             task_directory=task_directory,
             limit=limit,
             dtype=dtype,
