@@ -19,7 +19,6 @@ from .schedule import Job
 from .settings import BenchSettings
 from .token_ids import random_prompts
 from .usage import with_usage
-from .vllm_offline import engine_flags
 
 __all__ = ["Online", "online_requests"]
 
@@ -74,7 +73,7 @@ class Online:
             dtype=settings.dtype,
             max_model_len=context_tokens(model, settings),
             served_model_name="model",  # the same length for everyone: names travel with every chunk
-            engine_flags=("--no-enable-prefix-caching", *engine_flags(settings)),
+            engine_flags=("--no-enable-prefix-caching", *settings.engine_flags),
             check=False,
             log_path=log_path,
         )

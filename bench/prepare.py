@@ -22,7 +22,11 @@ __all__ = ["prepare", "settle", "unique_names"]
 
 
 def settle(settings: BenchSettings) -> BenchSettings:
-    """Replace every "auto" by what this machine gets, as `dotresize serve` would choose."""
+    """Replace every "auto" by what this machine gets, as `dotresize serve` would choose.
+
+    On the processor vLLM's compiler is off unless the flags say otherwise: it makes every one of the many
+    starts a minute longer. Decoding is slower without it, so the flag is part of the recorded settings.
+    """
     machine = read_machine()
     device = settings.device
     if device == "auto":
@@ -32,7 +36,10 @@ def settle(settings: BenchSettings) -> BenchSettings:
         dtype = {"fp16": "float16", "bf16": "bfloat16"}.get(settings.precision, "float32")  # type: ignore[assignment]
     elif dtype == "auto":
         dtype = "bfloat16" if device == "cuda" or machine.native_bfloat16 else "float32"
-    return replace(settings, device=device, dtype=dtype)
+    flags = settings.engine_flags
+    if settings.engine == "vllm" and device == "cpu" and not any("enforce-eager" in flag for flag in flags):
+        flags = ("--enforce-eager", *flags)
+    return replace(settings, device=device, dtype=dtype, engine_flags=flags)
 
 
 def prepare(sources: list[str], settings: BenchSettings, work: Path, progress: Progress) -> list[BenchModel]:

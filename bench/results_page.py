@@ -37,7 +37,7 @@ def _section(results: Results) -> list[str]:
         f"`{results.command}`",
         "",
         f"{settings.input_tokens} tokens in, {settings.output_tokens} out, {settings.rounds} rounds of "
-        f"{settings.repeats}; {settings.dtype}; seed {settings.seed}. {_rates(results)}",
+        f"{settings.repeats}; {settings.dtype}; seed {settings.seed}.{_flags(results)} {_rates(results)}",
         "",
         "| model | hidden / MLP | parameters | weights on disk | peak memory | perplexity | KL |",
         "|---|---|---|---|---|---|---|",
@@ -61,6 +61,11 @@ def _section(results: Results) -> list[str]:
 
 def _shown(comparison: Comparison) -> bool:
     return comparison.scenario == "latency" and comparison.metric in METRICS
+
+
+def _flags(results: Results) -> str:
+    flags = " ".join(results.settings.engine_flags)
+    return f" vLLM with `{flags}`." if flags else ""
 
 
 def _rates(results: Results) -> str:

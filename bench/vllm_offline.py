@@ -25,7 +25,7 @@ from .schedule import Job
 from .settings import BenchSettings
 from .usage import with_usage
 
-__all__ = ["VllmOffline", "engine_flags"]
+__all__ = ["VllmOffline"]
 
 ENTRY = Path(__file__).with_name("vllm_bench_entry.py")
 TIMEOUT_SECONDS = 4 * 3600.0
@@ -128,7 +128,7 @@ class VllmOffline:
             return replace(measured, status="out of memory", error=str(error)), None
         command = [sys.executable, str(ENTRY), kind, str(self.settings.seed), "--model", model.path]
         command += ["--dtype", self.settings.dtype, "--max-model-len", str(context), *flags]
-        command += ["--output-json", str(result), *engine_flags(self.settings)]
+        command += ["--output-json", str(result), *self.settings.engine_flags]
         run = run_engine(
             command,
             environment=environment,
@@ -180,9 +180,3 @@ def _with_memory(measured: Measurement, run: EngineRun) -> Measurement:
         kv_bytes_per_token=per_token,
     )
     return with_usage(measured, run.used)
-
-
-def engine_flags(settings: BenchSettings) -> list[str]:
-    """Flags that online and offline share. On the processor vLLM's compiler is off unless asked for."""
-    eager = ["--enforce-eager"] if settings.device == "cpu" else []
-    return [*eager, *settings.engine_flags]

@@ -21,6 +21,10 @@ def test_auto_is_settled_as_serve_would() -> None:
     assert settled.device in ("cpu", "cuda")
     assert settled.dtype in ("float32", "bfloat16")
     assert settle(settled) == settled
+    vllm = settle(BenchSettings(engine="vllm", device="cpu"))
+    assert vllm.engine_flags == ("--enforce-eager",)
+    compiled = BenchSettings(engine="vllm", device="cpu", engine_flags=("--no-enforce-eager",))
+    assert settle(compiled).engine_flags == ("--no-enforce-eager",)
     assert settle(BenchSettings(engine="onnx", precision="int4", device="cpu")).dtype == "float32"
 
 

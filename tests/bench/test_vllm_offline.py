@@ -16,7 +16,13 @@ from dotresize.bench.vllm_offline import VllmOffline
 from dotresize.errors import ModelError
 
 TINY = BenchSettings(
-    engine="vllm", scenarios=("throughput",), input_tokens=16, output_tokens=8, dtype="float32", device="cpu"
+    engine="vllm",
+    scenarios=("throughput",),
+    input_tokens=16,
+    output_tokens=8,
+    dtype="float32",
+    device="cpu",
+    engine_flags=("--enforce-eager",),
 )
 
 
