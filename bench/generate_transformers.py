@@ -37,7 +37,7 @@ class TransformersGenerator:
         clock = _Clock(self._device)
         for _ in range(output_tokens):
             logits = self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
-            ids = logits[:, -1:].argmax(-1)[..., 0] if logits.dim() == 4 else logits[:, -1:].argmax(-1)
+            ids = logits[:, -1:].argmax(-1)  # (B, 1)
             clock.mark()
         return Timed(step_seconds=clock.seconds(), kv_bytes_per_token=_cache_bytes_per_token(cache))
 

@@ -67,11 +67,10 @@ def _with_ceiling(comparison: Comparison, results: Results) -> Comparison:
     ceiling = speedup_ceiling(results.ceilings, **common)  # type: ignore[arg-type]
     if ceiling is None:
         return comparison
-    seconds = [_seconds(value, comparison, batch, settings) for value in _medians(comparison)]
     reason = explain(
         results.ceilings,
-        original_seconds=seconds[0],
-        narrow_seconds=seconds[1],
+        original_seconds=_seconds(comparison.original_median, comparison, batch, settings),
+        narrow_seconds=_seconds(comparison.narrow_median, comparison, batch, settings),
         **common,  # type: ignore[arg-type]
     )
     return replace(
@@ -90,10 +89,6 @@ def _sequences_together(comparison: Comparison, settings: BenchSettings) -> int:
     if comparison.scenario == "online" and settings.engine == "onnx":
         return 1
     return comparison.load
-
-
-def _medians(comparison: Comparison) -> tuple[float, float]:
-    return comparison.original_median, comparison.narrow_median
 
 
 def _seconds(value: float, comparison: Comparison, batch: int, settings: BenchSettings) -> float:
