@@ -5,17 +5,22 @@ benchmark goes on where it stopped. The Markdown page is made from that file alo
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
-from ..compress.calibration import Windows, leading_windows
+import psutil
+
+from ..compress.activations import BATCH_TOKENS
+from ..compress.calibration import Windows, draw_windows, leading_windows
 from ..compress.config import CompressConfig
 from ..compress.progress import Progress, Silent
 from ..compress.run import compress
 from ..compress.source import DenseModel, load_dense
+from .compress_cost import forward_seconds, predicted_peak_bytes
 from .environment import read_environment
+from .memory_watch import MemoryWatch
 from .perplexity import measure_perplexity
 
 __all__ = ["Setting", "methods_at", "render", "run_quality"]
@@ -33,6 +38,7 @@ class Setting:
     window_tokens: int
     evaluation: str
     evaluation_windows: int | None
+    evaluation_window_tokens: int
     seed: int
 
 
@@ -46,29 +52,31 @@ def methods_at(setting: Setting) -> dict[str, CompressConfig]:
         seed=setting.seed,
     )
     hidden = {
+        "hidden: pca, full": {"method": "pca"},
         "hidden: paper (dot, plain cost, none)": {"method": "dot", "signed": False, "compensate": "none"},
         "hidden: dot, plain cost, full": {"method": "dot", "signed": False},
-        "hidden: pca, full": {"method": "pca"},
         "hidden: pca, none": {"method": "pca", "compensate": "none"},
         "hidden: magnitude, full": {"method": "magnitude"},
         "hidden: magnitude, none": {"method": "magnitude", "compensate": "none"},
         "hidden: pca+dot, full": {"method": "pca+dot"},
         "hidden: dot, signed cost, full": {"method": "dot"},
+        "hidden: pca, full without neuron steps": {"method": "pca", "neuron_steps": 0},
         "hidden: pca, readout": {"method": "pca", "compensate": "readout"},
     }
     paper_mlp = {"mlp_method": "dot", "mass": "uniform", "signed": False}
     exact_energy = {"mlp_method": "dot", "mass": "energy", "reg": 0.0}
     mlp = {
+        "mlp: magnitude, full": {"mlp_method": "magnitude"},
         "mlp: paper (dot, uniform mass, plain cost, none)": {**paper_mlp, "compensate": "none"},
         "mlp: dot, uniform mass, plain cost, full": paper_mlp,
-        "mlp: magnitude, full": {"mlp_method": "magnitude"},
+        "mlp: magnitude, full without neuron steps": {"mlp_method": "magnitude", "neuron_steps": 0},
         "mlp: magnitude, none": {"mlp_method": "magnitude", "compensate": "none"},
         "mlp: dot (exact), energy mass, signed cost, full": exact_energy,
         "mlp: magnitude, readout": {"mlp_method": "magnitude", "compensate": "readout"},
     }
     narrow_mlp = replace(shared, width=None, mlp_width=setting.mlp_width)
-    rows = {label: replace(narrow_mlp, **changes) for label, changes in mlp.items()}  # type: ignore[arg-type]
-    return rows | {label: replace(shared, **changes) for label, changes in hidden.items()}  # type: ignore[arg-type]
+    rows = {label: replace(shared, **changes) for label, changes in hidden.items()}  # type: ignore[arg-type]
+    return rows | {label: replace(narrow_mlp, **changes) for label, changes in mlp.items()}  # type: ignore[arg-type]
 
 
 def run_quality(setting: Setting, results_file: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -86,7 +94,7 @@ def run_quality(setting: Setting, results_file: Path, progress: Progress | None 
         setting.evaluation,
         dense.tokenizer,
         at_most=setting.evaluation_windows,
-        window_tokens=setting.window_tokens,
+        window_tokens=setting.evaluation_window_tokens,
     )
     results["evaluation_tokens"] = windows.token_ids.numel()
     for label, config in methods_at(setting).items():
@@ -99,9 +107,17 @@ def run_quality(setting: Setting, results_file: Path, progress: Progress | None 
 def _measure(
     dense: DenseModel, config: CompressConfig, windows: Windows, progress: Progress
 ) -> dict[str, Any]:
-    started = perf_counter()
-    result = compress(dense, config, progress=progress)
-    seconds = perf_counter() - started
+    calibration = draw_windows(
+        config.calibration,
+        dense.tokenizer,
+        windows=config.calibration_windows,
+        window_tokens=config.window_tokens,
+        seed=config.seed,
+    )
+    forward = forward_seconds(dense, calibration.token_ids)
+    base_bytes = psutil.Process().memory_info().rss
+    with MemoryWatch(os.getpid()) as watch:
+        result = compress(dense, config, progress=progress)
     original, narrow = measure_perplexity(
         {"dense": dense.model, "narrow": result.model}, windows, progress=progress
     )
@@ -112,9 +128,13 @@ def _measure(
         "layer_fraction": result.report.narrow_counts.layer_parameters
         / result.report.dense_counts.layer_parameters,
         "total_parameters": result.report.narrow_counts.total_parameters,
-        "seconds": seconds,
-        "ridge_tokens": config.ridge_tokens,
-        "reg": config.reg,
+        "seconds": sum(result.cost.seconds.values()),
+        "forward_seconds": forward,
+        "base_memory_bytes": base_bytes,
+        "peak_memory_bytes": watch.report.peak_bytes,
+        "predicted_peak_memory_bytes": predicted_peak_bytes(result.report, base_bytes, BATCH_TOKENS),
+        "busy_elsewhere": watch.report.busy_elsewhere,
+        "config": config.to_dict(),
     }
 
 
@@ -157,26 +177,23 @@ def render(results: dict[str, Any], command: str) -> str:
         "# Which method keeps most quality",
         "",
         f"Model {setting['model']}, {widths}, one axis at a time.",
-        f"Calibration: {calibration} of {setting['calibration']}. Evaluation: {evaluation}.",
+        f"Calibration: {calibration} of {setting['calibration']}.",
+        f"Evaluation: {evaluation}, in windows of {setting['evaluation_window_tokens']}.",
         f"Seed {setting['seed']}. Perplexity ± standard error over windows; the ratio is paired window by",
-        "window. Seconds are of one compression each, on a machine that may have had other work.",
+        "window. Passes: seconds of the compression over those of one dense forward pass over the same",
+        "tokens, timed just before it. Memory: highest resident of the process, dense model included,",
+        "beside the prediction of `bench/compress_cost.py`.",
         "",
         f"Made by `{command}` on {environment['processor']}, {environment['cores']} cores; {software}.",
         "",
-        "| method | perplexity | ratio to dense | KL, nats/token | layer params | all params | seconds |",
-        "|---|---|---|---|---|---|---|",
+        "| method | perplexity | ratio to dense | KL, nats/token | layer params | all params "
+        "| seconds | passes | peak GB | predicted |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     rows = results["rows"]
     dense = next(iter(rows.values()))["dense"]
-    lines.append(f"| dense | {_plus_minus(dense['perplexity'], 2)} | 1 | 0 | 100 % | | |")
-    for label, row in sorted(rows.items(), key=_axis_then_perplexity):
-        narrow = row["narrow"]
-        perplexity, ratio = (_plus_minus(narrow["perplexity"], 2), _plus_minus(narrow["perplexity_ratio"], 3))
-        divergence, millions = narrow["kl_nats_per_token"]["value"], row["total_parameters"] / 1e6
-        lines.append(
-            f"| {label} | {perplexity} | {ratio} | {divergence:.3f} | {row['layer_fraction']:.1%} "
-            f"| {millions:.1f} M | {row['seconds']:.0f} |"
-        )
+    lines.append(f"| dense | {_plus_minus(dense['perplexity'], 2)} | 1 | 0 | 100 % | | | | | |")
+    lines += [_row(label, row) for label, row in sorted(rows.items(), key=_axis_then_perplexity)]
     missing = [label for label in methods_at(Setting(**setting)) if label not in rows]
     if missing:
         lines += [
@@ -184,6 +201,23 @@ def render(results: dict[str, Any], command: str) -> str:
             f"Not measured yet: {'; '.join(missing)}. The same command measures them and keeps the rest.",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _row(label: str, row: dict[str, Any]) -> str:
+    narrow = row["narrow"]
+    cells = (
+        label,
+        _plus_minus(narrow["perplexity"], 2),
+        _plus_minus(narrow["perplexity_ratio"], 3),
+        f"{narrow['kl_nats_per_token']['value']:.3f}",
+        f"{row['layer_fraction']:.1%}",
+        f"{row['total_parameters'] / 1e6:.1f} M",
+        f"{row['seconds']:.0f}",
+        f"{row['seconds'] / row['forward_seconds']:.1f}",
+        f"{row['peak_memory_bytes'] / 1e9:.2f}",
+        f"{row['predicted_peak_memory_bytes'] / 1e9:.2f}",
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def _axis_then_perplexity(item: tuple[str, dict[str, Any]]) -> tuple[str, float]:

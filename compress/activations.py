@@ -16,9 +16,9 @@ from .families import Family, Sublayer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Branch", "batches", "branches_of", "call_arguments", "normalise", "second_moment", "unit_rows"]
+__all__ = ["BATCH_TOKENS", "Branch", "batches", "branches_of", "call_arguments", "normalise", "unit_rows"]
 
-_BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 
 
 class Branch(NamedTuple):
@@ -37,13 +37,17 @@ class Branch(NamedTuple):
 
     def forward_with_inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What the branch adds to x, (b, t, d), and what its writer read, (b, t, i)."""
-        seen: list[Tensor] = []
+        inner = self.inner(x)
+        return self.core.get_submodule(self.sublayer.writer)(inner), inner
+
+    def inner(self, x: Tensor) -> Tensor:
+        """What the writer reads, (b, t, i), without running the writer."""
         writer = self.core.get_submodule(self.sublayer.writer)
-        hook = writer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        self.core.set_submodule(self.sublayer.writer, nn.Identity())
         try:
-            return self.forward(x), seen[0]
+            return self.forward(x)
         finally:
-            hook.remove()
+            self.core.set_submodule(self.sublayer.writer, writer)
 
 
 def branches_of(layer: nn.Module, family: Family, arguments: list[dict[str, Any]]) -> list[Branch]:
@@ -93,8 +97,8 @@ def _recorder(into: list[dict[str, Any]]) -> Any:
 
 
 def batches(windows: int, tokens: int) -> Iterator[slice]:
-    """Slices of windows that hold at most 4096 tokens, or one window."""
-    step = max(1, _BATCH_TOKENS // tokens)
+    """Slices of windows that hold at most 2048 tokens, or one window."""
+    step = max(1, BATCH_TOKENS // tokens)
     for start in range(0, windows, step):
         yield slice(start, min(start + step, windows))
 
@@ -107,9 +111,3 @@ def normalise(x: Tensor, epsilon: float) -> Tensor:
 def unit_rows(x: Tensor, epsilon: float) -> Tensor:
     """Flatten (b, t, d) to rows (b t, d), each divided by its rms."""
     return normalise(x, epsilon).flatten(0, -2)
-
-
-def second_moment(into: Tensor, rows: Tensor) -> None:
-    """Add rows^T rows, (d, d), in float64."""
-    wide = rows.double()
-    into.addmm_(wide.T, wide)

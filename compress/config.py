@@ -33,6 +33,8 @@ class CompressConfig:
         mass: marginals of the MLP transport: uniform (the paper) or proportional to output energy.
         ridge_tokens: pull of the fits towards the unfitted weights, which count as much as this many
             calibration tokens; so more calibration trusts the fits more.
+        neuron_steps: with full compensation, Gauss-Newton steps that also fit each MLP's gate and up rows;
+            0 leaves them as they were merged.
         calibration: `builtin`, a .txt/.jsonl/.parquet file, or `hf:NAME[:CONFIG]`.
         calibration_windows: number of token windows, or None for up to 128.
         window_tokens: tokens per window.
@@ -53,6 +55,7 @@ class CompressConfig:
     signed: bool = True
     mass: Mass = "uniform"
     ridge_tokens: float = 1600.0
+    neuron_steps: int = 1
     calibration: str = "builtin"
     calibration_windows: int | None = None
     window_tokens: int = 1024
@@ -73,6 +76,7 @@ class CompressConfig:
         for name, value, least in (
             ("reg", self.reg, 0.0),
             ("ridge_tokens", self.ridge_tokens, 0.0),
+            ("neuron_steps", self.neuron_steps, 0),
             ("window_tokens", self.window_tokens, 2),
             ("calibration_windows", 1 if self.calibration_windows is None else self.calibration_windows, 1),
             ("seed", self.seed, 0),

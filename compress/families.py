@@ -19,6 +19,8 @@ class Sublayer:
     readers: tuple[str, ...]  # attributes of core
     writer: str  # attribute of core
     gate: str | None = None  # reader that passes through the activation function (gated MLP only)
+    up: str | None = None  # the reader it is multiplied with
+    activation: str | None = None  # attribute of core: the function itself
 
     @property
     def is_mlp(self) -> bool:
@@ -50,6 +52,8 @@ _GATED_MLP = Sublayer(
     readers=("gate_proj", "up_proj"),
     writer="down_proj",
     gate="gate_proj",
+    up="up_proj",
+    activation="act_fn",
 )
 
 

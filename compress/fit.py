@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .moments import second_moment
+
 __all__ = ["Sums", "add_rows", "empty_sums", "relative_error", "ridge_solve"]
 
 
@@ -21,11 +23,11 @@ class Sums(NamedTuple):
     energy: Tensor  # () sum of squared outputs
 
 
-def empty_sums(inputs: int, outputs: int, device: torch.device) -> Sums:
-    """Sums over no rows."""
+def empty_sums(inputs: int, outputs: int, device: torch.device, dtype: torch.dtype = torch.float64) -> Sums:
+    """Sums over no rows. Below float64 they are good for a first guess only."""
 
     def zeros(*shape: int) -> Tensor:
-        return torch.zeros(shape, dtype=torch.float64, device=device)
+        return torch.zeros(shape, dtype=dtype, device=device)
 
     return Sums(zeros(inputs, inputs), zeros(inputs, outputs), zeros())
 
@@ -39,11 +41,12 @@ def add_rows(sums: Sums, inputs: Tensor, outputs: Tensor, weights: Tensor | None
         outputs: (n, q), any float dtype.
         weights: (n,) weight of each row's squared error; ones by default.
     """
-    x, y = inputs.double(), outputs.double()
+    dtype = sums.gram.dtype
+    x, y = inputs.to(dtype), outputs.to(dtype)
     if weights is not None:
-        root = weights.double().sqrt()[:, None]
+        root = weights.to(dtype).sqrt()[:, None]
         x, y = x * root, y * root
-    sums.gram.addmm_(x.T, x)
+    second_moment(sums.gram, x)
     sums.cross.addmm_(x.T, y)
     sums.energy.add_(y.square().sum())
 
@@ -58,10 +61,10 @@ def ridge_solve(sums: Sums, prior: Tensor, ridge: float) -> Tensor:
         prior: (p, q), where the penalty pulls.
         ridge: relative strength; 0 leaves a floor of 1e-12 so that dead inputs do not break the solve.
     """
-    strength = max(ridge, 1e-12) * sums.gram.diagonal().mean().clamp_min(1e-30)
-    prior = prior.double()
-    lhs = sums.gram + strength * torch.eye(len(prior), dtype=torch.float64, device=prior.device)
-    step = sums.cross - sums.gram @ prior  # solve for the change, so that an exact prior stays exact
+    gram, prior = sums.gram.double(), prior.double()
+    strength = max(ridge, 1e-12) * gram.diagonal().mean().clamp_min(1e-30)
+    lhs = gram + strength * torch.eye(len(prior), dtype=torch.float64, device=prior.device)
+    step = sums.cross.double() - gram @ prior  # solve for the change, so that an exact prior stays exact
     solution: Tensor = prior + torch.cholesky_solve(step, torch.linalg.cholesky(lhs))
     return solution
 

@@ -5,94 +5,24 @@ Rows are tokens. See METHOD: the readout fit decides what each norm feeds its re
 what each sublayer adds to the stream; both see the errors of everything before them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .activations import Branch, batches, branches_of, second_moment, unit_rows
-from .basis import Basis
-from .config import CompressConfig
-from .families import Family
+from .activations import Branch, branches_of, unit_rows
 from .fit import Sums, add_rows, empty_sums, relative_error, ridge_solve
-from .fold import absorb_gain, fold_reader, fold_writer, fold_writer_bias, unfitted_readout
+from .fold import absorb_gain, fold_reader, fold_writer, fold_writer_bias
+from .job import Job, Streams
 from .mlp import NeuronMap, keep_neurons, output_energy, transport_neurons
-from .plan import Plan
-from .progress import Progress
+from .moments import second_moment
+from .neuron_fit import Row, step_gate_and_up
 from .report import BlockFit
 from .surgery import narrow_layer, replace_linear, set_unit_gain, to_float32
 
-__all__ = ["Job", "Streams", "advance", "fit_head", "narrow_one_layer"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What stays the same for all layers."""
-
-    family: Family
-    plan: Plan
-    config: CompressConfig
-    epsilon: float
-    project: Tensor  # Q (d, k) float64 on the device
-    readout: Tensor  # unfitted M (k, d) float64 on the device
-    tokens: int  # calibration tokens
-    stored_dtype: torch.dtype
-    device: torch.device
-    progress: Progress
-
-    @classmethod
-    def of(cls, basis: Basis, *, device: torch.device, **rest: Any) -> "Job":
-        """Build a job from a basis."""
-        return cls(
-            project=torch.from_numpy(basis.project).to(device),
-            readout=unfitted_readout(torch.from_numpy(basis.expand)).to(device),
-            device=device,
-            **rest,
-        )
-
-    @property
-    def narrow_epsilon(self) -> float:
-        """`rms_norm_eps` of the narrow model."""
-        return float(self.plan.narrow_config.rms_norm_eps)
-
-    @property
-    def ridge(self) -> float:
-        """Relative strength of the penalty, for `fit.ridge_solve`."""
-        return self.config.ridge_tokens / self.tokens
-
-    @property
-    def fits_readout(self) -> bool:
-        """Whether readouts are fitted."""
-        return self.config.compensate != "none"
-
-    @property
-    def needs_dense_stream(self) -> bool:
-        """Whether anything looks at the dense activations."""
-        return self.fits_readout or self.plan.narrows_mlp
-
-    @property
-    def passes(self) -> int:
-        """How often a window passes through a layer's sublayers."""
-        each = self.needs_dense_stream + self.fits_readout + self.fits_writer
-        return len(self.family.sublayers) * each
-
-    @property
-    def fits_writer(self) -> bool:
-        """Whether writers are fitted."""
-        return self.config.compensate == "full"
-
-
-@dataclass
-class Streams:
-    """The two residual streams at the same place in the network, float32 on the CPU."""
-
-    dense: Tensor  # (w, t, d)
-    narrow: Tensor | None  # (w, t, k); None when nothing is fitted
-
-    def slices(self) -> list[slice]:
-        """Batches of windows."""
-        return list(batches(*self.dense.shape[:2]))
+__all__ = ["advance", "fit_head", "narrow_one_layer"]
 
 
 class _Survey:
@@ -112,7 +42,7 @@ class _Survey:
         if self.inner.ndim == 2:
             second_moment(self.inner, rows)
         else:
-            self.inner.add_(rows.double().square().sum(0))
+            self.inner.add_(rows.square().sum(0, dtype=torch.float64))
 
 
 def narrow_one_layer(
@@ -227,37 +157,60 @@ def _set_writer(
         weight = weight @ torch.from_numpy(neurons.expand).to(job.device).T  # (k, n)
     bias = getattr(writer, "bias", None)
     bias = None if bias is None else fold_writer_bias(bias, job.project)
+    replace_linear(_linear(narrow, name), weight, bias, torch.float32)
     fits: list[BlockFit] = []
     if job.fits_writer:
-        replace_linear(_linear(narrow, name), weight, bias, torch.float32)
-        sums = _writer_sums(job, narrow, bias, streams)
-        fitted = ridge_solve(sums, weight.T, job.ridge).T
-        before, after = relative_error(sums, weight.T), relative_error(sums, fitted.T)
-        fits.append(
-            BlockFit(
-                layer=index, site=f"{dense.sublayer.core}.{name}", error_before=before, error_after=after
-            )
-        )
-        weight = fitted
+        weight, fits = _fit_writer(job, narrow, streams, index)
     replace_linear(_linear(narrow, name), weight, bias, job.stored_dtype)
     return fits
 
 
-def _writer_sums(job: Job, narrow: Branch, bias: Tensor | None, streams: Streams) -> Sums:
-    """Regress what the narrow stream lacks on the inner activations, rows weighted by 1 / rms(dense)^2."""
+def _fit_writer(job: Job, narrow: Branch, streams: Streams, index: int) -> tuple[Tensor, list[BlockFit]]:
+    """The fitted writer, which holds its unfitted weight; in an MLP, gate and up are fitted on the way."""
+    sublayer = narrow.sublayer
+    writer = _linear(narrow, sublayer.writer)
+    prior = writer.get_parameter("weight").double()
+    fits: list[BlockFit] = []
+
+    def record(site: str, before: float, after: float) -> None:
+        site = f"{sublayer.core}.{site}"
+        fits.append(BlockFit(layer=index, site=site, error_before=before, error_after=after))
+
+    for _ in range(job.config.neuron_steps if sublayer.is_mlp else 0):
+        guess = _writer_sums(job, narrow, streams, torch.float32)
+        replace_linear(writer, ridge_solve(guess, prior.T, job.ridge).T, None, torch.float32)
+        rows = partial(_writer_rows, job, narrow, streams, torch.float32)
+        record("gate_up", *step_gate_and_up(job, narrow, rows))
+    sums = _writer_sums(job, narrow, streams)
+    weight = ridge_solve(sums, prior.T, job.ridge).T
+    record(sublayer.writer, relative_error(sums, prior.T), relative_error(sums, weight.T))
+    return weight, fits
+
+
+def _writer_rows(
+    job: Job, narrow: Branch, streams: Streams, dtype: torch.dtype = torch.float64, *, every: int = 1
+) -> Iterator[Row]:
+    """Batches of y, what y lacks after this sublayer, and row weights 1 / rms(dense)^2."""
     assert streams.narrow is not None
-    weight = _linear(narrow, narrow.sublayer.writer).get_parameter("weight")
-    sums = empty_sums(weight.shape[1], weight.shape[0], job.device)
-    for batch in streams.slices():
+    bias = getattr(_linear(narrow, narrow.sublayer.writer), "bias", None)
+    project = job.project.to(dtype)
+    for batch in streams.slices()[::every]:
         y = streams.narrow[batch].to(job.device)
-        target_dense = streams.dense[batch].to(job.device)  # already past this sublayer
-        inner = narrow.forward_with_inner(y)[1]
-        lacking = target_dense.double() @ job.project - y.double()
+        dense = streams.dense[batch].to(job.device, dtype)  # already past this sublayer
+        lacking = (dense @ project if job.plan.changes_basis else dense) - y
         if bias is not None:
             lacking = lacking - bias
-        weights = 1.0 / (target_dense.double().square().mean(-1) + job.epsilon)
-        add_rows(sums, inner.flatten(0, -2), lacking.flatten(0, -2), weights.flatten())
-        job.progress.advance(len(y))
+        yield Row(y, lacking.flatten(0, -2), (1.0 / (dense.square().mean(-1) + job.epsilon)).flatten())
+        if every == 1:
+            job.progress.advance(len(y))
+
+
+def _writer_sums(job: Job, narrow: Branch, streams: Streams, dtype: torch.dtype = torch.float64) -> Sums:
+    """Regress what the narrow stream lacks on the inner activations."""
+    weight = _linear(narrow, narrow.sublayer.writer).get_parameter("weight")
+    sums = empty_sums(weight.shape[1], weight.shape[0], job.device, dtype)
+    for y, lacking, weights in _writer_rows(job, narrow, streams, dtype):
+        add_rows(sums, narrow.inner(y).flatten(0, -2), lacking, weights)
     return sums
 
 

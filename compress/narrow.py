@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .fold import absorb_gain, fold_embedding, fold_reader
-from .layers import Job, Streams, advance, fit_head, narrow_one_layer
+from .job import Job, Streams
+from .layers import advance, fit_head, narrow_one_layer
 from .report import BlockFit
 from .resume import WorkDirectory
 from .source import DenseModel

@@ -18,7 +18,7 @@ from .activations import call_arguments
 from .basis import Basis, residual_basis
 from .calibration import Windows, draw_windows
 from .config import CompressConfig
-from .layers import Job
+from .job import Job
 from .narrow import narrow_tensors
 from .plan import Plan, count_sizes, make_plan
 from .progress import Progress, Silent, Stopwatch

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .activations import batches, branches_of, second_moment, unit_rows
+from .activations import batches, branches_of, unit_rows
+from .moments import second_moment
 from .progress import Progress
 from .source import DenseModel
 from .surgery import to_float32

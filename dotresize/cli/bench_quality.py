@@ -7,16 +7,21 @@ import typer
 
 from .output import quiet_libraries
 
+WIKITEXT = Path("../shared/data/wikitext-2")  # beside the checkout, where a developer keeps it
+
 
 def bench_quality(
     model: Annotated[str, typer.Option(help="MODEL to narrow.")] = "demo:smollm2-135m",
     width: Annotated[float, typer.Option(help="Hidden width of the hidden rows.")] = 0.8,
     mlp_width: Annotated[float, typer.Option(help="MLP width of the MLP rows.")] = 2 / 3,
-    calibration: Annotated[str, typer.Option(help="Calibration text.")] = "builtin",
+    text: Annotated[
+        Path,
+        typer.Option(help="Directory with valid.txt to calibrate on and test.txt to measure; else builtin."),
+    ] = WIKITEXT,
     calibration_windows: Annotated[int, typer.Option(help="Calibration windows.")] = 32,
     window_tokens: Annotated[int, typer.Option(help="Tokens per window.")] = 512,
-    evaluation: Annotated[str, typer.Option(help="Evaluation text.")] = "builtin",
     evaluation_windows: Annotated[int, typer.Option(help="Evaluation windows at most.")] = 16,
+    evaluation_window_tokens: Annotated[int, typer.Option(help="Tokens per evaluation window.")] = 1024,
     seed: Annotated[int, typer.Option(help="Draws the calibration windows.")] = 42,
     output: Annotated[
         Path, typer.Option("-o", help="Markdown page; its numbers go to a .json beside it.")
@@ -31,11 +36,12 @@ def bench_quality(
         model=model,
         width=width,
         mlp_width=mlp_width,
-        calibration=calibration,
+        calibration=str(text / "valid.txt") if text.is_dir() else "builtin",
         calibration_windows=calibration_windows,
         window_tokens=window_tokens,
-        evaluation=evaluation,
+        evaluation=str(text / "test.txt") if text.is_dir() else "builtin",
         evaluation_windows=evaluation_windows,
+        evaluation_window_tokens=evaluation_window_tokens,
         seed=seed,
     )
     with ProgressBar() as progress:

@@ -55,6 +55,9 @@ def compress_command(
     ridge_tokens: Annotated[
         float, typer.Option(help="The unfitted weights count as this many tokens.", rich_help_panel=_METHOD)
     ] = 1600.0,
+    neuron_steps: Annotated[
+        int, typer.Option(help="Gauss-Newton steps on gate and up; 0: none.", rich_help_panel=_METHOD)
+    ] = 1,
     calibration: Annotated[
         str,
         typer.Option(
@@ -111,6 +114,7 @@ def compress_command(
         signed=signed,
         mass=mass,  # type: ignore[arg-type]
         ridge_tokens=ridge_tokens,
+        neuron_steps=neuron_steps,
         calibration=calibration,
         calibration_windows=calibration_windows,
         window_tokens=window_tokens,

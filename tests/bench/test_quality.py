@@ -21,6 +21,7 @@ def setting(pico_llama: Path) -> Setting:
         window_tokens=64,
         evaluation=text,
         evaluation_windows=2,
+        evaluation_window_tokens=64,
         seed=1,
     )
 
@@ -40,8 +41,8 @@ def test_every_method_is_measured_and_finished_rows_are_kept(setting: Setting, t
     assert resumed["rows"]["hidden: pca, none"]["seconds"] == -1.0
 
     page = render(resumed, "make bench-quality")
-    assert page.count("\n| hidden:") == 9
-    assert page.count("\n| mlp:") == 6
+    assert page.count("\n| hidden:") == 10
+    assert page.count("\n| mlp:") == 7
     assert "Not measured yet" not in page
 
 

@@ -100,7 +100,7 @@ def test_mlp_only_keeps_embedding_head_and_tie(dense: DenseModel) -> None:
 
 def test_no_fit_raises_its_error(dense: DenseModel) -> None:
     fits = compress(dense, SMALL).report.fits
-    assert len(fits) == 3 * 4 + 1
+    assert len(fits) == 3 * 5 + 1
     for fit in fits:
         assert 0 <= fit.error_after <= fit.error_before
 
@@ -153,7 +153,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(pico_llama: Path, tmp_path
     work = tmp_path / "out.partial"
     whole = compress(str(pico_llama), SMALL)
     with pytest.raises(KeyboardInterrupt):
-        compress(str(pico_llama), SMALL, work_directory=work, progress=Interrupt(after=18 + 6 * 8))
+        compress(str(pico_llama), SMALL, work_directory=work, progress=Interrupt(after=18 + 6 * 12))
     kept = {file.name for file in work.glob("*.safetensors")}
     assert {"basis.safetensors", "layer-00000.safetensors"} <= kept
     assert "layer-00002.safetensors" not in kept
@@ -167,7 +167,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(pico_llama: Path, tmp_path
 def test_another_configuration_does_not_resume_from_it(pico_llama: Path, tmp_path: Path) -> None:
     work = tmp_path / "out.partial"
     with pytest.raises(KeyboardInterrupt):
-        compress(str(pico_llama), SMALL, work_directory=work, progress=Interrupt(after=18 + 6 * 8))
+        compress(str(pico_llama), SMALL, work_directory=work, progress=Interrupt(after=18 + 6 * 12))
     other = replace(SMALL, seed=7)
     resumed, fresh = compress(str(pico_llama), other, work_directory=work), compress(str(pico_llama), other)
     assert resumed.report == fresh.report

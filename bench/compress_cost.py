@@ -1,0 +1,48 @@
+"""What a compression costs: one dense forward pass as the unit of its time, and its predicted peak memory."""
+
+from time import perf_counter
+
+import torch
+
+from ..compress.activations import batches
+from ..compress.report import Report
+from ..compress.source import DenseModel
+
+__all__ = ["forward_seconds", "predicted_peak_bytes"]
+
+_DOUBLE, _SINGLE = 8, 4  # bytes
+
+
+@torch.no_grad()
+def forward_seconds(dense: DenseModel, token_ids: torch.Tensor) -> float:
+    """Seconds of one forward pass of the dense model over (w, t) tokens, logits included."""
+    started = perf_counter()
+    for batch in batches(*token_ids.shape):
+        dense.model(token_ids[batch].to(dense.model.device), use_cache=False)
+    return perf_counter() - started
+
+
+def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> int:
+    """Resident memory at the worst moment of a compression on the processor.
+
+    Beyond the base there are the two streams, the narrow tensors, and whichever is larger: a layer with its
+    sums, or the folding of an untied head in float64. At the end the assembled model holds the narrow
+    tensors beside the ones that it was created with, without streams.
+
+    Args:
+        report: of the compression.
+        base_bytes: resident before it, with the dense model loaded.
+        batch_tokens: tokens that visit a layer at once.
+    """
+    dense, narrow, counts = report.dense, report.narrow, report.narrow_counts
+    fits = report.config["compensate"] != "none"
+    streams = report.calibration.tokens * (dense.hidden_size + fits * narrow.hidden_size) * _SINGLE
+    layer = _SINGLE * counts.layer_parameters // narrow.num_hidden_layers
+    inner = narrow.intermediate_size
+    solve = _DOUBLE * (4 * inner**2 + 2 * inner * narrow.hidden_size) if fits else 0
+    activations = batch_tokens * dense.intermediate_size * (4 * _SINGLE + 2 * _DOUBLE)
+    head = 0
+    if report.narrow_counts.head_parameters != report.dense_counts.head_parameters:
+        head = _DOUBLE * dense.vocab_size * (2 * dense.hidden_size + narrow.hidden_size)
+    fitting = streams + counts.weight_bytes + max(layer + solve + activations, head)
+    return base_bytes + max(fitting, 2 * counts.weight_bytes)

@@ -1,0 +1,155 @@
+"""One Gauss-Newton step on the gate and up rows of a gated MLP (METHOD, neuron fit). Pure.
+
+The output of the narrow MLP is a D^T with a = act(x G^T + b) * (x U^T + c). The writer fit is linear in D.
+Here G and U move as well, towards the same target. The curvature of the squared error is approximated
+by one Kronecker product for each of the two matrices (Martens and Grosse, arXiv 1503.05671), which
+gives a direction; the length of both is then exact for the linearised output.
+
+Shapes: n tokens, k hidden size, m neurons. x (n, k); gate and up and their directions (m, k); down D (k, m).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "LineSums",
+    "Neurons",
+    "StepSums",
+    "add_line_rows",
+    "add_step_rows",
+    "directions",
+    "empty_line_sums",
+    "empty_step_sums",
+    "lengths",
+    "neurons_of",
+]
+
+
+class Neurons(NamedTuple):
+    """Inner activations and how they change with what enters them; each (n, m)."""
+
+    value: Tensor  # act(gate) * up
+    by_gate: Tensor  # act'(gate) * up
+    by_up: Tensor  # act(gate)
+
+
+class StepSums(NamedTuple):
+    """Sums over rows that give the two directions."""
+
+    inputs: Tensor  # (k, k) x^T x
+    gate_gradient: Tensor  # (m, k) minus half the gradient of the squared error
+    up_gradient: Tensor
+    gate_curvature: Tensor  # (m, m)
+    up_curvature: Tensor
+
+
+class LineSums(NamedTuple):
+    """Sums over rows that give the two lengths."""
+
+    hessian: Tensor  # (2, 2) float64
+    slope: Tensor  # (2,) float64
+
+
+def neurons_of(gate: Tensor, up: Tensor, activation: Callable[[Tensor], Tensor]) -> Neurons:
+    """Activations and derivatives from what the gate and up matrices give, (n, m) each."""
+    with torch.enable_grad():
+        leaf = gate.detach().requires_grad_()
+        activated = activation(leaf)
+        (slope,) = torch.autograd.grad(activated.sum(), leaf)
+    activated = activated.detach()
+    return Neurons(activated * up, slope * up, activated)
+
+
+def empty_step_sums(hidden: int, inner: int, device: torch.device) -> StepSums:
+    """Sums over no rows, float32."""
+    shapes = ((hidden, hidden), (inner, hidden), (inner, hidden), (inner, inner), (inner, inner))
+    return StepSums(*(torch.zeros(shape, device=device) for shape in shapes))
+
+
+def add_step_rows(
+    sums: StepSums, x: Tensor, neurons: Neurons, error: Tensor, weights: Tensor, down: Tensor
+) -> None:
+    """Add rows, in place.
+
+    Args:
+        sums: where to add.
+        x: (n, k) what the gate and up matrices read.
+        neurons: of these rows.
+        error: (n, k) target minus output.
+        weights: (n,) weight of each row's squared error.
+        down: (k, m).
+    """
+    pull = (error * weights[:, None]) @ down  # (n, m)
+    root = weights.sqrt()[:, None]
+    sums.inputs.addmm_(x.T, x)
+    for slope, gradient, curvature in (
+        (neurons.by_gate, sums.gate_gradient, sums.gate_curvature),
+        (neurons.by_up, sums.up_gradient, sums.up_curvature),
+    ):
+        gradient.addmm_((pull * slope).T, x)
+        scaled = slope * root
+        curvature.addmm_(scaled.T, scaled)
+
+
+def directions(sums: StepSums, down: Tensor, damping: float) -> tuple[Tensor, Tensor]:
+    """Directions (m, k) of gate and up: curvature^-1 gradient inputs^-1, both factors damped.
+
+    Args:
+        sums: over all rows.
+        down: (k, m).
+        damping: added to each factor's diagonal, as a fraction of its mean; above 0.
+    """
+    overlap = down.double().T @ down.double()  # (m, m): neurons that write the same direction compete
+    inputs = _damped_cholesky(sums.inputs.double(), damping)
+
+    def direction(gradient: Tensor, curvature: Tensor) -> Tensor:
+        left = _damped_cholesky(curvature.double() * overlap, damping)
+        half = torch.cholesky_solve(gradient.double(), left)
+        return torch.cholesky_solve(half.T, inputs).T.float()
+
+    return (
+        direction(sums.gate_gradient, sums.gate_curvature),
+        direction(sums.up_gradient, sums.up_curvature),
+    )
+
+
+def _damped_cholesky(matrix: Tensor, damping: float) -> Tensor:
+    strength = (damping * matrix.diagonal().mean()).clamp_min(1e-30)
+    return torch.linalg.cholesky(matrix + strength * torch.eye(len(matrix), dtype=matrix.dtype).to(matrix))
+
+
+def empty_line_sums(device: torch.device) -> LineSums:
+    """Sums over no rows."""
+    options = {"dtype": torch.float64, "device": device}
+    return LineSums(torch.zeros(2, 2, **options), torch.zeros(2, **options))  # type: ignore[arg-type]
+
+
+def add_line_rows(
+    sums: LineSums,
+    x: Tensor,
+    neurons: Neurons,
+    error: Tensor,
+    weights: Tensor,
+    down: Tensor,
+    moves: tuple[Tensor, Tensor],
+) -> None:
+    """Add rows, in place: how the output moves along the directions of gate and up, against the error."""
+    root = weights.sqrt()[:, None]
+    moved = [
+        (((slope * (x @ move.T)) @ down.T) * root).flatten()
+        for slope, move in zip((neurons.by_gate, neurons.by_up), moves, strict=True)
+    ]
+    both = torch.stack(moved)  # (2, n k)
+    sums.hessian.add_(both @ both.T)
+    sums.slope.add_(both @ (error * root).flatten())
+
+
+def lengths(sums: LineSums) -> tuple[float, float]:
+    """How far to go along the directions of gate and up: the minimum of the linearised squared error."""
+    floor = 1e-9 * sums.hessian.diagonal().sum().clamp_min(1e-30)
+    solved = torch.linalg.solve(sums.hessian + floor * torch.eye(2).to(sums.hessian), sums.slope)
+    gate, up = (float(value) for value in solved.nan_to_num(0.0, 0.0, 0.0))
+    return gate, up

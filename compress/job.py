@@ -1,0 +1,94 @@
+"""What the layer-by-layer pass carries along: the decisions that hold for all layers, and the two streams.
+
+Shapes: w windows of t tokens; d, k old and new hidden size.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .activations import batches
+from .basis import Basis
+from .config import CompressConfig
+from .families import Family
+from .fold import unfitted_readout
+from .plan import Plan
+from .progress import Progress
+
+__all__ = ["Job", "Streams"]
+
+PASSES_PER_STEP = (
+    2  # of a step on gate and up: a first writer fit and the direction; the parts are not counted
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What stays the same for all layers."""
+
+    family: Family
+    plan: Plan
+    config: CompressConfig
+    epsilon: float
+    project: Tensor  # Q (d, k) float64 on the device
+    readout: Tensor  # unfitted M (k, d) float64 on the device
+    tokens: int  # calibration tokens
+    stored_dtype: torch.dtype
+    device: torch.device
+    progress: Progress
+
+    @classmethod
+    def of(cls, basis: Basis, *, device: torch.device, **rest: Any) -> "Job":
+        """Build a job from a basis."""
+        return cls(
+            project=torch.from_numpy(basis.project).to(device),
+            readout=unfitted_readout(torch.from_numpy(basis.expand)).to(device),
+            device=device,
+            **rest,
+        )
+
+    @property
+    def narrow_epsilon(self) -> float:
+        """`rms_norm_eps` of the narrow model."""
+        return float(self.plan.narrow_config.rms_norm_eps)
+
+    @property
+    def ridge(self) -> float:
+        """Relative strength of the penalty, for `fit.ridge_solve`."""
+        return self.config.ridge_tokens / self.tokens
+
+    @property
+    def fits_readout(self) -> bool:
+        """Whether readouts are fitted."""
+        return self.config.compensate != "none"
+
+    @property
+    def needs_dense_stream(self) -> bool:
+        """Whether anything looks at the dense activations."""
+        return self.fits_readout or self.plan.narrows_mlp
+
+    @property
+    def passes(self) -> int:
+        """How often a window passes through a layer's sublayers."""
+        each = self.needs_dense_stream + self.fits_readout + self.fits_writer
+        steps = sum(part.is_mlp for part in self.family.sublayers) * self.config.neuron_steps
+        return len(self.family.sublayers) * each + PASSES_PER_STEP * steps * self.fits_writer
+
+    @property
+    def fits_writer(self) -> bool:
+        """Whether writers are fitted."""
+        return self.config.compensate == "full"
+
+
+@dataclass
+class Streams:
+    """The two residual streams at the same place in the network, float32 on the CPU."""
+
+    dense: Tensor  # (w, t, d)
+    narrow: Tensor | None  # (w, t, k); None when nothing is fitted
+
+    def slices(self) -> list[slice]:
+        """Batches of windows."""
+        return list(batches(*self.dense.shape[:2]))
