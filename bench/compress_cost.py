@@ -45,4 +45,4 @@ def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> 
     if report.narrow_counts.head_parameters != report.dense_counts.head_parameters:
         head = _DOUBLE * dense.vocab_size * (2 * dense.hidden_size + narrow.hidden_size)
     fitting = streams + counts.weight_bytes + max(layer + solve + activations, head)
-    return base_bytes + max(fitting, 2 * counts.weight_bytes)
+    return base_bytes + max(int(fitting), 2 * counts.weight_bytes)

@@ -25,6 +25,9 @@ from .perplexity import measure_perplexity
 
 __all__ = ["Setting", "methods_at", "render", "run_quality"]
 
+DEFAULTS = ("hidden: pca, full", "mlp: magnitude, full")  # measured first
+BUSY = 0.05  # share of all cores used by other processes from which on a row's seconds are marked
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -76,7 +79,8 @@ def methods_at(setting: Setting) -> dict[str, CompressConfig]:
     }
     narrow_mlp = replace(shared, width=None, mlp_width=setting.mlp_width)
     rows = {label: replace(shared, **changes) for label, changes in hidden.items()}  # type: ignore[arg-type]
-    return rows | {label: replace(narrow_mlp, **changes) for label, changes in mlp.items()}  # type: ignore[arg-type]
+    rows |= {label: replace(narrow_mlp, **changes) for label, changes in mlp.items()}  # type: ignore[arg-type]
+    return {label: rows[label] for label in (*DEFAULTS, *(row for row in rows if row not in DEFAULTS))}
 
 
 def run_quality(setting: Setting, results_file: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -182,7 +186,8 @@ def render(results: dict[str, Any], command: str) -> str:
         f"Seed {setting['seed']}. Perplexity ± standard error over windows; the ratio is paired window by",
         "window. Passes: seconds of the compression over those of one dense forward pass over the same",
         "tokens, timed just before it. Memory: highest resident of the process, dense model included,",
-        "beside the prediction of `bench/compress_cost.py`.",
+        "beside the prediction of `bench/compress_cost.py`. *: other processes used more than",
+        f"{BUSY:.0%} of the machine meanwhile.",
         "",
         f"Made by `{command}` on {environment['processor']}, {environment['cores']} cores; {software}.",
         "",
@@ -205,6 +210,7 @@ def render(results: dict[str, Any], command: str) -> str:
 
 def _row(label: str, row: dict[str, Any]) -> str:
     narrow = row["narrow"]
+    marked = "*" if (row["busy_elsewhere"] or 0.0) > BUSY else ""
     cells = (
         label,
         _plus_minus(narrow["perplexity"], 2),
@@ -212,8 +218,8 @@ def _row(label: str, row: dict[str, Any]) -> str:
         f"{narrow['kl_nats_per_token']['value']:.3f}",
         f"{row['layer_fraction']:.1%}",
         f"{row['total_parameters'] / 1e6:.1f} M",
-        f"{row['seconds']:.0f}",
-        f"{row['seconds'] / row['forward_seconds']:.1f}",
+        f"{row['seconds']:.0f}{marked}",
+        f"{row['seconds'] / row['forward_seconds']:.1f}{marked}",
         f"{row['peak_memory_bytes'] / 1e9:.2f}",
         f"{row['predicted_peak_memory_bytes'] / 1e9:.2f}",
     )

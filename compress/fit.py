@@ -45,10 +45,15 @@ def add_rows(sums: Sums, inputs: Tensor, outputs: Tensor, weights: Tensor | None
     x, y = inputs.to(dtype), outputs.to(dtype)
     if weights is not None:
         root = weights.to(dtype).sqrt()[:, None]
-        x, y = x * root, y * root
+        x, y = _scaled(x, root, inputs), _scaled(y, root, outputs)
     second_moment(sums.gram, x)
     sums.cross.addmm_(x.T, y)
     sums.energy.add_(y.square().sum())
+
+
+def _scaled(rows: Tensor, factor: Tensor, original: Tensor) -> Tensor:
+    """Rows times factor, in place unless they are the caller's own."""
+    return rows * factor if rows.data_ptr() == original.data_ptr() else rows.mul_(factor)
 
 
 def ridge_solve(sums: Sums, prior: Tensor, ridge: float) -> Tensor:

@@ -107,8 +107,9 @@ def directions(sums: StepSums, down: Tensor, damping: float) -> tuple[Tensor, Te
 
     def direction(gradient: Tensor, curvature: Tensor) -> Tensor:
         left = _damped_cholesky(curvature.double() * overlap, damping)
-        half = torch.cholesky_solve(gradient.double(), left)
-        return torch.cholesky_solve(half.T, inputs).T.float()
+        half: Tensor = torch.cholesky_solve(gradient.double(), left)
+        whole: Tensor = torch.cholesky_solve(half.T, inputs)
+        return whole.mT.float()
 
     return (
         direction(sums.gate_gradient, sums.gate_curvature),
@@ -123,8 +124,8 @@ def _damped_cholesky(matrix: Tensor, damping: float) -> Tensor:
 
 def empty_line_sums(device: torch.device) -> LineSums:
     """Sums over no rows."""
-    options = {"dtype": torch.float64, "device": device}
-    return LineSums(torch.zeros(2, 2, **options), torch.zeros(2, **options))  # type: ignore[arg-type]
+    hessian = torch.zeros(2, 2, dtype=torch.float64, device=device)
+    return LineSums(hessian, torch.zeros(2, dtype=torch.float64, device=device))
 
 
 def add_line_rows(

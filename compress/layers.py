@@ -18,7 +18,7 @@ from .fold import absorb_gain, fold_reader, fold_writer, fold_writer_bias
 from .job import Job, Streams
 from .mlp import NeuronMap, keep_neurons, output_energy, transport_neurons
 from .moments import second_moment
-from .neuron_fit import Row, step_gate_and_up
+from .neuron_fit import Row, fast_products, step_gate_and_up
 from .report import BlockFit
 from .surgery import narrow_layer, replace_linear, set_unit_gain, to_float32
 
@@ -177,7 +177,8 @@ def _fit_writer(job: Job, narrow: Branch, streams: Streams, index: int) -> tuple
         fits.append(BlockFit(layer=index, site=site, error_before=before, error_after=after))
 
     for _ in range(job.config.neuron_steps if sublayer.is_mlp else 0):
-        guess = _writer_sums(job, narrow, streams, torch.float32)
+        with fast_products():
+            guess = _writer_sums(job, narrow, streams, torch.float32)
         replace_linear(writer, ridge_solve(guess, prior.T, job.ridge).T, None, torch.float32)
         rows = partial(_writer_rows, job, narrow, streams, torch.float32)
         record("gate_up", *step_gate_and_up(job, narrow, rows))

@@ -21,7 +21,7 @@ from .gauss_newton import (
 from .job import Job
 from .surgery import replace_linear
 
-__all__ = ["Row", "step_gate_and_up"]
+__all__ = ["Row", "fast_products", "step_gate_and_up"]
 
 DAMPING = 0.3  # of each Kronecker factor, relative to its mean diagonal
 LENGTH_BATCHES = 4  # two lengths and the check need no more than every fourth batch
@@ -61,7 +61,7 @@ def step_gate_and_up(job: Job, branch: Branch, rows: Callable[..., Iterator[Row]
             neurons = neurons_of(readers[0](x), readers[1](x), activation)
             yield x, neurons, lacking - neurons.value @ down.T, weights
 
-    with _fast_products():
+    with fast_products():
         sums = empty_step_sums(down.shape[0], down.shape[1], job.device)
         for x, neurons, error, weights in terms(1):
             add_step_rows(sums, x, neurons, error, weights, down)
@@ -69,11 +69,12 @@ def step_gate_and_up(job: Job, branch: Branch, rows: Callable[..., Iterator[Row]
         line = empty_line_sums(job.device)
         for x, neurons, error, weights in terms(LENGTH_BATCHES):
             add_line_rows(line, x, neurons, error, weights, down, moves)
-    before = _relative_error(branch, down, rows(every=LENGTH_BATCHES))
+        before = _relative_error(branch, down, rows(every=LENGTH_BATCHES))
     kept = [reader.get_parameter("weight").data for reader in readers]
     for reader, move, length in zip(readers, moves, lengths(line), strict=True):
         replace_linear(reader, reader.get_parameter("weight") + length * move, None, job.stored_dtype)
-    after = _relative_error(branch, down, rows(every=LENGTH_BATCHES))
+    with fast_products():
+        after = _relative_error(branch, down, rows(every=LENGTH_BATCHES))
     if after < before:
         return before, after
     for reader, weight in zip(readers, kept, strict=True):
@@ -92,7 +93,7 @@ def _relative_error(branch: Branch, down: Tensor, rows: Iterator[Row]) -> float:
 
 
 @contextmanager
-def _fast_products() -> Iterator[None]:
+def fast_products() -> Iterator[None]:
     """Let float32 matrix products use bfloat16 inputs where the hardware has units for them."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")

@@ -105,6 +105,16 @@ def test_no_fit_raises_its_error(dense: DenseModel) -> None:
         assert 0 <= fit.error_after <= fit.error_before
 
 
+def test_the_neuron_fit_moves_gate_and_up_and_can_be_left_out(dense: DenseModel) -> None:
+    fitted, plain = compress(dense, SMALL), compress(dense, replace(SMALL, neuron_steps=0))
+    steps = [fit for fit in fitted.report.fits if fit.site == "mlp.gate_up"]
+    assert len(steps) == 3
+    assert steps[0].error_after < steps[0].error_before
+    assert len(plain.report.fits) == 3 * 4 + 1
+    name = "model.layers.0.mlp.gate_proj.weight"
+    assert not torch.equal(fitted.model.get_parameter(name), plain.model.get_parameter(name))
+
+
 def test_compensation_brings_the_logits_closer(dense: DenseModel) -> None:
     """On held-out tokens, with enough calibration tokens for 64 columns (1920 of them)."""
     held_out = draw_windows(SMALL.calibration, dense.tokenizer, windows=None, window_tokens=64, seed=0)
