@@ -119,7 +119,9 @@ def directions(sums: StepSums, down: Tensor, damping: float) -> tuple[Tensor, Te
 
 def _damped_cholesky(matrix: Tensor, damping: float) -> Tensor:
     strength = (damping * matrix.diagonal().mean()).clamp_min(1e-30)
-    return torch.linalg.cholesky(matrix + strength * torch.eye(len(matrix), dtype=matrix.dtype).to(matrix))
+    damped = matrix + strength * torch.eye(len(matrix)).to(matrix)
+    factor: Tensor = torch.linalg.cholesky(damped)
+    return factor
 
 
 def empty_line_sums(device: torch.device) -> LineSums:

@@ -73,8 +73,13 @@ class Job:
     def passes(self) -> int:
         """How often a window passes through a layer's sublayers."""
         each = self.needs_dense_stream + self.fits_readout + self.fits_writer
-        steps = sum(part.is_mlp for part in self.family.sublayers) * self.config.neuron_steps
-        return len(self.family.sublayers) * each + PASSES_PER_STEP * steps * self.fits_writer
+        steps = sum(part.is_mlp for part in self.family.sublayers) * self.neuron_steps
+        return len(self.family.sublayers) * each + PASSES_PER_STEP * steps
+
+    @property
+    def neuron_steps(self) -> int:
+        """Steps on gate and up per layer. At full width the unfitted model is exact, and none are taken."""
+        return self.config.neuron_steps if self.fits_writer and self.plan.narrow != self.plan.dense else 0
 
     @property
     def fits_writer(self) -> bool:

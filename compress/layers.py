@@ -176,7 +176,7 @@ def _fit_writer(job: Job, narrow: Branch, streams: Streams, index: int) -> tuple
         site = f"{sublayer.core}.{site}"
         fits.append(BlockFit(layer=index, site=site, error_before=before, error_after=after))
 
-    for _ in range(job.config.neuron_steps if sublayer.is_mlp else 0):
+    for _ in range(job.neuron_steps if sublayer.is_mlp else 0):
         with fast_products():
             guess = _writer_sums(job, narrow, streams, torch.float32)
         replace_linear(writer, ridge_solve(guess, prior.T, job.ridge).T, None, torch.float32)

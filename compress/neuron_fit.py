@@ -69,12 +69,11 @@ def step_gate_and_up(job: Job, branch: Branch, rows: Callable[..., Iterator[Row]
         line = empty_line_sums(job.device)
         for x, neurons, error, weights in terms(LENGTH_BATCHES):
             add_line_rows(line, x, neurons, error, weights, down, moves)
-        before = _relative_error(branch, down, rows(every=LENGTH_BATCHES))
+    before = _relative_error(branch, down, rows(every=LENGTH_BATCHES))
     kept = [reader.get_parameter("weight").data for reader in readers]
     for reader, move, length in zip(readers, moves, lengths(line), strict=True):
         replace_linear(reader, reader.get_parameter("weight") + length * move, None, job.stored_dtype)
-    with fast_products():
-        after = _relative_error(branch, down, rows(every=LENGTH_BATCHES))
+    after = _relative_error(branch, down, rows(every=LENGTH_BATCHES))
     if after < before:
         return before, after
     for reader, weight in zip(readers, kept, strict=True):
