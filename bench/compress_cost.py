@@ -25,9 +25,9 @@ def forward_seconds(dense: DenseModel, token_ids: torch.Tensor) -> float:
 def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> int:
     """Resident memory at the worst moment of a compression on the processor.
 
-    Beyond the base there are the two streams, the narrow tensors, and whichever is larger: a layer with its
-    sums, or the folding of an untied head in float64. At the end the assembled model holds the narrow
-    tensors beside the ones that it was created with, without streams.
+    Beyond the base there are the two streams with what one attention writer reads, the narrow tensors, and
+    whichever is larger: a layer with its sums, or the folding of an untied head in float64. At the end the
+    assembled model holds the narrow tensors beside the ones that it was created with, without streams.
 
     Args:
         report: of the compression.
@@ -36,7 +36,9 @@ def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> 
     """
     dense, narrow, counts = report.dense, report.narrow, report.narrow_counts
     fits = report.config["compensate"] != "none"
-    streams = report.calibration.tokens * (dense.hidden_size + fits * narrow.hidden_size) * _SINGLE
+    attention = narrow.num_attention_heads * narrow.head_dim * (report.config["compensate"] == "full")
+    stream_width = dense.hidden_size + fits * narrow.hidden_size + attention
+    streams = report.calibration.tokens * stream_width * _SINGLE
     layer = _SINGLE * counts.layer_parameters // narrow.num_hidden_layers
     inner = narrow.intermediate_size
     solve = _DOUBLE * (4 * inner**2 + 2 * inner * narrow.hidden_size) if fits else 0

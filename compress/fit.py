@@ -68,7 +68,8 @@ def ridge_solve(sums: Sums, prior: Tensor, ridge: float) -> Tensor:
     """
     gram, prior = sums.gram.double(), prior.double()
     strength = max(ridge, 1e-12) * gram.diagonal().mean().clamp_min(1e-30)
-    lhs = gram + strength * torch.eye(len(prior), dtype=torch.float64, device=prior.device)
+    lhs = gram.clone()
+    lhs.diagonal().add_(strength)
     step = sums.cross.double() - gram @ prior  # solve for the change, so that an exact prior stays exact
     solution: Tensor = prior + torch.cholesky_solve(step, torch.linalg.cholesky(lhs))
     return solution

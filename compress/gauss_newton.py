@@ -70,9 +70,16 @@ def empty_step_sums(hidden: int, inner: int, device: torch.device) -> StepSums:
 
 
 def add_step_rows(
-    sums: StepSums, x: Tensor, neurons: Neurons, error: Tensor, weights: Tensor, down: Tensor
+    sums: StepSums,
+    x: Tensor,
+    neurons: Neurons,
+    error: Tensor,
+    weights: Tensor,
+    down: Tensor,
+    *,
+    curvature: bool = True,
 ) -> None:
-    """Add rows, in place.
+    """Add rows, in place. Its length is found later, so the curvature may come from a part of the rows.
 
     Args:
         sums: where to add.
@@ -81,17 +88,17 @@ def add_step_rows(
         error: (n, k) target minus output.
         weights: (n,) weight of each row's squared error.
         down: (k, m).
+        curvature: add to the curvatures, not to the gradients alone.
     """
     pull = (error * weights[:, None]) @ down  # (n, m)
-    root = weights.sqrt()[:, None]
-    sums.inputs.addmm_(x.T, x)
-    for slope, gradient, curvature in (
-        (neurons.by_gate, sums.gate_gradient, sums.gate_curvature),
-        (neurons.by_up, sums.up_gradient, sums.up_curvature),
-    ):
-        gradient.addmm_((pull * slope).T, x)
-        scaled = slope * root
-        curvature.addmm_(scaled.T, scaled)
+    sums.gate_gradient.addmm_((pull * neurons.by_gate).T, x)
+    sums.up_gradient.addmm_((pull * neurons.by_up).T, x)
+    if curvature:
+        root = weights.sqrt()[:, None]
+        sums.inputs.addmm_(x.T, x)
+        for slope, total in ((neurons.by_gate, sums.gate_curvature), (neurons.by_up, sums.up_curvature)):
+            scaled = slope * root
+            total.addmm_(scaled.T, scaled)
 
 
 def directions(sums: StepSums, down: Tensor, damping: float) -> tuple[Tensor, Tensor]:
@@ -119,7 +126,8 @@ def directions(sums: StepSums, down: Tensor, damping: float) -> tuple[Tensor, Te
 
 def _damped_cholesky(matrix: Tensor, damping: float) -> Tensor:
     strength = (damping * matrix.diagonal().mean()).clamp_min(1e-30)
-    damped = matrix + strength * torch.eye(len(matrix)).to(matrix)
+    damped = matrix.clone()
+    damped.diagonal().add_(strength)
     factor: Tensor = torch.linalg.cholesky(damped)
     return factor
 

@@ -58,8 +58,9 @@ def narrow_one_layer(
         fits += fit
         neurons = _choose_neurons(job, dense, survey)
         _set_readers(job, dense, narrow, readout, neurons)
-        fits += _set_writer(job, dense, narrow, neurons, streams, index)
-        _advance_narrow(job, narrow, streams)
+        inner: list[Tensor] = []
+        fits += _set_writer(job, dense, narrow, neurons, streams, index, inner)
+        _advance_narrow(job, narrow, streams, inner)
     return layer, fits
 
 
@@ -148,7 +149,13 @@ def _set_readers(job: Job, dense: Branch, narrow: Branch, readout: Tensor, neuro
 
 
 def _set_writer(
-    job: Job, dense: Branch, narrow: Branch, neurons: NeuronMap | None, streams: Streams, index: int
+    job: Job,
+    dense: Branch,
+    narrow: Branch,
+    neurons: NeuronMap | None,
+    streams: Streams,
+    index: int,
+    inner: list[Tensor],
 ) -> list[BlockFit]:
     name = dense.sublayer.writer
     writer = dense.core.get_submodule(name)
@@ -160,13 +167,18 @@ def _set_writer(
     replace_linear(_linear(narrow, name), weight, bias, torch.float32)
     fits: list[BlockFit] = []
     if job.fits_writer:
-        weight, fits = _fit_writer(job, narrow, streams, index)
+        weight, fits = _fit_writer(job, narrow, streams, index, inner)
     replace_linear(_linear(narrow, name), weight, bias, job.stored_dtype)
     return fits
 
 
-def _fit_writer(job: Job, narrow: Branch, streams: Streams, index: int) -> tuple[Tensor, list[BlockFit]]:
-    """The fitted writer, which holds its unfitted weight; in an MLP, gate and up are fitted on the way."""
+def _fit_writer(
+    job: Job, narrow: Branch, streams: Streams, index: int, inner: list[Tensor]
+) -> tuple[Tensor, list[BlockFit]]:
+    """The fitted writer of a branch that holds the unfitted one; an MLP's gate and up are fitted on the way.
+
+    What an attention writer reads is left in `inner`, batch by batch, to save the second run of attention.
+    """
     sublayer = narrow.sublayer
     writer = _linear(narrow, sublayer.writer)
     prior = writer.get_parameter("weight").double()
@@ -182,7 +194,7 @@ def _fit_writer(job: Job, narrow: Branch, streams: Streams, index: int) -> tuple
         replace_linear(writer, ridge_solve(guess, prior.T, job.ridge).T, None, torch.float32)
         rows = partial(_writer_rows, job, narrow, streams, torch.float32)
         record("gate_up", *step_gate_and_up(job, narrow, rows))
-    sums = _writer_sums(job, narrow, streams)
+    sums = _writer_sums(job, narrow, streams, keep=None if sublayer.is_mlp else inner)
     weight = ridge_solve(sums, prior.T, job.ridge).T
     record(sublayer.writer, relative_error(sums, prior.T), relative_error(sums, weight.T))
     return weight, fits
@@ -206,21 +218,33 @@ def _writer_rows(
             job.progress.advance(len(y))
 
 
-def _writer_sums(job: Job, narrow: Branch, streams: Streams, dtype: torch.dtype = torch.float64) -> Sums:
-    """Regress what the narrow stream lacks on the inner activations."""
+def _writer_sums(
+    job: Job,
+    narrow: Branch,
+    streams: Streams,
+    dtype: torch.dtype = torch.float64,
+    keep: list[Tensor] | None = None,
+) -> Sums:
+    """Regress what the narrow stream lacks on the inner activations, which go to `keep` as well."""
     weight = _linear(narrow, narrow.sublayer.writer).get_parameter("weight")
     sums = empty_sums(weight.shape[1], weight.shape[0], job.device, dtype)
     for y, lacking, weights in _writer_rows(job, narrow, streams, dtype):
-        add_rows(sums, narrow.inner(y).flatten(0, -2), lacking, weights)
+        inner = narrow.inner(y)
+        add_rows(sums, inner.flatten(0, -2), lacking, weights)
+        if keep is not None:
+            keep.append(inner.cpu())
     return sums
 
 
-def _advance_narrow(job: Job, narrow: Branch, streams: Streams) -> None:
+def _advance_narrow(job: Job, narrow: Branch, streams: Streams, inner: list[Tensor] | None = None) -> None:
+    """Add what the branch writes, from its inner activations where they were kept."""
     if streams.narrow is None:
         return
-    for batch in streams.slices():
+    writer = _linear(narrow, narrow.sublayer.writer)
+    for number, batch in enumerate(streams.slices()):
         y = streams.narrow[batch].to(job.device)
-        streams.narrow[batch] = (y + narrow.forward(y)).cpu()
+        change = writer(inner[number].to(job.device)) if inner else narrow.forward(y)
+        streams.narrow[batch] = (y + change).cpu()
         job.progress.advance(len(y))
 
 

@@ -24,7 +24,7 @@ from .surgery import replace_linear
 __all__ = ["Row", "fast_products", "step_gate_and_up"]
 
 DAMPING = 0.3  # of each Kronecker factor, relative to its mean diagonal
-LENGTH_BATCHES = 4  # two lengths and the check need no more than every fourth batch
+PART = 4  # curvature, lengths and the check look at every fourth batch; the gradients at all
 
 
 class Row(NamedTuple):
@@ -39,7 +39,7 @@ class Row(NamedTuple):
 def step_gate_and_up(job: Job, branch: Branch, rows: Callable[..., Iterator[Row]]) -> tuple[float, float]:
     """Replace gate and up by the result of one Gauss-Newton step, in the dtype that will be stored.
 
-    One pass over all rows gives the direction; passes over every fourth batch give its length and see
+    One pass over all rows gives the direction; passes over a part of the batches give its length and see
     whether the error fell. If it did not, everything stays as it was. The direction needs no more than a few
     digits, so matrix products may use the reduced precision that the processor is fastest at.
 
@@ -63,17 +63,17 @@ def step_gate_and_up(job: Job, branch: Branch, rows: Callable[..., Iterator[Row]
 
     with fast_products():
         sums = empty_step_sums(down.shape[0], down.shape[1], job.device)
-        for x, neurons, error, weights in terms(1):
-            add_step_rows(sums, x, neurons, error, weights, down)
+        for number, (x, neurons, error, weights) in enumerate(terms(1)):
+            add_step_rows(sums, x, neurons, error, weights, down, curvature=number % PART == 0)
         moves = directions(sums, down, DAMPING)
         line = empty_line_sums(job.device)
-        for x, neurons, error, weights in terms(LENGTH_BATCHES):
+        for x, neurons, error, weights in terms(PART):
             add_line_rows(line, x, neurons, error, weights, down, moves)
-    before = _relative_error(branch, down, rows(every=LENGTH_BATCHES))
+    before = _relative_error(branch, down, rows(every=PART))
     kept = [reader.get_parameter("weight").data for reader in readers]
     for reader, move, length in zip(readers, moves, lengths(line), strict=True):
         replace_linear(reader, reader.get_parameter("weight") + length * move, None, job.stored_dtype)
-    after = _relative_error(branch, down, rows(every=LENGTH_BATCHES))
+    after = _relative_error(branch, down, rows(every=PART))
     if after < before:
         return before, after
     for reader, weight in zip(readers, kept, strict=True):
