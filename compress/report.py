@@ -74,7 +74,7 @@ class BlockFit:
     """Relative squared error of one fitted map, on calibration tokens, before and after the fit."""
 
     layer: int  # num_hidden_layers stands for the head
-    site: str  # core.map: "self_attn.readout", "self_attn.o_proj", "mlp.readout", "mlp.gate_up", "mlp.down_proj"
+    site: str  # e.g. "self_attn.readout", "mlp.readout", "mlp.gate_up", "mlp.down_proj"
     error_before: float
     error_after: float
 
