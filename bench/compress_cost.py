@@ -5,6 +5,7 @@ from time import perf_counter
 import torch
 
 from ..compress.activations import batches
+from ..compress.job import keeps_inner
 from ..compress.report import Report
 from ..compress.source import DenseModel
 
@@ -25,9 +26,9 @@ def forward_seconds(dense: DenseModel, token_ids: torch.Tensor) -> float:
 def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> int:
     """Resident memory at the worst moment of a compression on the processor.
 
-    Beyond the base there are the two streams with what one attention writer reads, the narrow tensors, and
-    whichever is larger: a layer with its sums, or the folding of an untied head in float64. At the end the
-    assembled model holds the narrow tensors beside the ones that it was created with, without streams.
+    Beyond the base there are the two streams, the narrow tensors, and whichever is larger: a layer with its
+    sums and what its writer reads, or the folding of an untied head in float64. At the end the assembled
+    model holds the narrow tensors beside the ones that it was created with, without streams.
 
     Args:
         report: of the compression.
@@ -36,9 +37,11 @@ def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> 
     """
     dense, narrow, counts = report.dense, report.narrow, report.narrow_counts
     fits = report.config["compensate"] != "none"
-    attention = narrow.num_attention_heads * narrow.head_dim * (report.config["compensate"] == "full")
-    stream_width = dense.hidden_size + fits * narrow.hidden_size + attention
-    streams = report.calibration.tokens * stream_width * _SINGLE
+    tokens = report.calibration.tokens
+    inner_widths = (narrow.intermediate_size, narrow.num_attention_heads * narrow.head_dim)
+    kept = max((width for width in inner_widths if keeps_inner(dense, tokens, inner_width=width)), default=0)
+    kept_bytes = tokens * kept * _SINGLE if report.config["compensate"] == "full" else 0
+    streams = tokens * (dense.hidden_size + fits * narrow.hidden_size) * _SINGLE
     layer = _SINGLE * counts.layer_parameters // narrow.num_hidden_layers
     inner = narrow.intermediate_size
     solve = _DOUBLE * (4 * inner**2 + 2 * inner * narrow.hidden_size) if fits else 0
@@ -46,5 +49,5 @@ def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> 
     head = 0
     if report.narrow_counts.head_parameters != report.dense_counts.head_parameters:
         head = _DOUBLE * dense.vocab_size * (2 * dense.hidden_size + narrow.hidden_size)
-    fitting = streams + counts.weight_bytes + max(layer + solve + activations, head)
+    fitting = streams + counts.weight_bytes + max(kept_bytes + layer + solve + activations, head)
     return base_bytes + max(int(fitting), 2 * counts.weight_bytes)

@@ -25,7 +25,12 @@ from .perplexity import measure_perplexity
 
 __all__ = ["Setting", "methods_at", "render", "run_quality"]
 
-DEFAULTS = ("hidden: pca, full", "mlp: magnitude, full")  # measured first
+MEASURED_FIRST = (
+    "hidden: pca, full",
+    "mlp: magnitude, full",
+    "hidden: dot, signed cost, full",
+    "hidden: magnitude, full",
+)
 BUSY = 0.05  # share of all cores used by other processes from which on a row's seconds are marked
 
 
@@ -80,7 +85,9 @@ def methods_at(setting: Setting) -> dict[str, CompressConfig]:
     narrow_mlp = replace(shared, width=None, mlp_width=setting.mlp_width)
     rows = {label: replace(shared, **changes) for label, changes in hidden.items()}  # type: ignore[arg-type]
     rows |= {label: replace(narrow_mlp, **changes) for label, changes in mlp.items()}  # type: ignore[arg-type]
-    return {label: rows[label] for label in (*DEFAULTS, *(row for row in rows if row not in DEFAULTS))}
+    return {
+        label: rows[label] for label in (*MEASURED_FIRST, *(row for row in rows if row not in MEASURED_FIRST))
+    }
 
 
 def run_quality(setting: Setting, results_file: Path, progress: Progress | None = None) -> dict[str, Any]:

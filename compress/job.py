@@ -16,12 +16,22 @@ from .families import Family
 from .fold import unfitted_readout
 from .plan import Plan
 from .progress import Progress
+from .report import Widths
 
-__all__ = ["Job", "Streams"]
+__all__ = ["Job", "Streams", "keeps_inner"]
 
-PASSES_PER_STEP = (
-    2  # of a step on gate and up: a first writer fit and the direction; the parts are not counted
-)
+PASSES_PER_STEP = 2  # of a step on gate and up: first guess of the writer, direction; parts are not counted
+KEPT_LAYERS = 8
+
+
+def keeps_inner(dense: Widths, tokens: int, *, inner_width: int) -> bool:
+    """Whether a sublayer's inner activations stay in memory until its writer is fitted.
+
+    They may take as much as the dense stream, or as eight dense layers in float32.
+    """
+    heads = dense.num_attention_heads + dense.num_key_value_heads
+    layer = dense.hidden_size * (2 * dense.head_dim * heads + 3 * dense.intermediate_size)
+    return tokens * inner_width <= max(tokens * dense.hidden_size, KEPT_LAYERS * layer)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .activations import Branch, branches_of, unit_rows
 from .fit import Sums, add_rows, empty_sums, relative_error, ridge_solve
 from .fold import absorb_gain, fold_reader, fold_writer, fold_writer_bias
-from .job import Job, Streams
+from .job import Job, Streams, keeps_inner
 from .mlp import NeuronMap, keep_neurons, output_energy, transport_neurons
 from .moments import second_moment
 from .neuron_fit import Row, fast_products, step_gate_and_up
@@ -177,7 +177,7 @@ def _fit_writer(
 ) -> tuple[Tensor, list[BlockFit]]:
     """The fitted writer of a branch that holds the unfitted one; an MLP's gate and up are fitted on the way.
 
-    What an attention writer reads is left in `inner`, batch by batch, to save the second run of attention.
+    What the writer reads is left in `inner`, batch by batch, where that is little: it saves a run.
     """
     sublayer = narrow.sublayer
     writer = _linear(narrow, sublayer.writer)
@@ -190,26 +190,25 @@ def _fit_writer(
 
     for _ in range(job.neuron_steps if sublayer.is_mlp else 0):
         with fast_products():
-            guess = _writer_sums(job, narrow, streams, torch.float32)
+            guess = _writer_sums(job, narrow, streams, dtype=torch.float32)
         replace_linear(writer, ridge_solve(guess, prior.T, job.ridge).T, None, torch.float32)
-        rows = partial(_writer_rows, job, narrow, streams, torch.float32)
+        rows = partial(_writer_rows, job, narrow, streams)
         record("gate_up", *step_gate_and_up(job, narrow, rows))
-    sums = _writer_sums(job, narrow, streams, keep=None if sublayer.is_mlp else inner)
+    kept = keeps_inner(job.plan.dense, job.tokens, inner_width=prior.shape[1])
+    sums = _writer_sums(job, narrow, streams, keep=inner if kept else None)
     weight = ridge_solve(sums, prior.T, job.ridge).T
     record(sublayer.writer, relative_error(sums, prior.T), relative_error(sums, weight.T))
     return weight, fits
 
 
-def _writer_rows(
-    job: Job, narrow: Branch, streams: Streams, dtype: torch.dtype = torch.float64, *, every: int = 1
-) -> Iterator[Row]:
-    """Batches of y, what y lacks after this sublayer, and row weights 1 / rms(dense)^2."""
+def _writer_rows(job: Job, narrow: Branch, streams: Streams, *, every: int = 1) -> Iterator[Row]:
+    """Batches of y, what y lacks after this sublayer, and row weights 1 / rms(dense)^2; float32."""
     assert streams.narrow is not None
     bias = getattr(_linear(narrow, narrow.sublayer.writer), "bias", None)
-    project = job.project.to(dtype)
+    project = job.project.float()
     for batch in streams.slices()[::every]:
         y = streams.narrow[batch].to(job.device)
-        dense = streams.dense[batch].to(job.device, dtype)  # already past this sublayer
+        dense = streams.dense[batch].to(job.device)  # already past this sublayer
         lacking = (dense @ project if job.plan.changes_basis else dense) - y
         if bias is not None:
             lacking = lacking - bias
@@ -222,13 +221,14 @@ def _writer_sums(
     job: Job,
     narrow: Branch,
     streams: Streams,
+    *,
     dtype: torch.dtype = torch.float64,
     keep: list[Tensor] | None = None,
 ) -> Sums:
     """Regress what the narrow stream lacks on the inner activations, which go to `keep` as well."""
     weight = _linear(narrow, narrow.sublayer.writer).get_parameter("weight")
     sums = empty_sums(weight.shape[1], weight.shape[0], job.device, dtype)
-    for y, lacking, weights in _writer_rows(job, narrow, streams, dtype):
+    for y, lacking, weights in _writer_rows(job, narrow, streams):
         inner = narrow.inner(y)
         add_rows(sums, inner.flatten(0, -2), lacking, weights)
         if keep is not None:
