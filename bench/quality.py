@@ -175,8 +175,8 @@ def _environment() -> dict[str, Any]:
     }
 
 
-def render(results: dict[str, Any], command: str) -> str:
-    """The Markdown page of a results file."""
+def render(results: dict[str, Any], command: str, plot: str) -> str:
+    """The Markdown page of a results file; `plot` is the name of the picture beside it."""
     setting, environment = results["setting"], results["environment"]
     calibration = f"{setting['calibration_windows']} x {setting['window_tokens']} tokens"
     software = ", ".join(
@@ -212,7 +212,7 @@ def render(results: dict[str, Any], command: str) -> str:
             "",
             f"Not measured yet: {'; '.join(missing)}. The same command measures them and keeps the rest.",
         ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", f"![Perplexity relative to the original, by method]({plot})"]) + "\n"
 
 
 def _row(label: str, row: dict[str, Any]) -> str:

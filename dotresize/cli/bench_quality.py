@@ -24,11 +24,12 @@ def bench_quality(
     evaluation_window_tokens: Annotated[int, typer.Option(help="Tokens per evaluation window.")] = 1024,
     seed: Annotated[int, typer.Option(help="Draws the calibration windows.")] = 42,
     output: Annotated[
-        Path, typer.Option("-o", help="Markdown page; its numbers go to a .json beside it.")
+        Path, typer.Option("-o", help="Markdown page; its numbers and plot go to .json and .svg beside it.")
     ] = Path("docs/QUALITY.md"),
 ) -> None:
     """Measure and write the page; an interrupted run goes on where it stopped."""
     from ..bench.quality import Setting, render, run_quality
+    from ..bench.quality_plot import quality_svg
     from .progress import ProgressBar
 
     quiet_libraries()
@@ -46,7 +47,8 @@ def bench_quality(
     )
     with ProgressBar() as progress:
         results = run_quality(setting, output.with_suffix(".json"), progress)
-    output.write_text(render(results, "make bench-quality"), encoding="utf-8")
+    output.with_suffix(".svg").write_text(quality_svg(results), encoding="utf-8")
+    output.write_text(render(results, "make bench-quality", f"{output.stem}.svg"), encoding="utf-8")
     typer.echo(f"written: {output}")
 
 

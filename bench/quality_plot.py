@@ -1,0 +1,59 @@
+"""The plot of the method benchmark: perplexity relative to the original, one panel per axis, log scale."""
+
+from io import StringIO
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+__all__ = ["quality_svg"]
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "quality",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "figure.constrained_layout.use": True,
+}
+_FITTED, _PARTLY, _UNFITTED = "#1b6ca8", "#7fb2d6", "#b0b0b0"
+
+
+def quality_svg(results: dict[str, Any]) -> str:
+    """The SVG of a results file of `run_quality` with at least one row; the same results, the same bytes."""
+    axes_rows: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for label, row in results["rows"].items():
+        axis, method = label.split(": ", 1)
+        axes_rows.setdefault(axis, []).append((method, row["narrow"]["perplexity_ratio"]))
+    counts = [len(rows) for rows in axes_rows.values()]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 0.9 + 0.32 * (sum(counts) + 2 * len(counts))))
+        panels = figure.subplots(len(counts), 1, squeeze=False, height_ratios=[count + 1 for count in counts])
+        for panel, (axis, rows) in zip(panels[:, 0], sorted(axes_rows.items()), strict=True):
+            _draw(panel, axis, sorted(rows, key=lambda item: -item[1]["value"]))
+        text = StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()
+
+
+def _draw(panel: Axes, axis: str, rows: list[tuple[str, dict[str, Any]]]) -> None:
+    names, ratios = [method for method, _ in rows], [ratio["value"] for _, ratio in rows]
+    errors = [ratio["standard_error"] or 0.0 for _, ratio in rows]
+    panel.barh(names, ratios, xerr=errors, color=[_colour(name) for name in names], height=0.7)
+    panel.set_xscale("log")
+    panel.set_xlim(left=1.0, right=max(ratios) * 1.35)
+    panel.set_xticks([1, *(tick for tick in (1.5, 2, 5, 10, 100) if tick < max(ratios) * 1.35)])
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.xaxis.set_minor_locator(NullLocator())
+    for place, ratio in enumerate(ratios):
+        panel.annotate(f"{ratio:.3g}", (ratio, place), (9, 0), textcoords="offset points", va="center")
+    panel.set_title(f"{axis}: perplexity relative to the original", loc="left", fontsize=10)
+
+
+def _colour(method: str) -> str:
+    if method.endswith("none") or method.endswith("none)"):
+        return _UNFITTED
+    return _FITTED if method.endswith("full") else _PARTLY
