@@ -48,8 +48,9 @@ def _draw(panel: Axes, axis: str, rows: list[tuple[str, dict[str, Any]]]) -> Non
     panel.set_xticks([1, *(tick for tick in (1.5, 2, 5, 10, 100) if tick < max(ratios) * 1.35)])
     panel.xaxis.set_major_formatter("{x:g}")
     panel.xaxis.set_minor_locator(NullLocator())
-    for place, ratio in enumerate(ratios):
-        panel.annotate(f"{ratio:.3g}", (ratio, place), (9, 0), textcoords="offset points", va="center")
+    for place, (ratio, error) in enumerate(zip(ratios, errors, strict=True)):
+        where = (ratio + error, place)
+        panel.annotate(f"{ratio:.3g}", where, (5, 0), textcoords="offset points", va="center")
     panel.set_title(f"{axis}: perplexity relative to the original", loc="left", fontsize=10)
 
 
