@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Semaphore
 from typing import Any
 
 import uvicorn
@@ -34,6 +34,7 @@ from .openai_protocol import ChatRequest, CompletionRequest, GenerationRequest
 __all__ = ["build_app", "main"]
 
 LONGEST_QUEUE = 256
+LONGEST_LEAD_PIECES = 4  # that a generation is ahead of the event loop; slow clients do not count
 SHUTDOWN_SECONDS = 2
 logger = logging.getLogger("dotresize.serve.onnx_app")
 
@@ -54,12 +55,20 @@ class Engine:
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue()
         cancelled = Event()
+        lead = Semaphore(LONGEST_LEAD_PIECES)
+
+        def arrive(piece: Piece) -> None:
+            lead.release()
+            arrived.put_nowait(piece)
 
         def run() -> None:
             last: BaseException | None = None
             try:
                 for piece in self.model.generate(generation, cancelled):
-                    loop.call_soon_threadsafe(arrived.put_nowait, piece)
+                    # a model faster than the event loop would keep it from sending and from hearing
+                    while not lead.acquire(timeout=0.1) and not cancelled.is_set():
+                        pass
+                    loop.call_soon_threadsafe(arrive, piece)
             except RuntimeError as error:  # the runtime's own failures
                 last = error
             loop.call_soon_threadsafe(arrived.put_nowait, last)

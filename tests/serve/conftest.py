@@ -2,6 +2,7 @@
 
 pico_served       directory: the untied pico Llama with reference and manifest (read-only)
 pico_onnx         directory: its ONNX export, float32
+long_pico_onnx    directory: the same for 8192 positions: an answer that fills them takes a second or more
 narrow_onnx       directory: the ONNX export, float32, of the narrow SmolLM2 (mark such tests `slow`)
 start_serve       a function that runs `dotresize serve ...` until it is ready; all are stopped at the end
 malformed         200 requests, none of which deserves an answer: (path, headers, body)
@@ -100,9 +101,31 @@ def start_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 
 @pytest.fixture(scope="session")
 def pico_served(pico_llama_untied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_reference(pico_llama_untied, tmp_path_factory.mktemp("served") / "pico")
+
+
+@pytest.fixture(scope="session")
+def pico_onnx(pico_served: Path) -> Path:
+    return export_onnx_float32(pico_served)
+
+
+@pytest.fixture(scope="session")
+def long_pico_onnx(
+    pico_llama_untied: Path, save_pico: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(pico_llama_untied)
+    config.max_position_embeddings = 8192
+    made = save_pico(config, "llama-long")
+    return export_onnx_float32(with_reference(made, tmp_path_factory.mktemp("served") / "long"))
+
+
+def with_reference(checkpoint: Path, target: Path) -> Path:
+    """A copy with reference logits and a manifest, as `dotresize compress` would have left it."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    directory = shutil.copytree(pico_llama_untied, tmp_path_factory.mktemp("served") / "pico")
+    directory = shutil.copytree(checkpoint, target)
     model = AutoModelForCausalLM.from_pretrained(directory)
     made = reference.make_reference(model, AutoTokenizer.from_pretrained(directory))
     record = Manifest(
@@ -113,11 +136,6 @@ def pico_served(pico_llama_untied: Path, tmp_path_factory: pytest.TempPathFactor
     )
     manifest.write(record, directory)
     return directory
-
-
-@pytest.fixture(scope="session")
-def pico_onnx(pico_served: Path) -> Path:
-    return export_onnx_float32(pico_served)
 
 
 @pytest.fixture(scope="session")
