@@ -129,6 +129,7 @@ def _measure(
     base_bytes = psutil.Process().memory_info().rss
     with MemoryWatch(os.getpid()) as watch:
         result = compress(dense, config, progress=progress)
+    forward = (forward + forward_seconds(dense, calibration.token_ids)) / 2
     original, narrow = measure_perplexity(
         {"dense": dense.model, "narrow": result.model}, windows, progress=progress
     )
@@ -192,9 +193,9 @@ def render(results: dict[str, Any], command: str, plot: str) -> str:
         f"Evaluation: {evaluation}, in windows of {setting['evaluation_window_tokens']}.",
         f"Seed {setting['seed']}. Perplexity ± standard error over windows; the ratio is paired window by",
         "window. Passes: seconds of the compression over those of one dense forward pass over the same",
-        "tokens, timed just before it. Memory: highest resident of the process, dense model included,",
-        "beside the prediction of `bench/compress_cost.py`. *: other processes used more than",
-        f"{BUSY:.0%} of the machine meanwhile.",
+        "tokens, the mean of one just before it and one just after it. Memory: highest resident of the",
+        "process, dense model included, beside the prediction of `bench/compress_cost.py`. *: other",
+        f"processes used more than {BUSY:.0%} of the machine meanwhile.",
         "",
         f"Made by `{command}` on {environment['processor']}, {environment['cores']} cores; {software}.",
         "",

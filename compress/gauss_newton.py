@@ -102,21 +102,20 @@ def add_step_rows(
 
 
 def directions(sums: StepSums, down: Tensor, damping: float) -> tuple[Tensor, Tensor]:
-    """Directions (m, k) of gate and up: curvature^-1 gradient inputs^-1, both factors damped.
+    """Directions (m, k) of gate and up: curvature^-1 gradient inputs^-1, both factors damped; float32.
 
     Args:
         sums: over all rows.
         down: (k, m).
         damping: added to each factor's diagonal, as a fraction of its mean; above 0.
     """
-    overlap = down.double().T @ down.double()  # (m, m): neurons that write the same direction compete
-    inputs = _damped_cholesky(sums.inputs.double(), damping)
+    overlap = down.T @ down  # (m, m): neurons that write the same direction compete
+    inputs = _damped_cholesky(sums.inputs, damping)
 
     def direction(gradient: Tensor, curvature: Tensor) -> Tensor:
-        left = _damped_cholesky(curvature.double() * overlap, damping)
-        half: Tensor = torch.cholesky_solve(gradient.double(), left)
+        half: Tensor = torch.cholesky_solve(gradient, _damped_cholesky(curvature * overlap, damping))
         whole: Tensor = torch.cholesky_solve(half.T, inputs)
-        return whole.mT.float()
+        return whole.mT
 
     return (
         direction(sums.gate_gradient, sums.gate_curvature),

@@ -18,7 +18,8 @@ from .fold import absorb_gain, fold_reader, fold_writer, fold_writer_bias
 from .job import Job, Streams, keeps_inner
 from .mlp import NeuronMap, keep_neurons, output_energy, transport_neurons
 from .moments import second_moment
-from .neuron_fit import Row, fast_products, step_gate_and_up
+from .neuron_fit import Row, step_gate_and_up
+from .precision import fast_products
 from .report import BlockFit
 from .surgery import narrow_layer, replace_linear, set_unit_gain, to_float32
 

@@ -1,7 +1,6 @@
 """Moves the gate and up rows of a narrow MLP towards what its block has to add (METHOD, neuron fit)."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -19,9 +18,10 @@ from .gauss_newton import (
     neurons_of,
 )
 from .job import Job
+from .precision import fast_products
 from .surgery import replace_linear
 
-__all__ = ["Row", "fast_products", "step_gate_and_up"]
+__all__ = ["Row", "step_gate_and_up"]
 
 DAMPING = 0.3  # of each Kronecker factor, relative to its mean diagonal
 PART = 4  # curvature, lengths and the check look at every fourth batch; the gradients at all
@@ -89,14 +89,3 @@ def _relative_error(branch: Branch, down: Tensor, rows: Iterator[Row]) -> float:
         error += float((rest.square().sum(-1) * weights).sum())
         energy += float((lacking.square().sum(-1) * weights).sum())
     return error / max(energy, 1e-300)
-
-
-@contextmanager
-def fast_products() -> Iterator[None]:
-    """Let float32 matrix products use bfloat16 inputs where the hardware has units for them."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

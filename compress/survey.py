@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .activations import batches, branches_of, unit_rows
 from .moments import second_moment
+from .precision import fast_products
 from .progress import Progress
 from .source import DenseModel
 from .surgery import to_float32
@@ -33,7 +34,8 @@ def residual_second_moment(
     """Mean over all norm sites of the second moment of x / rms(x), (d, d) float64 on the CPU.
 
     Each token counts the same at each site, because that is what the readers behind a norm see;
-    otherwise the first token's huge activations would own the result.
+    otherwise the first token's huge activations would own the result. Which directions carry energy needs
+    few digits: the layers' matrix products may use the reduced precision that the processor is fastest at.
     """
     stream = embed(dense, token_ids)
     windows, tokens, width = stream.shape
@@ -47,7 +49,8 @@ def residual_second_moment(
             x = stream[batch].to(device)
             for branch in branches:
                 second_moment(total, unit_rows(x, epsilon))
-                x = x + branch.forward(x)
+                with fast_products():
+                    x = x + branch.forward(x)
             stream[batch] = x.cpu()
             progress.advance(len(x))
     for batch in batches(windows, tokens):
