@@ -66,3 +66,14 @@ def test_a_step_that_cannot_help_changes_nothing(mlp: Branch) -> None:
     assert before == after < 1e-10
     for name, weight in mlp.core.state_dict().items():
         assert torch.equal(weight, old[name]), name
+
+
+def test_a_step_that_overflows_the_stored_dtype_is_undone(mlp: Branch) -> None:
+    torch.manual_seed(0)
+    stream = torch.randn(8, 50, cast(Any, mlp.norm).weight.shape[0])
+    old = _weights(mlp)
+    half = cast(Job, SimpleNamespace(device=torch.device("cpu"), stored_dtype=torch.float16))
+    before, after = step_gate_and_up(half, mlp, _rows(stream, 1e9 * mlp.forward(stream)))
+    assert before == after > 0.5  # so there was something to gain
+    for name, weight in mlp.core.state_dict().items():
+        assert torch.equal(weight, old[name]), name
