@@ -36,7 +36,9 @@ class _Survey:
         self.needs_inner = needs_inner
         full = needs_inner and job.config.mlp_method == "dot"
         shape = (inner_width, inner_width) if full else (inner_width,)
-        self.inner = torch.zeros(*shape, dtype=torch.float64, device=job.device)
+        # transport costs need few digits, and nothing is solved with them
+        dtype = torch.float32 if full else torch.float64
+        self.inner = torch.zeros(*shape, dtype=dtype, device=job.device)
 
     def add_inner(self, inner: Tensor) -> None:
         rows = inner.flatten(0, -2)
@@ -123,7 +125,7 @@ def _fit_readout(job: Job, sums: Sums | None, index: int, site: str) -> tuple[Te
 def _choose_neurons(job: Job, dense: Branch, survey: _Survey) -> NeuronMap | None:
     if not survey.needs_inner:
         return None
-    inner = survey.inner.cpu().numpy()
+    inner = survey.inner.cpu().double().numpy()
     writer = dense.core.get_submodule(dense.sublayer.writer).get_parameter("weight")
     column_energy = writer.double().square().sum(0).cpu().numpy()
     width, config = job.plan.narrow.intermediate_size, job.config

@@ -13,9 +13,11 @@ from .basis import largest
 from .config import Mass
 from .transport import TransportMap, activation_cost, solve_transport
 
-__all__ = ["NeuronMap", "keep_neurons", "output_energy", "transport_neurons"]
+__all__ = ["NeuronMap", "keep_neurons", "output_energy", "pseudo_inverse", "transport_neurons"]
 
 Array = NDArray[np.float64]
+
+WORST_GRAM = 1e-6  # reciprocal condition of T^T T: the inverse then has ten correct digits
 
 
 class NeuronMap(NamedTuple):
@@ -63,15 +65,22 @@ def transport_neurons(
         masses = {"source_mass": floor / floor.sum(), "target_mass": floor[kept] / floor[kept].sum()}
     transport = solve_transport(cost, sign, reg=reg, **masses)
     mixture = transport.matrix
-    return NeuronMap(np.abs(mixture), mixture, _pseudo_inverse(mixture), transport)
+    return NeuronMap(np.abs(mixture), mixture, pseudo_inverse(mixture), transport)
 
 
-def _pseudo_inverse(matrix: Array) -> Array:
-    """Moore-Penrose inverse (k, m) of (m, k).
+def pseudo_inverse(matrix: Array) -> Array:
+    """Moore-Penrose inverse (k, m) of (m, k): (T^T T)^-1 T^T where that is well conditioned, else by SVD.
 
-    LAPACK's divide-and-conquer SVD gives up on some well-conditioned matrices with many equal singular
-    values, depending on the build and the number of threads; the slower QR iteration then takes over.
+    LAPACK's divide-and-conquer SVD gives up on some matrices with many equal singular values, depending on
+    the build and the number of threads; the slower QR iteration then takes over.
     """
+    gram = matrix.T @ matrix
+    factor, failed = scipy.linalg.lapack.dpotrf(gram)
+    if not failed:
+        reciprocal_condition, _ = scipy.linalg.lapack.dpocon(factor, np.linalg.norm(gram, 1))
+        if reciprocal_condition > WORST_GRAM:
+            solved: Array = scipy.linalg.cho_solve((factor, False), matrix.T)
+            return solved
     try:
         left, values, right = scipy.linalg.svd(matrix, full_matrices=False)
     except np.linalg.LinAlgError:

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from dotresize.compress.config import Mass
-from dotresize.compress.mlp import keep_neurons, output_energy, transport_neurons
+from dotresize.compress.mlp import keep_neurons, output_energy, pseudo_inverse, transport_neurons
 
 
 def gated(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
@@ -58,3 +58,14 @@ def test_the_merge_is_undone_by_its_pseudo_inverse() -> None:
     score = np.diag(inner.T @ inner / 200).copy()
     neurons = transport_neurons(inner.T @ inner / 200, score, 25, reg=0.0, signed=True, mass="energy")
     assert_allclose(neurons.expand, np.linalg.pinv(neurons.up), atol=1e-9)
+
+
+@pytest.mark.parametrize("columns", ["independent", "nearly equal", "equal"])
+def test_the_pseudo_inverse_holds_for_every_condition(columns: str) -> None:
+    matrix = np.random.default_rng(3).normal(size=(40, 10))
+    if columns != "independent":
+        matrix[:, 1] = matrix[:, 0] * (1 + (1e-6 if columns == "nearly equal" else 0.0))
+        matrix[0, 1] += 1e-5 if columns == "nearly equal" else 0.0
+    inverse = pseudo_inverse(matrix)
+    assert_allclose(matrix @ inverse @ matrix, matrix, atol=1e-9)
+    assert_allclose(inverse, np.linalg.pinv(matrix), atol=1e-9 * np.abs(inverse).max())
