@@ -88,12 +88,7 @@ def solve_transport(
             plan, log = ot.emd(source, target, scaled, numItermax=10_000_000, log=True)
             iterations = 0
         else:
-            # POT computes with whatever it is given: torch's logsumexp is several times faster than SciPy's
-            tensors = (torch.from_numpy(array) for array in (source, target, scaled))
-            solved, log = ot.bregman.sinkhorn_log(
-                *tensors, reg, numItermax=MAX_ITERATIONS, stopThr=1e-9, log=True
-            )
-            plan, iterations = solved.numpy(), int(log["niter"])
+            plan, iterations = _sinkhorn(source, target, scaled, reg)
     error = float(np.abs(plan.sum(1) - source).sum() + np.abs(plan.sum(0) - target).sum())
     if not error <= MARGINAL_TOLERANCE:
         raise ConvergenceError(
@@ -102,3 +97,20 @@ def solve_transport(
             f"raise --reg (now {reg}), or use --reg 0 for the exact solver."
         )
     return TransportMap(plan, sign, float((plan * scaled).sum()), error, iterations)
+
+
+def _sinkhorn(source: Array, target: Array, cost: Array, reg: float) -> tuple[Array, int]:
+    """Entropic plan and iterations: float32, which is twice as fast, as far as it goes, then float64.
+
+    POT computes with whatever it is given: torch's logsumexp is several times faster than SciPy's.
+    """
+    potentials, iterations = None, 0
+    for dtype, most, tolerance in ((torch.float32, 500, 1e-6), (torch.float64, MAX_ITERATIONS, 1e-9)):
+        tensors = [torch.from_numpy(array).to(dtype) for array in (source, target, cost)]
+        plan, log = ot.bregman.sinkhorn_log(
+            *tensors, reg, numItermax=most, stopThr=tolerance, log=True, warmstart=potentials
+        )
+        iterations += int(log["niter"]) + 1
+        found = log["log_u"].double(), log["log_v"].double()
+        potentials = found if all(bool(part.isfinite().all()) for part in found) else None
+    return plan.numpy(), iterations

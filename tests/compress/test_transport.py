@@ -51,6 +51,17 @@ def test_entropic_plan_approaches_the_exact_one(second_moment: np.ndarray) -> No
     assert exact <= costs[-1] <= exact + 0.01 * np.log(60)
 
 
+@pytest.mark.parametrize("reg", [0.005, 0.1])
+def test_a_start_in_float32_ends_at_the_plan_of_float64(second_moment: np.ndarray, reg: float) -> None:
+    cost, sign = activation_cost(second_moment, np.arange(5), signed=False)
+    solved = solve_transport(cost, sign, reg=reg)
+    rows, columns = np.full(12, 1 / 12), np.full(5, 1 / 5)
+    expected = ot.bregman.sinkhorn_log(
+        rows, columns, cost / cost.max(), reg, numItermax=100_000, stopThr=1e-14
+    )
+    assert_allclose(solved.plan, expected, atol=1e-8)
+
+
 @pytest.mark.parametrize("reg", [0.0, 0.01, 0.1])
 def test_marginals_hold_for_any_mass(second_moment: np.ndarray, reg: float) -> None:
     rng = np.random.default_rng(3)
