@@ -30,7 +30,7 @@ class WorkDirectory:
             path: the directory, or None to keep nothing.
             identity: content of another identity is discarded.
         """
-        self.path = path
+        self.path: Path | None = path
         self._lock: int | None = None
         if path is None:
             return
@@ -49,6 +49,8 @@ class WorkDirectory:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.path is not None and not any(self.path.glob("*.safetensors")):
+            self.discard()  # nothing to resume from
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -85,9 +87,10 @@ class WorkDirectory:
             ) from error
 
     def discard(self) -> None:
-        """Remove everything."""
+        """Remove everything and keep nothing from now on: the next run may take the directory at once."""
         if self.path is not None:
             shutil.rmtree(self.path, ignore_errors=True)
+            self.path = None
 
 
 def _lock(path: Path) -> int:

@@ -121,6 +121,13 @@ def test_mistakes_end_in_one_line_and_leave_nothing(
     assert siblings(tmp_path) == set()
 
 
+def test_a_run_that_failed_before_anything_was_kept_leaves_nothing(pico_llama: Path, tmp_path: Path) -> None:
+    options = ["--mlp-width", "0.5", "--mlp-method", "dot", "--reg", "1e-7", *SHORT]
+    failed = dotresize("compress", pico_llama, "-o", tmp_path / "out", *options, code=3)
+    assert "raise --reg" in failed.stderr
+    assert siblings(tmp_path) == set()
+
+
 def test_a_killed_run_leaves_no_output_and_resumes(pico_llama: Path, tmp_path: Path) -> None:
     out, partial = tmp_path / "out", tmp_path / "out.partial"
     arguments: list[str | Path] = [
