@@ -1,4 +1,4 @@
-"""Discrete optimal transport between neurons (DOTResize, section 2). Pure; float64 throughout.
+"""Discrete optimal transport between neurons (DOTResize, section 2). Pure; results are float64.
 
 Shapes: d neurons, k kept neurons. S is the second-moment matrix of the activations, (d, d).
 """
