@@ -18,6 +18,9 @@ STAGES = ("compress", "export", "serve", "bench")
 RANKS = {
     "dotresize.version": 0,
     "dotresize.errors": 0,
+    "dotresize.foreign": 0,
+    "dotresize.json_files": 0,
+    "dotresize.locks": 0,
     "dotresize.compress": 1,
     "dotresize.export": 2,
     "dotresize.serve": 3,

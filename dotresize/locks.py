@@ -1,0 +1,54 @@
+"""One run at a time: an advisory lock on a file, released by the kernel when its process ends."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import OutputError
+
+__all__ = ["acquire", "locked"]
+
+
+def acquire(path: Path, *, what: str) -> int:
+    """An open descriptor that holds the lock until it is closed or the process ends.
+
+    Args:
+        path: The lock file; made when it is missing, never removed here.
+        what: What a second run would disturb, for the error.
+
+    Raises:
+        OutputError: Another process holds the lock, or the file system has none.
+    """
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise OutputError(
+                f"another run is writing to {what}; wait for it to finish, or choose another output"
+            ) from None
+        raise OutputError(
+            f"{path} cannot be locked: {error.strerror}; use a file system with locks"
+        ) from error
+    return descriptor
+
+
+@contextmanager
+def locked(path: Path, *, what: str) -> Iterator[None]:
+    """Hold the lock inside the block.
+
+    Raises:
+        OutputError: Another process holds it.
+    """
+    descriptor = acquire(path, what=what)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
