@@ -40,7 +40,7 @@ def test_external_data_above_two_gigabytes(compressed: Any, pico_tokenizer: Any,
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    from tests.conftest import SHAPE
+    from tests.picos import SHAPE
 
     wide = {**SHAPE, "hidden_size": 2048, "intermediate_size": 90_000, "num_hidden_layers": 1}
     config = LlamaConfig(**wide, tie_word_embeddings=True)

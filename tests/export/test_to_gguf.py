@@ -92,7 +92,7 @@ def test_rows_that_do_not_divide_are_refused_or_kept_in_f16(
 ) -> None:
     from transformers import LlamaConfig
 
-    from tests.conftest import SHAPE
+    from tests.picos import SHAPE
 
     odd = save_pico(LlamaConfig(**{**SHAPE, "hidden_size": 60}, tie_word_embeddings=False), "odd")
     save(compressed(odd), tmp_path / "narrow")
