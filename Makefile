@@ -12,7 +12,7 @@ BENCH_ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test check bench bench-quality bench-results bench-export soak pins clean
+.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity soak pins clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ check: set-up  ## formatting, lint, types and tests: what CI runs
 
 bench-quality: set-up  ## measure every method on the real model and write docs/QUALITY.md (about an hour)
 	@$(VENV_PYTHON) -m dotresize.cli.bench_quality
+
+bench-fidelity: set-up  ## measure each claim of the paper and write docs/FIDELITY.md (about two hours)
+	@$(VENV_PYTHON) -m docs.make.fidelity
 
 bench: set-up  ## measure MODEL against the demo's original, side by side, and write a report to bench-out/
 	@$(VENV_PYTHON) -m dotresize.cli bench demo:smollm2-135m $(MODEL) -o bench-out --force $(BENCH_ARGS)

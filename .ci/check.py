@@ -35,7 +35,7 @@ def main() -> None:
                 "mypy",
                 f"--config-file={ROOT / 'pyproject.toml'}",
                 f"--cache-dir={ROOT / '.mypy_cache'}",
-                *("dotresize", "tests", "ci"),
+                *("dotresize", "tests", "docs", "ci"),
             ],
             TYPE_TREE,
         ),
@@ -57,6 +57,7 @@ def lay_out_type_tree() -> None:
     for stage in STAGES:
         (package / stage).symlink_to(ROOT / stage)
     (TYPE_TREE / "tests").symlink_to(ROOT / "tests")
+    (TYPE_TREE / "docs").symlink_to(ROOT / "docs")
     (TYPE_TREE / "ci").symlink_to(ROOT / ".ci")
 
 
