@@ -1,5 +1,7 @@
 """LayerNorm in zero-sum coordinates. The oracle is torch's own layer_norm, in float64."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,10 @@ from dotresize.compress.basis import residual_basis
 from dotresize.compress.zero_sum import carry_constant, zero_sum_basis, zero_sum_frame
 
 Array = NDArray[np.float64]
-EXACT = {"rtol": 0, "atol": 1e-12}  # float64 has 2e-16; sums of a few hundred products of size one
+EXACT: dict[str, Any] = {
+    "rtol": 0,
+    "atol": 1e-12,
+}  # float64 has 2e-16; sums of a few hundred products of size one
 
 
 def layer_norm(x: Array, epsilon: float) -> Array:

@@ -1,4 +1,4 @@
-"""Pico configs of every family: the shape of tests/conftest.py, in each family's own words.
+"""Pico configs of every family: the shape of tests/picos.py, in each family's own words.
 
 Families whose attention takes head_dim from the config get 32, so that hidden != heads * head_dim; OPT, GPT-2
 and GPT-NeoX compute it as hidden / heads, 16.
@@ -7,7 +7,7 @@ and GPT-NeoX compute it as hidden / heads, 16.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tests.conftest import SHAPE
+from tests.picos import SHAPE
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -37,7 +37,11 @@ def _gemma3() -> "PretrainedConfig":
 def _granite() -> "PretrainedConfig":
     from transformers import GraniteConfig
 
-    multipliers = {"embedding_multiplier": 6.0, "residual_multiplier": 0.4, "logits_scaling": 3.0}
+    multipliers: dict[str, Any] = {
+        "embedding_multiplier": 6.0,
+        "residual_multiplier": 0.4,
+        "logits_scaling": 3.0,
+    }
     return GraniteConfig(**SHAPE, **multipliers, attention_multiplier=0.1, attention_bias=True, mlp_bias=True)
 
 
@@ -62,7 +66,7 @@ def _gpt2() -> "PretrainedConfig":
 def _qwen3_moe() -> "PretrainedConfig":
     from transformers import Qwen3MoeConfig
 
-    experts = {
+    experts: dict[str, Any] = {
         "num_experts": 4,
         "num_experts_per_tok": 2,
         "moe_intermediate_size": 96,

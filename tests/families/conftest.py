@@ -8,7 +8,7 @@ Norm gains and all biases are random: an unfolded or doubly folded one changes e
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -53,10 +53,11 @@ def strictly_loaded(directory: Path, dtype: "torch.dtype") -> "PreTrainedModel":
     """The stock model of a checkpoint that holds exactly the tensors it should."""
     from transformers import AutoModelForCausalLM
 
-    model: PreTrainedModel
-    model, found = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         directory, dtype=dtype, output_loading_info=True, experts_implementation="eager"
     )
+    model: PreTrainedModel
+    model, found = loaded
     problems = {name: values for name, values in found.items() if values}
     assert not problems
     return model

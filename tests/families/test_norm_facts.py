@@ -1,10 +1,12 @@
 """What narrowing may rely on where norms share an epsilon or stand after a sublayer. Float64."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-EXACT = {"rtol": 0, "atol": 1e-12}  # float64, sums of a few dozen products of size one
+EXACT: dict[str, Any] = {"rtol": 0, "atol": 1e-12}  # float64, sums of a few dozen products of size one
 EPSILON = 0.1  # large: a wrong one shows in the second digit
 
 
@@ -14,7 +16,8 @@ def rms_norm(x: Array, epsilon: float = EPSILON) -> Array:
 
 
 def rotation(width: int, seed: int) -> Array:
-    return np.linalg.qr(np.random.default_rng(seed).normal(size=(width, width)))[0]
+    turn: Array = np.linalg.qr(np.random.default_rng(seed).normal(size=(width, width)))[0]
+    return turn
 
 
 def test_a_stream_scaled_with_its_width_keeps_epsilon() -> None:
@@ -57,6 +60,6 @@ def test_a_norm_after_a_sublayer_allows_signed_permutations_only() -> None:
     swap = np.eye(width)[np.random.default_rng(4).permutation(width)] * np.where(np.arange(width) % 2, 1, -1)
     assert best_error_after_a_norm(swap, gain) < 1e-12
     assert best_error_after_a_norm(rotation(width, 5), np.full(width, 0.7)) < 1e-12
-    blocks = np.kron(np.eye(2), rotation(width // 2, 6))
+    blocks: Array = np.kron(np.eye(2), rotation(width // 2, 6)).astype(np.float64)
     assert best_error_after_a_norm(blocks, np.repeat([0.5, 2.0], width // 2)) < 1e-12
     assert best_error_after_a_norm(rotation(width, 5), gain) > 0.05
