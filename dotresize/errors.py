@@ -14,7 +14,8 @@
     └── EngineError                an inference engine did not start, died, or cannot be reached
 
 A message says what was found, what was expected, and what to do next. The command line prints it in
-one line and exits with `exit_code`; anything else that escapes is a bug and shows a traceback.
+one line and exits with `exit_code`. Anything else that escapes is a bug: one line that asks to report it and
+exit code 70, with the traceback only when DOTRESIZE_DEBUG is set. See `cli/last_resort.py` for all endings.
 """
 
 __all__ = [

@@ -1,18 +1,16 @@
 """The `dotresize` command. Files in this package parse and print; heavy imports are inside commands."""
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
-from ..errors import DotresizeError
 from ..version import __version__
-from .output import error_console
+from .gate import Program
+from .last_resort import run_to_the_end
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
+app = Program(
     name="dotresize",
     help="Make large language models narrower, and ship them.",
     no_args_is_help=True,
@@ -40,22 +38,7 @@ def _root(
 
 def main(program: typer.Typer = app) -> None:
     """Run the command line; one-line errors, honest exit codes."""
-    try:
-        program()
-    except DotresizeError as error:
-        if os.environ.get("DOTRESIZE_DEBUG"):
-            raise
-        error_console().print(f"[bold red]error:[/] {_escape(str(error))}", soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        error_console().print("[bold red]interrupted[/]")
-        sys.exit(130)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    run_to_the_end(program)
 
 
 # Each file below registers its commands on `app` when it is imported.

@@ -9,7 +9,7 @@ import typer
 
 from . import app
 from .lists import names, numbers
-from .output import emit, error_console, quiet_libraries
+from .output import emit, error_console, quiet_libraries, styled, warn
 
 if TYPE_CHECKING:
     from ..bench.results import Results
@@ -150,8 +150,7 @@ def _show(results: "Results", output: Path) -> None:
     for sentence in results.summary:
         console.print(sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
     for warning in results.warnings:
-        console.print("[yellow]warning:[/]", end=" ")
-        console.print(warning, markup=False, highlight=False, soft_wrap=True)
+        warn(console, warning)
     console.print(f"report: {output / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -170,8 +169,7 @@ def _compare(paths: list[str], fail_above: str | None, *, as_json: bool) -> None
     old, new = (read(_results_file(path)) for path in paths)
     console = error_console()
     for difference in differences(old, new):
-        console.print("[yellow]warning:[/]", end=" ")
-        console.print(difference, markup=False, highlight=False, soft_wrap=True)
+        warn(console, difference)
     changes = compare(old, new)
     if not changes:
         raise OptionError(f"{paths[0]} and {paths[1]} have no measurement in common; nothing to compare")
@@ -183,7 +181,7 @@ def _compare(paths: list[str], fail_above: str | None, *, as_json: bool) -> None
     }
     emit(data, changes_table(changes), as_json=as_json)
     if exceeded:
-        console.print(f"[bold red]{len(exceeded)} got worse by more than {fail_above}[/]")
+        console.print(styled(f"{len(exceeded)} got worse by more than {fail_above}", "bold red"))
         raise typer.Exit(1)
 
 

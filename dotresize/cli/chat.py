@@ -114,7 +114,7 @@ async def _converse(
 def _read_line(console: "Console") -> str | None:
     """The next message, or None at the end."""
     if sys.stdin.isatty():
-        console.print("[bold]>[/] ", end="")
+        console.print("> ", end="", style="bold")
     line = sys.stdin.readline()
     return line.strip() or None
 

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import app
-from .output import emit, error_console
+from .gate import Program
+from .output import emit, spinner, styled
 
 if TYPE_CHECKING:
     from ..export.manifest import Manifest
 
 __all__ = ["export"]
 
-export = typer.Typer(no_args_is_help=True, help="Turn a narrowed checkpoint into what other runtimes load.")
+export = Program(no_args_is_help=True, help="Turn a narrowed checkpoint into what other runtimes load.")
 app.add_typer(export, name="export")
 
 Source = Annotated[Path, typer.Argument(help="A checkpoint that `compress` wrote.", metavar="DIR")]
@@ -35,8 +36,8 @@ def onnx(
     from ..export.to_onnx import OnnxConfig, export_onnx
 
     config = OnnxConfig(precision=precision, provider=provider)  # type: ignore[arg-type]
-    with error_console().status("reading") as status:
-        record = export_onnx(directory, output, config, force=force, progress=status.update)
+    with spinner("reading") as tell:
+        record = export_onnx(directory, output, config, force=force, progress=tell)
     _show(record, output, as_json=as_json)
 
 
@@ -55,8 +56,8 @@ def gguf(
     from ..export.to_gguf import GgufConfig, export_gguf
 
     config = GgufConfig(type=type_, fallback_f16=fallback_f16)  # type: ignore[arg-type]
-    with error_console().status("reading") as status:
-        record = export_gguf(directory, output, config, force=force, progress=status.update)
+    with spinner("reading") as tell:
+        record = export_gguf(directory, output, config, force=force, progress=tell)
     _show(record, output, as_json=as_json)
 
 
@@ -82,8 +83,8 @@ def vllm(
         group_size=group_size,
         shard_bytes=shard_bytes,
     )
-    with error_console().status("reading") as status:
-        record = export_vllm(directory, output, config, force=force, progress=status.update)
+    with spinner("reading") as tell:
+        record = export_vllm(directory, output, config, force=force, progress=tell)
     _show(record, output, as_json=as_json)
 
 
@@ -96,5 +97,5 @@ def _show(record: "Manifest", output: Path, *, as_json: bool) -> None:
         "provider": record.provider,
         "bytes": written_bytes,
     }
-    line = f"[bold]{output}[/]: {record.format} {record.precision}, {written_bytes / 1e6:,.1f} MB"
+    line = styled(str(output), "bold", f": {record.format} {record.precision}, {written_bytes / 1e6:,.1f} MB")
     emit(data, line, f"next: dotresize verify {output}", as_json=as_json)

@@ -16,7 +16,6 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
     """Say what an artefact is: format, widths, size, where it came from, whether it is verified."""
-    from rich.markup import escape
     from rich.table import Table
 
     from ..export.artefact_info import inspect_artefact
@@ -26,11 +25,11 @@ def info(
     table.add_row(
         "format", f"{found.format} {found.precision}" + ("" if found.ours else " (not made by dotresize)")
     )
-    table.add_row("architecture", escape(found.architecture))
+    table.add_row("architecture", found.architecture)
     for name, width in found.widths.items():
         table.add_row(name.replace("_", " "), f"{width:,}")
     table.add_row("parameters", "not stated" if found.parameters is None else f"{found.parameters:,}")
     table.add_row("weight bytes", f"{found.weight_bytes:,}")
-    table.add_row("provenance", escape("\n".join(found.provenance) or "unknown"))
-    table.add_row("verification", escape(found.verification))
+    table.add_row("provenance", "\n".join(found.provenance) or "unknown")
+    table.add_row("verification", found.verification)
     emit(asdict(found), table, as_json=as_json)

@@ -3,7 +3,6 @@
 from time import perf_counter
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,6 +12,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from .output import error_console
+
 __all__ = ["ProgressBar"]
 
 
@@ -20,9 +21,9 @@ class ProgressBar:
     """Implements `compress.progress.Progress`; use it as a context manager."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = error_console()
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

@@ -9,7 +9,7 @@ import typer
 
 from . import app
 from .api_key import API_KEY_ENVIRONMENT, read_api_key
-from .output import emit, error_console
+from .output import emit, error_console, spinner, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,15 +105,14 @@ def show_notes(console: "Console", command: "Command") -> None:
     for note in command.notes:
         console.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
     for warning in command.warnings:
-        console.print("[yellow]warning:[/]", end=" ")
-        console.print(warning, markup=False, highlight=False, soft_wrap=True)
+        warn(console, warning)
 
 
 def start_endpoint(command: "Command", options: "ServeOptions", console: "Console") -> "Endpoint":
     """Launch with a spinner, log lines above it."""
     from ..serve.endpoint import launch
 
-    with console.status(f"starting {command.engine} for {command.model_name}"):
+    with spinner(f"starting {command.engine} for {command.model_name}", console):
         return launch(
             command,
             options,

@@ -9,12 +9,11 @@ import typer
 
 from ..errors import EngineError
 from . import main
-from .output import emit, error_console
+from .gate import Program
+from .output import emit, error_console, spinner
 
 MEBIBYTE = 1024**2
-program = typer.Typer(
-    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
-)
+program = Program(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 @program.command()
@@ -39,10 +38,10 @@ def soak(
     options = ServeOptions(
         directory=directory, port=0, max_model_len=max_model_len, engine_flags=tuple(engine_flags or ())
     )
-    with start_endpoint(plan(options), options, console) as endpoint, console.status("soaking") as status:
+    with start_endpoint(plan(options), options, console) as endpoint, spinner("soaking", console) as tell:
 
         def show(seconds: float, answered: int, memory_bytes: int) -> None:
-            status.update(f"{seconds:.0f} s, {answered} answered, {memory_bytes / MEBIBYTE:.0f} MiB")
+            tell(f"{seconds:.0f} s, {answered} answered, {memory_bytes / MEBIBYTE:.0f} MiB")
 
         async def ask() -> SoakReport:
             async with Client(endpoint.url) as client:

@@ -11,7 +11,7 @@ import typer
 
 from . import app
 from .lists import fractions, names, numbers
-from .output import emit, error_console
+from .output import emit, error_console, styled
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -218,25 +218,24 @@ def _run(
     emit(found, _table(found), lines, as_json=as_json)
     failed = [point for point in found["points"] if point["status"] == "failed"]
     for point in failed:
-        console.print(f"[bold red]{point['name']}[/]: {point['failed_step']} failed:", end=" ")
-        console.print(point["error"], markup=False, highlight=False, soft_wrap=True)
+        why = f": {point['failed_step']} failed: {point['error']}"
+        console.print(styled(point["name"], "bold red", why), highlight=False, soft_wrap=True)
     if failed:
         console.print(f"{len(failed)} of {len(found['points'])} points failed; --resume tries them again")
         raise typer.Exit(1)
 
 
 def _table(found: dict[str, Any]) -> "Table":
-    from rich.markup import escape
     from rich.table import Table
 
     from ..bench.sweep_state import screen_table
 
     header, *rows = screen_table(found)
-    shown = Table(title=f"Sweep of {escape(found['model'])}", title_justify="left", title_style="bold")
+    shown = Table(title=f"Sweep of {found['model']}", title_justify="left", title_style="bold")
     for place, column in enumerate(header):
         shown.add_column(column, justify="right" if place else "left", no_wrap=not place)
     for cells in rows:
-        shown.add_row(*map(escape, cells), style="bold" if cells[-1] else None)
+        shown.add_row(*cells, style="bold" if cells[-1] else None)
     return shown
 
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from ..bench.compare import Change
@@ -38,7 +38,7 @@ def changes_table(changes: "list[Change]", fail_above: float | None = None) -> T
         if change.low is not None and change.high is not None:
             interval = f"{change.low:+.1%} to {change.high:+.1%}"
         table.add_row(
-            escape(change.model),
+            change.model,
             change.scenario,
             MISSING if change.load is None else load_text(change.scenario, change.load),
             metric(change.metric).label,
@@ -51,14 +51,14 @@ def changes_table(changes: "list[Change]", fail_above: float | None = None) -> T
     return table
 
 
-def _verdict(change: "Change", failing: bool) -> str:
+def _verdict(change: "Change", failing: bool) -> Text:
     if failing:
-        return "[bold red]worse: past the limit[/]"
+        return Text("worse: past the limit", style="bold red")
     if change.beyond_spread is None:
-        return "spread unknown"
+        return Text("spread unknown")
     if not change.beyond_spread:
-        return "[dim]no difference[/]"
-    return "worse" if change.worsening > 0 else "[green]better[/]"
+        return Text("no difference", style="dim")
+    return Text("worse") if change.worsening > 0 else Text("better", style="green")
 
 
 def change_record(change: "Change") -> dict[str, object]:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import app
-from .output import emit, error_console
+from .output import emit, spinner, styled
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from ..export.manifest import Check, Manifest
 
@@ -29,9 +30,8 @@ def verify(
     """Reopen an output with the real runtimes and compare it with its reference logits."""
     from ..export.verify import verify as run
 
-    console = error_console()
-    with console.status("verifying") as status:
-        manifest = run(output, runtime=runtime, progress=status.update)
+    with spinner("verifying") as tell:
+        manifest = run(output, runtime=runtime, progress=tell)
     emit(_as_dict(manifest), _table(manifest), _verdict(manifest), as_json=as_json)
     if not manifest.verified:
         raise typer.Exit(1)
@@ -47,16 +47,14 @@ def _table(manifest: "Manifest") -> "Table":
 
     table = Table("", "compared", "by", "measured (limit)", title=f"{manifest.format} {manifest.precision}")
     for check in manifest.verification:
-        mark = "[green]ok[/]" if check.passed else "[bold red]MISS[/]"
+        mark = styled("ok", "green") if check.passed else styled("MISS", "bold red")
         table.add_row(mark, check.name, check.runtime, _measured(check))
     return table
 
 
 def _measured(check: "Check") -> str:
-    from rich.markup import escape
-
     numbers = ", ".join(_number(key, value, check.limits.get(key)) for key, value in check.measured.items())
-    return "\n".join(part for part in (numbers, escape(check.note)) if part)
+    return "\n".join(part for part in (numbers, check.note) if part)
 
 
 def _number(key: str, value: float | int | str, limit: float | int | None) -> str:
@@ -64,8 +62,9 @@ def _number(key: str, value: float | int | str, limit: float | int | None) -> st
     return f"{key.replace('_', ' ')} {shown}" + (f" ({limit:g})" if limit is not None else "")
 
 
-def _verdict(manifest: "Manifest") -> str:
+def _verdict(manifest: "Manifest") -> "Text":
     missed = sum(not check.passed for check in manifest.verification)
     if missed:
-        return f"[bold red]{missed} of {len(manifest.verification)} checks missed[/]: do not use this output"
-    return f"[bold green]all {len(manifest.verification)} checks passed[/]"
+        counted = f"{missed} of {len(manifest.verification)} checks missed"
+        return styled(counted, "bold red", ": do not use this output")
+    return styled(f"all {len(manifest.verification)} checks passed", "bold green")
