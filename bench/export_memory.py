@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..export.child import guarded
 from ..export.source import open_source
 
 __all__ = ["ExportMemory", "measure"]
@@ -62,14 +63,13 @@ def measure(directory: Path, export: str) -> ExportMemory:
         program = "from dotresize.cli import main; main()"
         arguments = ["export", kind, str(directory), "-o", str(output), option, precision]
         started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-c", f"{_REPORT}\n{program}", *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        _, log = process.communicate()
+        with guarded([sys.executable, "-c", f"{_REPORT}\n{program}", *arguments]) as (command, lifeline):
+            done = subprocess.run(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, pass_fds=(lifeline,)
+            )
+        log = done.stderr
         seconds = time.perf_counter() - started
-    if process.returncode != 0:
+    if done.returncode != 0:
         raise RuntimeError(log.decode(errors="replace")[-2000:])
     return ExportMemory(
         export=export,

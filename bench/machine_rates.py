@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import TypeAdapter
 
 from ..errors import EngineError, OptionError
+from ..export.child import guarded
 from .results import BenchModel, MachineRates, Part, Phase
 
 if TYPE_CHECKING:
@@ -185,9 +186,16 @@ def measure_in_child(
     }
     command = [sys.executable, "-m", "dotresize.bench.machine_rates"]
     try:
-        done = subprocess.run(
-            command, input=json.dumps(request), capture_output=True, text=True, timeout=CHILD_SECONDS
-        )
+        with guarded(command) as (watched, lifeline):
+            done = subprocess.run(
+                watched,
+                input=json.dumps(request),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=CHILD_SECONDS,
+                pass_fds=(lifeline,),
+            )
     except subprocess.TimeoutExpired as error:
         raise EngineError(
             f"measuring the machine's rates took over {CHILD_SECONDS} s; retry when idle"

@@ -1,4 +1,7 @@
-"""Start a program of another library as a child process: isolated, offline, killed with all it started."""
+"""Start a program of another library as a child process: isolated, offline, ended with all that it started.
+
+Every child runs under `guardian`, so none outlives this process, however that ends: `kill -9` included.
+"""
 
 import codecs
 import os
@@ -6,14 +9,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import DotresizeError
 
-__all__ = ["ChildError", "run_child"]
+__all__ = ["GUARDIAN", "ChildError", "guarded", "run_child"]
+
+GUARDIAN = Path(__file__).with_name("guardian.py")
 
 TIMEOUT_SECONDS = 4 * 3600
+SWEEP_SECONDS = 10.0  # for the guardian to end what is left
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -56,25 +63,47 @@ def run_child(
     """
     hub = {} if offline else {name: os.environ.get(name, "0") for name in _HUB_OFFLINE}
     settings = {**(environment or {}), **os.environ, **_OFFLINE, **hub}
-    process = subprocess.Popen(
-        [python, "-I", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=settings,
-        cwd=folder,
-        start_new_session=True,
-    )
-    guard = threading.Timer(TIMEOUT_SECONDS, _end, [process])
-    guard.start()
-    try:
-        lines = _follow(process, on_line)
-        code = process.wait()
-    finally:
-        guard.cancel()
-        _end(process)
+    with guarded([python, "-I", *arguments]) as (command, lifeline):
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=settings,
+            cwd=folder,
+            pass_fds=(lifeline,),
+            start_new_session=True,
+        )
+        guard = threading.Timer(TIMEOUT_SECONDS, process.terminate)
+        guard.start()
+        try:
+            lines = _follow(process, on_line)
+            code = process.wait()
+        finally:
+            guard.cancel()
+            _end(process)
     if code != 0:
         raise ChildError(_last_words(lines, code))
+
+
+@contextmanager
+def guarded(command: Sequence[str], *, grace_seconds: float = 0.0) -> Iterator[tuple[list[str], int]]:
+    """Let a command end with this process, and at the end of the block at the latest.
+
+    Args:
+        command: Program and arguments.
+        grace_seconds: Between asking it to end and killing it.
+
+    Yields:
+        The command to start instead, and the descriptor that it must inherit (`pass_fds`).
+    """
+    reader, writer = os.pipe()  # no other child inherits the writing end, so only this process holds it
+    try:
+        guardian = [sys.executable, "-I", "-S", str(GUARDIAN), str(reader), str(grace_seconds)]
+        yield [*guardian, *command], reader
+    finally:
+        os.close(writer)
+        os.close(reader)
 
 
 def _follow(process: "subprocess.Popen[bytes]", on_line: Callable[[str], None] | None) -> list[str]:
@@ -93,18 +122,21 @@ def _follow(process: "subprocess.Popen[bytes]", on_line: Callable[[str], None] |
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Leave no process of the child's group behind, however it ended."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    process.wait()
+    """Leave no process of the child's behind, however it ended."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(SWEEP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _last_words(lines: list[str], code: int) -> str:
-    if code < 0:
-        hint = ", often for a lack of memory" if -code == signal.SIGKILL else ""
-        return f"killed by {signal.Signals(-code).name}{hint}"
+    number = -code if code < 0 else code - 128  # of the guardian itself, or as it passes one on
+    if number in set(signal.Signals):
+        hint = ", often for a lack of memory" if number == signal.SIGKILL else ""
+        return f"killed by {signal.Signals(number).name}{hint}"
     errors = [
         line for line in lines if ("Error" in line or "Exception" in line) and not line.startswith("File ")
     ]

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ..export.child import GUARDIAN
+
 __all__ = ["EngineProcess"]
 
 STOP_GRACE_SECONDS = 10.0  # for the engine to shut down by itself
@@ -28,12 +30,19 @@ class EngineProcess:
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log_path: Path) -> None:
-        guardian = str(Path(__file__).with_name("guardian.py"))
         reader, self._lifeline = os.pipe()
         try:
             with log_path.open("ab") as log:
                 self._guardian = subprocess.Popen(
-                    [sys.executable, "-I", "-S", guardian, str(reader), str(STOP_GRACE_SECONDS), *command],
+                    [
+                        sys.executable,
+                        "-I",
+                        "-S",
+                        str(GUARDIAN),
+                        str(reader),
+                        str(STOP_GRACE_SECONDS),
+                        *command,
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

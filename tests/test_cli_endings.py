@@ -51,7 +51,7 @@ ODD = "[bold]x [/red] :smile:"
 
 def dotresize(*arguments: str | bytes | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     plain = {key: value for key, value in os.environ.items() if key not in ("DOTRESIZE_DEBUG", "FORCE_COLOR")}
-    command = [sys.executable, "-m", "dotresize.cli", *map(os.fsencode, arguments)]
+    command = [sys.executable, "-m", "dotresize.cli", *(os.fsdecode(each) for each in arguments)]
     return subprocess.run(
         command,
         capture_output=True,

@@ -5,12 +5,12 @@ are kept: an interrupted run goes on where it stopped when it is repeated.
 """
 
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .demo import run
 
 ORIGINAL = "demo:smollm2-135m"
 WIDTHS = {
@@ -42,12 +42,12 @@ def bench_results(
 
     for name, width in WIDTHS.items():
         if not (folder / name / "dotresize.json").is_file():
-            run(f"compress {ORIGINAL} -o {folder / name} {width} --calibration-windows 16")
+            _run(f"compress {ORIGINAL} -o {folder / name} {width} --calibration-windows 16")
     for report, options, names in RUNS.values():
         models = " ".join(str(folder / name) for name in names)
         again = "--resume" if (folder / report / "results.json").is_file() else ""
         scenarios = "--scenarios latency,memory,quality"
-        run(
+        _run(
             f"bench {ORIGINAL} {models} -o {folder / report} {options} {LENGTHS} {scenarios} "
             f"--rounds {rounds} {again}"
         )
@@ -56,12 +56,9 @@ def bench_results(
     typer.echo(f"written: {page}")
 
 
-def run(arguments: str) -> None:
-    """Run one `dotresize` command; stop when it fails."""
+def _run(arguments: str) -> None:
     typer.echo(f"$ dotresize {arguments}", err=True)
-    done = subprocess.run([sys.executable, "-m", "dotresize.cli", *shlex.split(arguments)], check=False)
-    if done.returncode != 0:
-        raise typer.Exit(done.returncode)
+    run(shlex.split(arguments))
 
 
 if __name__ == "__main__":

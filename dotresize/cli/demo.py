@@ -8,12 +8,16 @@ generated sentence of each side by side.
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from rich.console import Console
 
+from ..export.child import guarded
+
+_GRACE_SECONDS = 10.0  # for a command to stop its own engines
 _MODEL = "demo:smollm2-135m"
 _OUT = Path("demo-out")
 _HIDDEN, _MLP = _OUT / "hidden-0.875", _OUT / "mlp-0.75"
@@ -37,15 +41,22 @@ def main() -> None:
     console, started = Console(), perf_counter()
     for command in COMMANDS:
         console.print(f"\n[bold]$ dotresize {shlex.join(command)}[/]")
-        code = subprocess.run([sys.executable, "-m", "dotresize.cli", *command], check=False).returncode
-        if code:
-            sys.exit(code)
+        run(command)
     console.print(f"\n[bold]{_PROMPT}[/]")
     for model in (_MODEL, str(_HIDDEN), str(_MLP)):
         console.print(f"[bold]{model}:[/] {_sentence(model)}", highlight=False)
     console.print(
         f"\nDone in {(perf_counter() - started) / 60:.1f} minutes. The narrow models are in {_OUT}/."
     )
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run one `dotresize` command, which ends with this program; end with its exit code when it fails."""
+    command = [sys.executable, "-m", "dotresize.cli", *arguments]
+    with guarded(command, grace_seconds=_GRACE_SECONDS) as (watched, lifeline):
+        code = subprocess.run(watched, check=False, pass_fds=(lifeline,)).returncode
+    if code:
+        sys.exit(code)
 
 
 def _sentence(model: str) -> str:

@@ -35,7 +35,7 @@ def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
     class PlainConsole(Console):
-        def render_str(self, text: str, **how: Any) -> "Text":  # type: ignore[override]
+        def render_str(self, text: str, **how: Any) -> "Text":
             return super().render_str(printable(text), **how)
 
         def on_broken_pipe(self) -> None:
