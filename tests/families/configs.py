@@ -1,7 +1,7 @@
 """Pico configs of every family: the shape of tests/picos.py, in each family's own words.
 
-Families whose attention takes head_dim from the config get 32, so that hidden != heads * head_dim; OPT, GPT-2
-and GPT-NeoX compute it as hidden / heads, 16.
+Families whose attention takes head_dim from the config have 64 = hidden != heads * head_dim = 128. OPT, GPT-2
+and GPT-NeoX compute head_dim as hidden / heads and are 128 wide: vLLM on a CPU has no heads of 16.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ __all__ = ["CONFIGS", "pico_config"]
 
 _TOKENS = {name: SHAPE[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
 _SQUARE = {name: value for name, value in SHAPE.items() if name not in ("head_dim", "num_key_value_heads")}
+_SQUARE["hidden_size"] = SHAPE["num_attention_heads"] * SHAPE["head_dim"]
 _SHORT_WINDOW: dict[str, Any] = {  # windows of the tests are longer, so the mask shows
     "sliding_window": 24,
     "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
@@ -58,7 +59,7 @@ def _gpt2() -> "PretrainedConfig":
 
     return GPT2Config(
         vocab_size=SHAPE["vocab_size"], n_positions=SHAPE["max_position_embeddings"],
-        n_embd=SHAPE["hidden_size"], n_inner=SHAPE["intermediate_size"], n_layer=SHAPE["num_hidden_layers"],
+        n_embd=_SQUARE["hidden_size"], n_inner=SHAPE["intermediate_size"], n_layer=SHAPE["num_hidden_layers"],
         n_head=SHAPE["num_attention_heads"], initializer_range=SHAPE["initializer_range"], **_TOKENS,
     )  # fmt: skip
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .configs import pico_config
-from .reexpress import EXPRESSIONS, Expressed
+from .expressed import Expressed
+from .reexpress import EXPRESSIONS
 
 if TYPE_CHECKING:
     import torch

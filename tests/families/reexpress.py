@@ -9,84 +9,59 @@ Shapes: d hidden size, m MLP width, h heads of e values. Linear weights are (out
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from .expressed import Expressed, config_of, scale, scale_logits, without_tied_head
+from .reexpress_cohere import as_cohere
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PretrainedConfig
 
-__all__ = ["EXPRESSIONS", "Expressed"]
+__all__ = ["EXPRESSIONS", "qwen2_as_llama"]
 
-_SHARED = (
-    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-    "num_key_value_heads", "head_dim", "max_position_embeddings", "rope_parameters", "rms_norm_eps",
-    "tie_word_embeddings", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id",
-)  # fmt: skip
 STREAM = 2.0**8  # exact in every float, so that rounding errors stay the Llama's own
 SMALL = 2.0**-30
 EXPERTS = 4
 
 
-class Expressed(NamedTuple):
-    """A config and every tensor of its model, by Hugging Face name; the tied head is left out."""
-
-    config: "PretrainedConfig"
-    state: "dict[str, Tensor]"
-
-
-def _config(name: str, llama: "PretrainedConfig", act: str | None = "hidden_act", **own: Any) -> Any:
-    import transformers
-
-    values = {key: getattr(llama, key) for key in _SHARED}
-    if act is not None:
-        values[act] = llama.hidden_act
-    return getattr(transformers, name)(**(values | own))
-
-
-def _without_tied_head(llama: Expressed) -> "dict[str, Tensor]":
-    tied = llama.config.tie_word_embeddings
-    return {name: value for name, value in llama.state.items() if not (tied and name == "lm_head.weight")}
-
-
-def _scale(state: "dict[str, Tensor]", factor: float, *endings: str) -> None:
-    for name in state:
-        if name.endswith(endings):
-            state[name] = state[name] * factor
-
-
-def _scale_logits(llama: Expressed, state: "dict[str, Tensor]", factor: float) -> None:
-    """Through the head, or, where the embedding is the head, through the gain before it."""
-    _scale(state, factor, "model.norm.weight" if llama.config.tie_word_embeddings else "lm_head.weight")
-
-
 def as_llama(llama: Expressed) -> Expressed:
-    return Expressed(llama.config, _without_tied_head(llama))
+    return Expressed(llama.config, without_tied_head(llama))
 
 
 def as_mistral(llama: Expressed) -> Expressed:
-    return Expressed(_config("MistralConfig", llama.config, sliding_window=None), _without_tied_head(llama))
+    return Expressed(config_of("MistralConfig", llama.config, sliding_window=None), without_tied_head(llama))
 
 
 def as_smollm3(llama: Expressed) -> Expressed:
     everywhere = [1] * llama.config.num_hidden_layers
-    config = _config("SmolLM3Config", llama.config, no_rope_layers=everywhere, use_sliding_window=False)
-    return Expressed(config, _without_tied_head(llama))
+    config = config_of("SmolLM3Config", llama.config, no_rope_layers=everywhere, use_sliding_window=False)
+    return Expressed(config, without_tied_head(llama))
 
 
 def as_qwen2(llama: Expressed) -> Expressed:
     """The biases of q, k and v are zero."""
-    state = _without_tied_head(llama)
+    state = without_tied_head(llama)
     for name in list(state):
         if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
             state[name.replace("weight", "bias")] = state[name].new_zeros(len(state[name]))
-    return Expressed(_config("Qwen2Config", llama.config), state)
+    return Expressed(config_of("Qwen2Config", llama.config), state)
+
+
+def qwen2_as_llama(qwen2: Expressed) -> Expressed:
+    """The other way round: a Llama with biases, o_proj's being zero."""
+    state = without_tied_head(qwen2)
+    for name in list(state):
+        if name.endswith("o_proj.weight"):
+            state[name.replace("weight", "bias")] = state[name].new_zeros(len(state[name]))
+    return Expressed(config_of("LlamaConfig", qwen2.config, attention_bias=True), state)
 
 
 def as_phi3(llama: Expressed) -> Expressed:
     """Q, k, v and gate, up are rows of one matrix each."""
     import torch
 
-    state = _without_tied_head(llama)
+    state = without_tied_head(llama)
     for i in range(llama.config.num_hidden_layers):
         for core, names, fused in (
             ("self_attn", ("q_proj", "k_proj", "v_proj"), "qkv_proj"),
@@ -96,18 +71,18 @@ def as_phi3(llama: Expressed) -> Expressed:
             parts = [state.pop(f"{where}.{name}.weight") for name in names]
             state[f"{where}.{fused}.weight"] = torch.cat(parts)
     positions = llama.config.max_position_embeddings
-    return Expressed(_config("Phi3Config", llama.config, original_max_position_embeddings=positions), state)
+    return Expressed(config_of("Phi3Config", llama.config, original_max_position_embeddings=positions), state)
 
 
 def as_granite(llama: Expressed) -> Expressed:
     """Four multipliers, and weights that undo them."""
-    state = _without_tied_head(llama)
+    state = without_tied_head(llama)
     embedding, residual, attention, logits = 12.0, 0.22, 0.5, 8.0
-    _scale(state, 1 / embedding, "embed_tokens.weight")
-    _scale(state, 1 / residual, "o_proj.weight", "down_proj.weight")
-    _scale(state, llama.config.head_dim**-0.5 / attention, "q_proj.weight")
-    _scale_logits(llama, state, logits * (embedding if llama.config.tie_word_embeddings else 1))
-    config = _config(
+    scale(state, 1 / embedding, "embed_tokens.weight")
+    scale(state, 1 / residual, "o_proj.weight", "down_proj.weight")
+    scale(state, llama.config.head_dim**-0.5 / attention, "q_proj.weight")
+    scale_logits(llama, state, logits * (embedding if llama.config.tie_word_embeddings else 1))
+    config = config_of(
         "GraniteConfig", llama.config, embedding_multiplier=embedding, residual_multiplier=residual,
         attention_multiplier=attention, logits_scaling=logits,
     )  # fmt: skip
@@ -116,16 +91,16 @@ def as_granite(llama: Expressed) -> Expressed:
 
 def as_gemma(llama: Expressed) -> Expressed:
     """Embeddings are multiplied by sqrt(d), gains are stored as g - 1."""
-    state = _without_tied_head(llama)
+    state = without_tied_head(llama)
     _divide_embedding_by(llama, state, llama.config.hidden_size**0.5)
     _subtract_one_from_gains(state)
-    return Expressed(_config("GemmaConfig", llama.config), state)
+    return Expressed(config_of("GemmaConfig", llama.config), state)
 
 
 def _divide_embedding_by(llama: Expressed, state: "dict[str, Tensor]", factor: float) -> None:
-    _scale(state, 1 / factor, "embed_tokens.weight")
+    scale(state, 1 / factor, "embed_tokens.weight")
     if llama.config.tie_word_embeddings:
-        _scale_logits(llama, state, factor)
+        scale_logits(llama, state, factor)
 
 
 def _subtract_one_from_gains(state: "dict[str, Tensor]") -> None:
@@ -136,9 +111,9 @@ def _subtract_one_from_gains(state: "dict[str, Tensor]") -> None:
 
 def _longer_stream(llama: Expressed, state: "dict[str, Tensor]") -> float:
     """Make the stream STREAM times longer. Returns the epsilon with which its norms give what they gave."""
-    _scale(state, STREAM, "embed_tokens.weight", "o_proj.weight", "down_proj.weight")
+    scale(state, STREAM, "embed_tokens.weight", "o_proj.weight", "down_proj.weight")
     if llama.config.tie_word_embeddings:
-        _scale_logits(llama, state, 1 / STREAM)
+        scale_logits(llama, state, 1 / STREAM)
     epsilon: float = llama.config.rms_norm_eps * STREAM**2
     return epsilon
 
@@ -162,10 +137,10 @@ def _add_query_and_key_norms(state: "dict[str, Tensor]", config: "PretrainedConf
 
 def as_qwen3(llama: Expressed) -> Expressed:
     """Norms of queries and keys that share rms_norm_eps with the stream's, and are linear to rounding."""
-    state = _without_tied_head(llama)
+    state = without_tied_head(llama)
     epsilon = _longer_stream(llama, state)
     _add_query_and_key_norms(state, llama.config, epsilon)
-    return Expressed(_config("Qwen3Config", llama.config, rms_norm_eps=epsilon), state)
+    return Expressed(config_of("Qwen3Config", llama.config, rms_norm_eps=epsilon), state)
 
 
 def _add_post_norms(state: "dict[str, Tensor]", config: "PretrainedConfig", epsilon: float) -> None:
@@ -176,11 +151,11 @@ def _add_post_norms(state: "dict[str, Tensor]", config: "PretrainedConfig", epsi
         state[f"{layer}.pre_feedforward_layernorm.weight"] = before
         for norm in ("post_attention_layernorm", "post_feedforward_layernorm"):
             state[f"{layer}.{norm}.weight"] = _linear_norm(before, config.hidden_size, epsilon)
-    _scale(state, SMALL, "o_proj.weight", "down_proj.weight")
+    scale(state, SMALL, "o_proj.weight", "down_proj.weight")
 
 
 def _as_gemma_with_post_norms(llama: Expressed, name: str, **own: Any) -> Expressed:
-    state = _without_tied_head(llama)
+    state = without_tied_head(llama)
     epsilon = _longer_stream(llama, state)
     _add_post_norms(state, llama.config, epsilon)
     if name == "Gemma3TextConfig":
@@ -188,7 +163,7 @@ def _as_gemma_with_post_norms(llama: Expressed, name: str, **own: Any) -> Expres
     _divide_embedding_by(llama, state, llama.config.hidden_size**0.5)
     _subtract_one_from_gains(state)
     full = ["full_attention"] * llama.config.num_hidden_layers
-    config = _config(
+    config = config_of(
         name, llama.config, "hidden_activation", rms_norm_eps=epsilon, layer_types=full,
         query_pre_attn_scalar=llama.config.head_dim, attn_logit_softcapping=None,
         final_logit_softcapping=None, **own,
@@ -224,62 +199,23 @@ def _mix_experts(llama: Expressed, state: "dict[str, Tensor]") -> None:
 
 def as_mixtral(llama: Expressed) -> Expressed:
     """Four experts of which two serve a token, with weights that sum to one."""
-    state = _without_tied_head(llama)
+    state = without_tied_head(llama)
     _mix_experts(llama, state)
-    config = _config("MixtralConfig", llama.config, num_local_experts=EXPERTS, num_experts_per_tok=2)
+    config = config_of("MixtralConfig", llama.config, num_local_experts=EXPERTS, num_experts_per_tok=2)
     return Expressed(config, state)
 
 
 def as_qwen3_moe(llama: Expressed) -> Expressed:
     """Experts as for Mixtral, norms of queries and keys as for Qwen3."""
-    state = _without_tied_head(llama)
+    state = without_tied_head(llama)
     epsilon = _longer_stream(llama, state)
     _add_query_and_key_norms(state, llama.config, epsilon)
     _mix_experts(llama, state)
-    config = _config(
+    config = config_of(
         "Qwen3MoeConfig", llama.config, rms_norm_eps=epsilon, num_experts=EXPERTS, num_experts_per_tok=2,
         norm_topk_prob=True, moe_intermediate_size=llama.config.intermediate_size,
     )  # fmt: skip
     return Expressed(config, state)
-
-
-def as_cohere(llama: Expressed) -> Expressed:
-    """The stream x as (x, -x), whose mean is zero, so that LayerNorm divides by rms(x) alone.
-
-    Cohere runs attention and MLP side by side, so every layer becomes two: one whose MLP writes nothing, one
-    whose attention writes nothing. It rotates neighbouring values of a head and always ties the head.
-    """
-    import torch
-
-    config, old = llama.config, llama.state
-    embedding = old["model.embed_tokens.weight"]
-    state = {"model.embed_tokens.weight": torch.cat((embedding, -embedding), 1)}
-    for i in range(config.num_hidden_layers):
-        layer = {name.split(f"layers.{i}.")[1]: value for name, value in old.items() if f".{i}." in name}
-        for j, silent in ((2 * i, "mlp.down_proj"), (2 * i + 1, "self_attn.o_proj")):
-            norm = "post_attention_layernorm" if silent.startswith("self") else "input_layernorm"
-            gain = layer[f"{norm}.weight"]
-            state[f"model.layers.{j}.input_layernorm.weight"] = torch.cat((gain, gain))
-            for name, value in layer.items():
-                if not name.endswith("layernorm.weight"):
-                    silence = 0.0 if name.startswith(silent) else 1.0
-                    state[f"model.layers.{j}.{name}"] = _doubled(name, value, config.head_dim) * silence
-    gain = old["model.norm.weight"] * 0.5 / 0.25  # both halves reach the head, and logits are scaled
-    state["model.norm.weight"] = torch.cat((gain, gain))
-    own = {"layer_norm_eps": config.rms_norm_eps, "logit_scale": 0.25, "tie_word_embeddings": True}
-    own |= {"hidden_size": 2 * config.hidden_size, "num_hidden_layers": 2 * config.num_hidden_layers}
-    return Expressed(_config("CohereConfig", config, **own), state)
-
-
-def _doubled(name: str, weight: "Tensor", head_dim: int) -> "Tensor":
-    """A reader or writer of x -> one of (x, -x); the rows of q and k in neighbouring pairs."""
-    import torch
-
-    if name.endswith(("o_proj.weight", "down_proj.weight")):
-        return torch.cat((weight, -weight), 0)
-    if name.endswith(("q_proj.weight", "k_proj.weight")):
-        weight = weight.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2).flatten(0, 2)
-    return torch.cat((weight, -weight), 1) / 2
 
 
 EXPRESSIONS: dict[str, Callable[[Expressed], Expressed]] = {

@@ -7,8 +7,9 @@ import torch
 
 from .configs import CONFIGS
 from .conftest import SaveExpressed, SaveFamily, logits_of, stock, strictly_loaded
+from .expressed import Expressed
 from .float64 import Float64
-from .reexpress import EXPRESSIONS, Expressed
+from .reexpress import EXPRESSIONS
 
 
 @pytest.mark.parametrize("source", ["pico_llama", "pico_llama_untied"])

@@ -1,0 +1,46 @@
+"""A Qwen2 whose hidden width no longer is heads * head_dim, written as a Llama with biases in the attention.
+
+Engines work Qwen2's head_dim out as hidden / heads and cannot hold it. Llama's head_dim stands in its config;
+its `attention_bias` adds a bias to o_proj too, which Qwen2 does not have and which is zero.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dotresize.export.child import ChildError
+
+from .configs import pico_config
+from .conftest import SaveFamily, logits_of, stock, strictly_loaded
+from .engine import compare_in_vllm
+from .expressed import Expressed
+from .float64 import Float64
+from .reexpress import qwen2_as_llama
+
+
+def test_the_function_is_the_same(save_family: SaveFamily) -> None:
+    config = pico_config("qwen2")
+    assert config.hidden_size != config.num_attention_heads * config.head_dim
+    with Float64():
+        qwen2 = strictly_loaded(save_family("qwen2"), torch.float64)
+        llama = stock(qwen2_as_llama(Expressed(qwen2.config, dict(qwen2.state_dict()))), torch.float64)
+        assert torch.equal(logits_of(llama), logits_of(qwen2))
+
+
+@pytest.mark.slow
+def test_vllm_runs_the_llama_and_not_the_qwen2(
+    save_family: SaveFamily, tmp_path: Path, pico_tokenizer: object
+) -> None:
+    qwen2 = save_family("qwen2")
+    with pytest.raises(ChildError):
+        compare_in_vllm(qwen2, tmp_path)
+    model = strictly_loaded(qwen2, torch.float32)
+    llama = tmp_path / "llama"
+    stock(qwen2_as_llama(Expressed(model.config, dict(model.state_dict()))), torch.float32).save_pretrained(
+        llama
+    )
+    pico_tokenizer.save_pretrained(llama)  # type: ignore[attr-defined]
+    found = compare_in_vllm(llama, tmp_path)
+    assert found.greedy_equal
+    assert found.worst_log_probability < 1e-4  # float32 in two summation orders
