@@ -69,7 +69,7 @@ def main() -> None:
     done = _read(results)
     missing = [case for case in cases if str(case) not in done]
     warm_up()
-    _build({base for case in missing for base in KINDS[case.kind][0].BASES}, folder)
+    build_bases({base for case in missing for base in KINDS[case.kind][0].BASES}, folder)
     _run(missing, folder, results, arguments.workers)
     done = _read(results)
     outcomes = [done[str(case)] for case in cases]
@@ -119,7 +119,8 @@ def _run(cases: Sequence[Case], folder: Path, results: Path, workers: int) -> No
             raise SystemExit(f"{place.name} failed: {read_text(place / 'stderr')[-3000:]}")
 
 
-def _build(names: set[str], folder: Path) -> None:
+def build_bases(names: set[str], folder: Path) -> None:
+    """Make the models that are missing in `folder`/bases, in a process of its own."""
     place = folder / "making"
     place.mkdir(exist_ok=True)
 

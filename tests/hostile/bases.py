@@ -19,19 +19,24 @@ from .command import call
 __all__ = ["BASES", "build"]
 
 LAYERS = 2
+MEASURE = (
+    "--scenarios", "latency", "--engine", "transformers", "--batch-sizes", "1", "--device", "cpu",
+    "--input-tokens", "4", "--output-tokens", "2", "--rounds", "1", "--repeats", "1",
+)  # fmt: skip
 COMPRESS = ["--mlp-width", "0.5", "--window-tokens", "32", "--calibration-windows", "2"]
 
 
 def build(names: Iterable[str], folder: Path) -> None:
     """Make the bases that are not there yet; the order of `BASES` is the order of their needs."""
     wanted = _with_needs(set(names))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "text.txt").write_text(ZEN + "\n")
     for name, make in BASES.items():
         if name in wanted and not (folder / name).exists():
             temporary = folder / f"making-{name}"
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             os.chdir(temporary)
-            (temporary / "text.txt").write_text(ZEN + "\n")
             make(folder)
             for path in temporary.iterdir():
                 if path.name.startswith(name):
@@ -76,7 +81,7 @@ def _pickled(folder: Path) -> None:
 
 
 def _narrow(folder: Path) -> None:
-    text = ["--calibration", "text.txt", "--evaluation", "none"]
+    text = ["--calibration", str(folder / "text.txt"), "--evaluation", "none"]
     call("compress", folder / "mistral", "-o", "narrow", *COMPRESS, *text)
 
 
@@ -93,9 +98,7 @@ def _exported(folder: Path) -> None:
 
 
 def _report(folder: Path) -> None:
-    measure = ["--scenarios", "latency", "--engine", "transformers", "--batch-sizes", "1", "--device", "cpu"]
-    little = ["--input-tokens", "4", "--output-tokens", "2", "--rounds", "1", "--repeats", "1"]
-    call("bench", folder / "mistral", folder / "narrow", "-o", "report", *measure, *little)
+    call("bench", folder / "mistral", folder / "narrow", "-o", "report", *MEASURE)
     results = json.loads(Path("report/results.json").read_text())
     assert results["complete"], "the benchmark that cases damage must be whole"
 

@@ -43,7 +43,7 @@ class Attempt:
     must_fail: str = ""  # why success would be wrong; empty where it may be right
     must_equal: str | None = None  # a directory beside the sandbox that the output must equal byte by byte
     gone: Sequence[str] = ()  # what must not be there any more when the command succeeds
-    seconds: int = 60  # the longest it may take, damaging included
+    seconds: int = 120  # the longest it may take, damaging included
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,8 @@ class Ending:
     escaped: str  # the exception that went through the command line, or empty
     lies: Sequence[str]  # of a command that succeeded, see truth.py
     alive: Sequence[str]  # processes that it left behind
-    before: dict[str, str]  # the sandbox, see tree.py
+    root: str  # the sandbox
+    before: dict[str, str]  # it, see tree.py
     after: dict[str, str]
 
 
@@ -60,15 +61,20 @@ def _damage(attempt: Attempt, ending: Ending) -> str:
     if EXECUTED in ending.after:
         return "code that came with a model was executed"
     allowed = [*attempt.touched, *(attempt.replaced if ending.code == 0 else [])]
-    altered = changes(ending.before, ending.after, altering=allowed).altered
-    return f"changed or gone: {', '.join(altered[:3])}" if altered else ""
+    altered, added = changes(ending.before, ending.after, altering=allowed)
+    inside = [path for path in added if path.startswith(("home/model/", "home/precious/", "neighbour/"))]
+    if altered:
+        return f"changed or gone: {', '.join(altered[:3])}"
+    return f"written among the user's files: {', '.join(inside[:3])}" if inside else ""
 
 
 def _left_over(attempt: Attempt, ending: Ending) -> str:
     """What appeared beside the output; a run that can be resumed may leave its work directory."""
     allowed = list(attempt.touched)
     if ending.code == 0 and attempt.output is not None:
-        out = os.path.normpath(Path("home") / attempt.output) if attempt.output else "home"
+        out = os.path.relpath(os.path.realpath(f"{ending.root}/home/{attempt.output}"), ending.root)
+        if Path(attempt.output).is_absolute():
+            out = os.path.relpath(os.path.realpath(attempt.output), ending.root)
         allowed += [out, f"{out}.dotresize", *(str(parent) for parent in Path(out).parents)]
     if ending.code == 0 and (kept := [path for path in attempt.gone if path in ending.after]):
         return f"still there: {', '.join(kept[:3])}"

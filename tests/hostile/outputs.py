@@ -23,7 +23,8 @@ NO_NAMES = (
     "", "x" * 300, "a\0b", "\ud800", "[/red]", "[bold]x[/bold]", "~nobody/x", "~", "/dev/null", "/dev/zero",
     "/proc/out", "precious/thesis.txt", "precious/thesis.txt/out", "hf:", "-", "--help",
     "a\nb",
-    "nowhere/a/b/out", "/", "out/", "new/../out", "нарыв", "x/" * 200 + "out", " ", "out.txt", "out.gguf", "con:aux",
+    "nowhere/a/b/out", "/", "out/", "new/../out",
+    "нарыв", "x/" * 200 + "out", " ", "out.txt", "out.gguf", "con:aux",
 )  # fmt: skip
 
 

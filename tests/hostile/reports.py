@@ -1,5 +1,6 @@
 """Results of an earlier benchmark: compared with, and gone on with."""
 
+from .bases import MEASURE
 from .case import Attempt, Sandbox
 from .json_damage import damage_file, mutate_file
 
@@ -18,10 +19,8 @@ def damage(box: Sandbox) -> Attempt:
         return Attempt(arguments=["bench", *pair, "--compare", *limit], damage=what)
     box.copy("mistral", "mistral")
     box.copy("narrow", "narrow")
-    measure = ["--scenarios", "latency", "--engine", "transformers", "--batch-sizes", "1", "--device", "cpu"]
-    little = ["--input-tokens", "4", "--output-tokens", "2", "--rounds", "1", "--repeats", "1"]
     how = box.rng.choice(["--resume", "--resume", ""])
-    arguments = ["bench", "mistral", "narrow", "-o", "report", *measure, *little, *([how] if how else [])]
+    arguments = ["bench", "mistral", "narrow", "-o", "report", *MEASURE, *([how] if how else [])]
     return Attempt(
         arguments=arguments, damage=f"{what} {how}", output="report", touched=["home/report"], seconds=300
     )

@@ -22,7 +22,7 @@ from .tree import snapshot
 __all__ = ["Outcome", "run_case", "warm_up"]
 
 MEMORY_BYTES = 10 * 2**30  # of addresses, on top of what the imports take
-UNKNOWN_SECONDS = 60  # while the damaging is not done
+UNKNOWN_SECONDS = 120  # while the damaging is not done
 TRUTH_SECONDS = 120
 
 
@@ -122,6 +122,7 @@ def _ending(attempt: Attempt, place: Path, status: int | None, before: dict[str,
         escaped=read_text(place / "escaped"),
         lies=lies,
         alive=left,
+        root=str(root),
         before=before,
         after=after,
     )
