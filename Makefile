@@ -1,6 +1,7 @@
 # The commands that people and CI use. Each one first brings .venv up to date, which is instant when it is.
 #   make test PYTEST_ARGS="-m 'not slow'"     pass options to pytest
 #   make bench BENCH_ARGS="--rounds 3"       pass options to dotresize bench
+#   make bench-hostile HOSTILE_ARGS="--kinds config"     some kinds only; FAULTS_ARGS of bench-faults likewise
 #   make soak MODEL=narrow MINUTES=5         serve another directory, made by `make demo` otherwise
 #   make test PYTHON=python3.12               choose the Python that .venv is made from (3.11 or newer)
 
@@ -9,10 +10,13 @@ PYTEST_ARGS ?=
 MODEL ?= demo-out/mlp-0.75
 MINUTES ?= 10
 BENCH_ARGS ?=
+HOSTILE_ARGS ?=
+FAULTS_ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity soak pins clean
+.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-hostile bench-faults \
+	soak pins clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +47,12 @@ bench-results: set-up  ## measure several widths on every engine and write docs/
 
 bench-export: set-up  ## measure the peak memory of every export of MODEL beside its prediction
 	@$(VENV_PYTHON) -m dotresize.bench.export_memory $(MODEL)
+
+bench-hostile: set-up  ## damage inputs in 2,300 ways, run every command on them, report by kind (half an hour)
+	@$(VENV_PYTHON) -m tests.hostile $(HOSTILE_ARGS)
+
+bench-faults: set-up  ## kill commands at 200 random moments and repeat them (half an hour)
+	@$(VENV_PYTHON) -m tests.hostile.faults $(FAULTS_ARGS)
 
 soak: set-up  ## serve MODEL under constant load for MINUTES and report requests, failures and memory
 	@$(VENV_PYTHON) -m dotresize.cli.soak $(MODEL) --minutes $(MINUTES) --concurrency 8

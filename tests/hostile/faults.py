@@ -5,8 +5,8 @@
 
 A command on picos is killed by SIGKILL, half of the time right before a random one of its operations on
 files, else after a random time; every fourth is killed again while it resumes. Then the same command runs
-undisturbed. Exit code 1 unless it writes what a run without kills writes, leaves nothing beside it, no process
-outlives the kill, and no file of the user's has changed at any moment.
+undisturbed. Exit code 1 unless it writes what a run without kills writes, leaves nothing beside it, no
+process outlives the kill, and no file of the user's has changed at any moment.
 """
 
 import argparse
