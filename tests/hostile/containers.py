@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -87,13 +88,14 @@ def _damage_header(header: dict[str, Any], act: str, rng: Random, size: int) -> 
         ]
         entry["data_offsets"] = rng.choice(wrong)
     else:
-        rng.choice([
+        changes: list[Callable[[], Any]] = [
             lambda: header.pop(name),
             lambda: header.update({name: rng.choice([None, [], 3, {}])}),
             lambda: entry.update(shape=rng.choice([[], [0], [2**40], [-1, 5], "x", None, [1.5]])),
             lambda: header.update({"../" + name: header.pop(name)}),
             lambda: header.update(__metadata__=rng.choice([{}, {"format": "tf"}, {"a": 1}, 3])),
-        ])()  # fmt: skip
+        ]
+        rng.choice(changes)()
 
 
 def _damage_index(box: Sandbox) -> str:

@@ -1,6 +1,8 @@
 """dotresize.json, genai_config.json, reference files and everything else of ours that later stages read."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .case import Attempt, Sandbox
 from .json_damage import damage_file, mutate_file, set_fields
@@ -8,6 +10,12 @@ from .operations import export_gguf, export_vllm, info, serve_plan, verify
 
 __all__ = ["BASES", "damage"]
 
+COMMANDS: dict[str, Callable[..., Attempt]] = {
+    "info": info,
+    "serve": serve_plan,
+    "gguf": export_gguf,
+    "vllm": export_vllm,
+}
 BASES = ("narrow", "onnx", "exported")
 
 
@@ -22,7 +30,12 @@ def damage(box: Sandbox) -> Attempt:
     if act == "verify":
         runtime = {"narrow": "transformers", "onnx": "onnxruntime", "exported": "vllm"}[base]
         return verify("model", damage=what, runtime=runtime, model="model" if base == "narrow" else None)
-    by_name = {"info": info, "serve": serve_plan, "gguf": export_gguf, "vllm": export_vllm}
+    by_name: dict[str, Callable[..., Attempt]] = {
+        "info": info,
+        "serve": serve_plan,
+        "gguf": export_gguf,
+        "vllm": export_vllm,
+    }
     return by_name[act]("model", damage=what)
 
 
@@ -40,7 +53,7 @@ def _damage(box: Sandbox, model: Path, base: str) -> str:
     if act < 0.7:
         return damage_file(manifest, rng)
     if act < 0.78:
-        fields = rng.choice([
+        fields: dict[str, Any] = rng.choice([
             {"format": "onnx"}, {"format": "gguf"}, {"format": "odd"}, {"precision": "[/red]"}, {"files": {}},
             {"files": {"../precious/thesis.txt": {"bytes": 20, "sha256": "0" * 64}}}, {"reference": None},
             {"files": {"/etc/passwd": {"bytes": 1, "sha256": ""}}}, {"report": None}, {"verification": [{}]},

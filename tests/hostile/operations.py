@@ -1,5 +1,6 @@
 """The commands that cases run on damaged things, each as light as it can be."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from .case import Attempt, Sandbox
@@ -96,5 +97,10 @@ def on_checkpoint(box: Sandbox, model: str, damage: str) -> Attempt:
     chosen = box.rng.choices(["gguf", "vllm", "info", "serve", "foreign"], [3, 3, 1, 1, 1])[0]
     if chosen == "foreign":
         return on_foreign_model(box, model, damage)
-    by_name = {"gguf": export_gguf, "vllm": export_vllm, "info": info, "serve": serve_plan}
+    by_name: dict[str, Callable[..., Attempt]] = {
+        "gguf": export_gguf,
+        "vllm": export_vllm,
+        "info": info,
+        "serve": serve_plan,
+    }
     return by_name[chosen](model, damage=damage)

@@ -4,18 +4,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import Any
 
 from .case import Attempt, Sandbox
 from .operations import on_checkpoint, on_foreign_model
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["BASES", "damage"]
 
 BASES = ("llama", "mistral", "narrow")
-Tensors = "dict[str, Tensor]"
+Tensors = dict[str, Any]  # of torch
 
 
 def damage(box: Sandbox) -> Attempt:
