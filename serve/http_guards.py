@@ -1,6 +1,7 @@
-"""Between the network and the ONNX server: the key, the size limit, and errors in OpenAI's form."""
+"""Between the network and the ONNX server: the key, limits, gone clients, and errors in OpenAI's form."""
 
 import hmac
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,10 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import InputError
+from .http_departures import Departures
 
 __all__ = ["RequestError", "add_error_answers", "add_guards", "error_body"]
 
 LARGEST_BODY_BYTES = 8 * 1024**2
+LONGEST_MESSAGE_CHARACTERS = 2000
+MOST_PROBLEMS = 5  # of a body that does not fit
 
 
 class RequestError(Exception):
@@ -27,6 +31,8 @@ class RequestError(Exception):
 def error_body(status: int, message: str) -> dict[str, Any]:
     """An error in OpenAI's form."""
     kind = "invalid_request_error" if status < 500 else "server_error"
+    # what a client sent may come back in it: too much of it, or characters that no JSON can carry
+    message = message[:LONGEST_MESSAGE_CHARACTERS].encode("utf-8", "replace").decode()
     return {"error": {"message": message, "type": kind, "param": None, "code": status}}
 
 
@@ -43,19 +49,35 @@ def add_error_answers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def bad_body(_: Request, error: RequestValidationError) -> JSONResponse:
-        found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        problems = error.errors()[:MOST_PROBLEMS]
+        found = [f"{_place(item['loc'])}: {item['msg']}" for item in problems]
         return JSONResponse(error_body(400, "; ".join(found)), 400)
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse(error_body(error.status_code, str(error.detail)), error.status_code)
 
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        message = f"the server failed on this request ({type(error).__name__}); its log has the details"
+        return JSONResponse(error_body(500, message), 500)
+
+
+def _place(path: Sequence[int | str]) -> str:
+    """Where in the body, without pydantic's own names for the alternatives of a field."""
+    kinds = ("constrained-", "function-")
+    return ".".join(str(part) for part in path if "[" not in str(part) and not str(part).startswith(kinds))
+
 
 def add_guards(app: FastAPI, api_key: str | None) -> None:
-    """Put the size limit, and the key check when there is a key, in front of every route."""
+    """Put the size limit, and the key check when there is a key, in front of every route.
+
+    And end the work of every route when its client leaves.
+    """
     app.add_middleware(_BodyLimit)
     if api_key is not None:
         app.add_middleware(_KeyCheck, api_key=api_key)
+    app.add_middleware(Departures)
 
 
 class _KeyCheck:

@@ -22,6 +22,7 @@ from .onnx_sampling import choose_token
 __all__ = ["Generation", "OnnxModel", "Piece"]
 
 GENAI_CONFIG = "genai_config.json"
+PREFILL_TOKENS = 128  # of a prompt at once: while it computes, the runtime lets no other thread run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +78,14 @@ class OnnxModel:
         self.max_model_len = max_model_len or limit
         self._end_ids = frozenset(ends if isinstance(ends, list) else [ends])
         self._running = Lock()
+        # bytes are spelled as one or two characters there, so this is never too short
+        self.longest_token_characters = max(map(len, self._tokenizer.get_vocab()), default=1)
 
     def encode(self, text: str, *, special_tokens: bool = True) -> tuple[int, ...]:
-        """Token ids of a text."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=special_tokens).ids)
+        """Token ids of a text. Other threads can run meanwhile."""
+        # only the call for several texts lets go of Python's lock
+        (encoded,) = self._tokenizer.encode_batch([text], add_special_tokens=special_tokens)
+        return tuple(encoded.ids)
 
     def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> tuple[int, ...]:
         """Token ids of a conversation, through the checkpoint's chat template.
@@ -107,14 +112,17 @@ class OnnxModel:
             RuntimeError: The runtime failed.
         """
         with self._running:
+            if cancelled.is_set():
+                return
             state = self._fresh_state(request)
             new_ids: tuple[int, ...] = request.prompt_ids
             random = np.random.default_rng(request.seed)
             text = _StoppingText(self._tokenizer, request.stop)
             for step in range(1, request.max_tokens + 1):
-                if cancelled.is_set():
-                    return
-                state.append_tokens(np.asarray(new_ids, dtype=np.int32))
+                for start in range(0, len(new_ids), PREFILL_TOKENS):
+                    if cancelled.is_set():
+                        return
+                    state.append_tokens(np.asarray(new_ids[start : start + PREFILL_TOKENS], dtype=np.int32))
                 token = choose_token(
                     state.get_logits()[0, -1],  # (V,)
                     temperature=request.temperature,

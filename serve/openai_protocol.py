@@ -2,14 +2,31 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["ChatRequest", "CompletionRequest", "GenerationRequest"]
 
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's own default for completions
 LARGEST_SEED = 2**63 - 1
+# what follows is checked on the event loop, so it has to be quick whatever is sent
+MOST_FIELDS = 64  # of one object
+MOST_VALUES = 2**16  # of all objects and arrays together, token ids apart
+MOST_TOKEN_IDS = 2**20
+MOST_STOPS = 64
+
+
+def _without_halves(text: str) -> str:
+    """JSON can spell half of a character, which is no text and has no tokens."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"half a character (a lone surrogate) at position {error.start}") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_without_halves)]
 TokenId = Annotated[int, Field(ge=0, strict=True)]
-Stop = Annotated[str, Field(min_length=1)]
+Stop = Annotated[Text, Field(min_length=1)]
 
 
 class StreamOptions(BaseModel):
@@ -23,12 +40,12 @@ class GenerationRequest(BaseModel):
     """Fields that both kinds of request share."""
 
     model_config = ConfigDict(extra="forbid")
-    model: str
+    model: Text
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     top_k: int = Field(default=0, ge=0)  # vLLM's extension; 0 considers all tokens
     seed: int | None = Field(default=None, ge=0, le=LARGEST_SEED)
-    stop: Stop | list[Stop] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=MOST_STOPS, fail_fast=True)] | None = None
     n: Literal[1] = 1
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -36,6 +53,25 @@ class GenerationRequest(BaseModel):
     return_token_ids: bool = False  # vLLM's extension
     user: str | None = None  # taken, because clients send it, and not used
     metadata: dict[str, Any] | None = None  # taken and not used
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded(cls, data: Any) -> Any:
+        """A body of bounded structure: each of its wrong values would be an error of its own to build."""
+        values = 0
+        unseen: list[dict[str, Any] | list[Any]] = [data] if isinstance(data, dict) else []
+        while unseen:
+            container = unseen.pop()
+            values += len(container)
+            if isinstance(container, dict) and len(container) > MOST_FIELDS:
+                raise ValueError(f"{len(container)} fields in one object, expected at most {MOST_FIELDS}")
+            if values > MOST_VALUES:
+                raise ValueError(f"more than {MOST_VALUES} values in objects and arrays")
+            inner: list[Any] = list(container.values() if isinstance(container, dict) else container)
+            if isinstance(data, dict) and container is data:
+                inner = [value for name, value in data.items() if name != "prompt"]
+            unseen += [value for value in inner if isinstance(value, dict | list)]
+        return data
 
     @property
     def stop_texts(self) -> tuple[str, ...]:
@@ -48,9 +84,14 @@ class GenerationRequest(BaseModel):
 class CompletionRequest(GenerationRequest):
     """Body of `/v1/completions`."""
 
-    prompt: str | Annotated[list[TokenId], Field(min_length=1)]
+    prompt: Text | Annotated[list[TokenId], Field(min_length=1, max_length=MOST_TOKEN_IDS, fail_fast=True)]
     max_tokens: int = Field(default=DEFAULT_COMPLETION_TOKENS, ge=1)
     echo: Literal[False] = False
+
+    @property
+    def limit_tokens(self) -> int | None:
+        """Of the answer."""
+        return self.max_tokens
 
 
 class TextPart(BaseModel):
@@ -58,7 +99,7 @@ class TextPart(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class Message(BaseModel):
@@ -66,18 +107,27 @@ class Message(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Text | Annotated[list[TextPart], Field(fail_fast=True)]
     name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All parts in one."""
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
 
     def plain(self) -> dict[str, str]:
         """Role and text, as chat templates take them."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": self.role, "content": text}
+        return {"role": self.role, "content": self.text}
 
 
 class ChatRequest(GenerationRequest):
     """Body of `/v1/chat/completions`."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
+
+    @property
+    def limit_tokens(self) -> int | None:
+        """Of the answer; None takes what the context leaves."""
+        return self.max_completion_tokens or self.max_tokens

@@ -19,6 +19,7 @@ import pytest
 from dotresize.export import manifest, reference
 
 from .conftest import Served, assert_nothing_is_left, dotresize_command, wait_for
+from .live_onnx import Address, answer_on, completion, everything_on, health
 
 VLLM_OPTIONS = ("--dtype", "float32", "--max-model-len", "256")
 
@@ -56,6 +57,31 @@ def test_onnx_stops_on_a_signal_and_leaves_nothing(
     tree = served.tree()
     assert served.end(number) == code
     assert_nothing_is_left(tree, served.port)
+
+
+def test_onnx_stops_quietly_while_requests_arrive_wait_and_are_answered(
+    long_pico_onnx: Path, start_serve: Callable[..., Served]
+) -> None:
+    served = start_serve(long_pico_onnx)
+    live = Address(served.port)
+    endless = completion(8000, model=served.model)
+    silent, line, body = live.connect(), live.connect(endless[:20]), live.connect(endless[:-1])
+    streaming = live.connect(completion(8000, model=served.model, stream=True))
+    assert b"200 OK" in streaming.recv(100)
+    waiting = live.connect(endless)
+    idle = live.connect(health())
+    assert answer_on(idle)[0] == 200
+    assert served.end(signal.SIGTERM) == 128 + signal.SIGTERM
+    status, answer = answer_on(waiting)
+    assert (status, answer["error"]["message"]) == (503, "the server is stopping")
+    rest = everything_on(streaming)
+    assert b"the server is stopping" in rest
+    assert b"data: [DONE]" in rest
+    log = served.log.read_text()
+    assert "Traceback" not in log
+    assert "ERROR" not in log
+    for connection in (silent, line, body, streaming, waiting, idle):
+        connection.close()
 
 
 def test_onnx_ends_when_its_parent_is_killed(pico_onnx: Path, start_serve: Callable[..., Served]) -> None:

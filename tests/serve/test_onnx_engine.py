@@ -5,12 +5,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
 from dotresize.errors import InputError, ModelError, OptionError
 from dotresize.export import reference
-from dotresize.serve.onnx_generation import Generation, OnnxModel, Piece
+from dotresize.serve.onnx_generation import PREFILL_TOKENS, Generation, OnnxModel, Piece
 
 PROMPT = Generation(prompt_ids=(5, 6, 7, 8), max_tokens=24, ignore_eos=True)
 
@@ -36,6 +37,21 @@ def test_greedy_tokens_equal_those_of_transformers(model: OnnxModel, pico_onnx: 
     for prompt in reference.load(pico_onnx).prompts:
         request = Generation(prompt_ids=prompt.token_ids, max_tokens=reference.GREEDY_TOKENS, ignore_eos=True)
         assert tokens_of(run(model, request)) == prompt.greedy_token_ids
+
+
+def test_a_prompt_longer_than_one_step_of_its_computation_is_the_same_prompt(
+    model: OnnxModel, pico_served: Path
+) -> None:
+    import torch
+    from transformers import LlamaForCausalLM
+
+    prompt = tuple(5 + 7 * place % 370 for place in range(2 * PREFILL_TOKENS - 20))
+    stock: Any = LlamaForCausalLM.from_pretrained(pico_served)
+    expected = stock.generate(torch.tensor([prompt]), do_sample=False, min_new_tokens=10, max_new_tokens=10)[
+        0, len(prompt) :
+    ]
+    request = Generation(prompt_ids=prompt, max_tokens=10, ignore_eos=True)
+    assert tokens_of(run(model, request)) == tuple(expected.tolist())
 
 
 def test_text_and_chat_become_the_tokens_of_transformers(model: OnnxModel, pico_onnx: Path) -> None:
