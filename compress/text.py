@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import TextError
+from ..foreign import reading
+from ..paths import path_of
 
 __all__ = ["Split", "read_documents"]
 
 Split = Literal["calibration", "evaluation"]
 _MAX_HUB_CHARACTERS = 50_000_000
+_LARGEST_FILE_BYTES = 2**31
 
 
 def read_documents(spec: str, split: Split) -> list[str]:
@@ -35,7 +38,7 @@ def read_documents(spec: str, split: Split) -> list[str]:
     elif spec.startswith("hf:"):
         documents = _from_hub(spec, split)
     else:
-        documents = _from_file(Path(spec))
+        documents = _from_file(path_of(spec, "the text", TextError))
     documents = [document for document in documents if document.strip()]
     if not documents:
         raise TextError(f"{spec} holds no text; expected at least one non-empty document.")
@@ -82,14 +85,17 @@ def _from_file(path: Path) -> list[str]:
         )
     if not path.is_file():
         raise TextError(f"{path} is not a file; check the path.")
-    try:
-        return reader(path)
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it first."
-        ) from None
-    except OSError as error:
-        raise TextError(f"{path} cannot be read: {error}.") from error
+    with reading(path, TextError):
+        if (size_bytes := path.stat().st_size) > _LARGEST_FILE_BYTES:
+            raise TextError(
+                f"{path} has {size_bytes} bytes; expected at most {_LARGEST_FILE_BYTES}, cut a part out."
+            )
+        try:
+            return reader(path)
+        except UnicodeDecodeError as error:
+            raise TextError(
+                f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it first."
+            ) from None
 
 
 def _read_txt(path: Path) -> list[str]:
@@ -98,14 +104,15 @@ def _read_txt(path: Path) -> list[str]:
 
 def _read_jsonl(path: Path) -> list[str]:
     documents = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
+        where = f"{path} line {number}"
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise TextError(f"{path} line {number} is not JSON ({error.msg}).") from None
-        documents.append(_text_field(record, f"{path} line {number}"))
+            raise TextError(f"{where} is not JSON ({error.msg}).") from None
+        documents.append(_text_field(record, where))
     return documents
 
 
@@ -125,15 +132,23 @@ def _read_parquet(path: Path) -> list[str]:
 def _text_field(record: Any, where: str) -> str:
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise TextError(f"{where} has no string field `text`; expected one JSON object per line with it.")
-    return str(record["text"])
+    text: str = record["text"]
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise TextError(f"{where} holds half of a surrogate pair, which is no text; leave it out.") from None
+    return text
 
 
 def _from_hub(spec: str, split: Split) -> list[str]:
     import datasets
 
     name, _, config = spec.removeprefix("hf:").partition(":")
+    if not name.strip():
+        raise TextError(f"{spec!r} names no dataset; expected hf:NAME[:CONFIG].")
     part = "train" if split == "calibration" else "test"
-    try:
+    advice = "check the name and the network, or use `builtin` or a local file"
+    with reading(f"{spec} ({part} split)", TextError, by="datasets from the Hugging Face hub", advice=advice):
         rows = datasets.load_dataset(name, config or None, split=part, streaming=True)
         documents, characters = [], 0
         for row in rows:
@@ -141,9 +156,4 @@ def _from_hub(spec: str, split: Split) -> list[str]:
             characters += len(documents[-1])
             if characters > _MAX_HUB_CHARACTERS:
                 break
-    except (OSError, ValueError, RuntimeError) as error:
-        raise TextError(
-            f"{spec} ({part} split) cannot be read from the Hugging Face hub: {error}. "
-            "Check the name and the network, or use `builtin` or a local file."
-        ) from error
     return documents

@@ -1,64 +1,51 @@
 """All or nothing on disk: write beside the target, flush, then rename.
 
-A reader sees the old output or the new one, never a half-written one. With `force` an existing
-directory is moved aside first and removed last, so a crash in between leaves either the old or the new
-directory under the target's name or the old one under a `.old` sibling.
+A reader sees the old output or the new one, never a half-written one. With `force` an existing directory is
+moved aside first and removed last; a run that is killed in between leaves the old one in its temporary, and
+the next run of the same output puts it back (`leftovers`).
 """
 
 import errno
 import os
-import shutil
-import tempfile
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from ..errors import OutputError
+from .leftovers import Staging
+from .outputs import check_apart, check_free, check_writable
 
-__all__ = ["check_free", "staged_directory", "staged_file", "write_atomically"]
+__all__ = [
+    "check_apart",
+    "check_free",
+    "check_writable",
+    "staged_directory",
+    "staged_file",
+    "write_atomically",
+]
 
-_OURS = ("dotresize.json", "config.json", "genai_config.json")
-
-
-def check_free(target: Path, *, force: bool) -> None:
-    """Refuse a target that exists, before any work is done.
-
-    Args:
-        target: File or directory that is about to be written.
-        force: Allow replacing an earlier output. Anything that does not look like one (a home directory,
-            a folder of photographs) is refused even then.
-
-    Raises:
-        OutputError: `target` is in the way.
-    """
-    if not target.exists() and not target.is_symlink():
-        return
-    if not force:
-        raise OutputError(f"{target} already exists; choose another output, or replace it with --force")
-    if target.is_symlink():
-        raise OutputError(f"{target} is a symbolic link; --force replaces only real files and directories")
-    if target.is_dir() and any(target.iterdir()) and not any((target / name).is_file() for name in _OURS):
-        raise OutputError(
-            f"{target} holds files that dotresize did not write (none of {', '.join(_OURS)}); "
-            "--force does not delete it, remove it yourself or choose another output"
-        )
+_TEXT_SUFFIX = ".dotresize-tmp"
 
 
 @contextmanager
 def staged_directory(target: Path, *, force: bool = False) -> Iterator[Path]:
-    """Yield a temporary sibling of `target`; rename it to `target` when the block succeeds.
+    """Yield a temporary directory beside `target`; rename it to `target` when the block succeeds.
 
     Raises:
         OutputError: `target` exists, cannot be written, or the disk is full. The temporary is removed.
     """
-    check_free(target, force=force)
-    temporary = _new_sibling(target)
+    staging = _stage(target, force=force)
     try:
-        yield temporary
-        _settle(temporary)
-        _put_in_place(temporary, target)
+        yield staging.new
+        _settle(staging.new)
+        check_free(target, force=force)  # somebody may have written there meanwhile
+        if target.exists():
+            target.rename(staging.old)
+        staging.new.rename(target)
+        _flush(target.parent)
     except OSError as error:
         raise _explain(error, target) from error
     except SafetensorError as error:  # safetensors reports a full disk with an error of its own
@@ -66,7 +53,7 @@ def staged_directory(target: Path, *, force: bool = False) -> Iterator[Path]:
             raise
         raise OutputError(f"{target} cannot be written: {error}; free some space, then run again") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        staging.close()
 
 
 @contextmanager
@@ -79,17 +66,18 @@ def staged_file(target: Path, *, force: bool = False) -> Iterator[Path]:
     check_free(target, force=force)
     if target.is_dir():
         raise OutputError(f"{target} is a directory, expected a file name; add one, such as model.gguf")
-    folder = _new_sibling(target)
-    temporary = folder / target.name
+    staging = _stage(target, force=force)
+    temporary = staging.new / target.name
     try:
         yield temporary
-        _settle(folder)
+        _settle(staging.new)
+        check_free(target, force=force)
         temporary.replace(target)
         _flush(target.parent)
     except OSError as error:
         raise _explain(error, target) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        staging.close()
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -98,23 +86,43 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEXT_SUFFIX}")
     try:
+        _remove_dead_texts(path)
         temporary.write_text(text, encoding="utf-8")
         _flush(temporary)
         temporary.replace(path)
     except OSError as error:
         raise _explain(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def _new_sibling(target: Path) -> Path:
+def _stage(target: Path, *, force: bool) -> Staging:
+    check_free(target, force=force)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        return Staging(target)
     except OSError as error:
         raise _explain(error, target) from error
+
+
+def _remove_dead_texts(path: Path) -> None:
+    """Temporaries of `write_atomically` for the same file whose process is gone."""
+    name = re.compile(re.escape(f".{path.name}.") + r"(\d{1,10})" + re.escape(_TEXT_SUFFIX))
+    for entry in path.parent.iterdir():
+        if (match := name.fullmatch(entry.name)) and entry.is_file() and not _lives(int(match[1])):
+            entry.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _settle(folder: Path) -> None:
@@ -126,24 +134,6 @@ def _settle(folder: Path) -> None:
         _flush(path)
     folder.chmod(0o777 & ~mask)
     _flush(folder)
-
-
-def _put_in_place(temporary: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    replaced = target.exists()
-    if replaced:
-        target.rename(old)
-    try:
-        temporary.rename(target)
-    except OSError:
-        if replaced:
-            old.rename(target)
-        raise
-    _flush(target.parent)
-    if old.is_dir():
-        shutil.rmtree(old)
-    else:
-        old.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -21,6 +21,7 @@ RANKS = {
     "dotresize.foreign": 0,
     "dotresize.json_files": 0,
     "dotresize.locks": 0,
+    "dotresize.paths": 0,
     "dotresize.compress": 1,
     "dotresize.export": 2,
     "dotresize.serve": 3,

@@ -57,12 +57,19 @@ def test_a_file_or_an_empty_directory_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is a file; expected a Hugging Face directory"):
         load_dense(str(tmp_path / "model.bin"))
     (tmp_path / "broken.gguf").write_bytes(b"GGUFxxxx")
-    with pytest.raises(ModelError, match="cannot be loaded by transformers"):
+    with pytest.raises(ModelError, match="broken.gguf cannot be read by transformers"):
         load_dense(str(tmp_path / "broken.gguf"))
 
 
-@pytest.mark.parametrize("damage", ["truncate", "remove", "config"])
-def test_damaged_checkpoints_are_refused(pico_llama: Path, tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("truncate", "model.safetensors cannot be read by safetensors"),
+        ("remove", "holds no weights; expected model.safetensors"),
+        ("config", "config.json cannot be read"),
+    ],
+)
+def test_damaged_checkpoints_are_refused(pico_llama: Path, tmp_path: Path, damage: str, message: str) -> None:
     copy = tmp_path / "model"
     shutil.copytree(pico_llama, copy)
     weights = copy / "model.safetensors"
@@ -72,7 +79,7 @@ def test_damaged_checkpoints_are_refused(pico_llama: Path, tmp_path: Path, damag
         weights.unlink()
     else:
         (copy / "config.json").write_text("{")
-    with pytest.raises(ModelError, match="cannot be loaded by transformers"):
+    with pytest.raises(ModelError, match=message):
         load_dense(str(copy))
 
 

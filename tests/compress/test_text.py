@@ -1,13 +1,14 @@
 """Text specifications and token windows."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from dotresize.compress.calibration import draw_windows, leading_windows
+from dotresize.compress.calibration import _pieces, draw_windows, leading_windows
 from dotresize.compress.text import read_documents
 from dotresize.errors import TextError
 
@@ -47,6 +48,8 @@ def test_txt_jsonl_and_parquet_say_the_same(tmp_path: Path) -> None:
         ("broken.jsonl", b'{"text": "a"}\n{oops', "line 2 is not JSON"),
         ("other.jsonl", b'{"body": "a"}', "line 1 has no string field `text`"),
         ("list.jsonl", b"[1]", "line 1 has no string field `text`"),
+        ("nested.jsonl", b"[" * 100_000, "cannot be read: maximum recursion depth|is not JSON"),
+        ("half.jsonl", b'{"text": "\\ud83d"}', "line 1 holds half of a surrogate pair"),
         ("broken.parquet", b"PAR1", "is not a readable parquet file"),
     ],
 )
@@ -58,8 +61,51 @@ def test_unusable_text_is_refused(tmp_path: Path, name: str, content: bytes | No
 
 
 def test_a_hub_dataset_without_network_is_a_clear_error() -> None:
-    with pytest.raises(TextError, match="cannot be read from the Hugging Face hub"):
+    with pytest.raises(TextError, match="cannot be read by datasets from the Hugging Face hub"):
         read_documents("hf:dotresize/does-not-exist", "calibration")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "the text is empty"),
+        ("hf:", "names no dataset"),
+        ("a\0.txt", "a character that no path can hold"),
+        ("~nobody-of-that-name/a.txt", "names a home directory that does not exist"),
+        ("x" * 300 + ".txt", "longer than a file system holds"),
+    ],
+)
+def test_names_that_no_text_can_have(name: str, message: str) -> None:
+    with pytest.raises(TextError, match=message):
+        read_documents(name, "calibration")
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    """A pipe blocks whoever opens it, and /dev/zero never ends."""
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    for name in ("pipe.txt", "zero.txt"):
+        with pytest.raises(TextError, match="is not a file"):
+            read_documents(str(tmp_path / name), "calibration")
+
+
+def test_one_endless_line_is_read_as_far_as_needed(
+    tmp_path: Path, pico_tokenizer: "PreTrainedTokenizerFast"
+) -> None:
+    """Fifty megabytes without a space: as one string this took minutes and gigabytes."""
+    file = tmp_path / "line.txt"
+    file.write_text("abcdefghij" * 5_000_000)
+    few = leading_windows(str(file), pico_tokenizer, windows=3, window_tokens=64)
+    assert few.record.windows == 3
+    assert few.available < 50_000_000 // 64 // 10
+
+
+def test_long_documents_are_cut_before_a_line_or_a_word() -> None:
+    for document in ("word " * 500_000, "a line\nand a word " * 200_000, "x" * 5_000_000, "short", ""):
+        pieces = list(_pieces(document))
+        assert "".join(pieces) == document
+        assert len(pieces) == max(1, -(-len(document) // 2**21))
+    assert all(piece.startswith("\n") for piece in list(_pieces("a line\nand a word " * 200_000))[1:])
 
 
 def test_windows_are_packed_across_documents(

@@ -1,0 +1,135 @@
+"""May this be written? Asked before any work, and again before anything is put in place."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import OutputError
+from ..json_files import read_json
+from ..paths import LONGEST_NAME_BYTES, path_of
+from .leftovers import clean
+
+__all__ = ["check_apart", "check_free", "check_writable", "is_ours"]
+
+_MANIFEST = "dotresize.json"
+_LARGEST_MANIFEST_BYTES = 64 * 2**20
+_FILE_MAGIC = b"GGUF"
+
+
+def check_free(target: Path, *, force: bool) -> None:
+    """Refuse a target that exists, before any work is done; what dead runs of it left is cleaned up first.
+
+    Args:
+        target: File or directory that is about to be written.
+        force: Allow replacing an earlier output: a directory that carries our manifest or is empty, or a file
+            that is empty or a GGUF file. Anything else is refused even then.
+
+    Raises:
+        OutputError: `target` is in the way, or no path can be called that.
+    """
+    _check_name(target)
+    try:
+        clean(target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror}; choose another output") from error
+    if not os.path.lexists(target):
+        return
+    if not force:
+        raise OutputError(f"{target} already exists; choose another output, or replace it with --force")
+    if target.is_symlink():
+        raise OutputError(f"{target} is a symbolic link; --force replaces only real files and directories")
+    if target.is_dir():
+        if any(target.iterdir()) and not is_ours(target):
+            raise OutputError(
+                f"{target} holds files that dotresize did not write (there is no {_MANIFEST} of ours); "
+                "--force does not delete it, remove it yourself or choose another output"
+            )
+    elif not target.is_file() or not _replaceable(target):
+        raise OutputError(
+            f"{target} is not a GGUF file; --force does not replace it, remove it yourself or choose another "
+            "output"
+        )
+
+
+def is_ours(directory: Path) -> bool:
+    """Whether a directory carries a manifest that dotresize wrote, of whatever version."""
+    path = directory / _MANIFEST
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        content = read_json(path, OutputError, largest_bytes=_LARGEST_MANIFEST_BYTES)
+    except OutputError:
+        return False
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get("schema_version"), int)
+        and all(isinstance(content.get(key), str) for key in ("tool_version", "format", "precision"))
+    )
+
+
+def check_apart(target: Path, sources: Iterable[Path]) -> None:
+    """Refuse an output that is a source, lies inside one, or holds one, however it is spelled.
+
+    Args:
+        target: What is about to be written.
+        sources: Directories and files that are read.
+
+    Raises:
+        OutputError: Writing the target would change a source.
+    """
+    place = _resolved(target)
+    for source in sources:
+        read = _resolved(source)
+        if place == read or (place.exists() and read.exists() and place.samefile(read)):
+            relation = "is"
+        elif place.is_relative_to(read):
+            relation = "lies inside"
+        elif read.is_relative_to(place):
+            relation = "holds"
+        else:
+            continue
+        raise OutputError(
+            f"{target} {relation} {source}, which is read; an output never touches its source, choose another"
+        )
+
+
+def check_writable(target: Path) -> None:
+    """Refuse a place where nothing can be made, before any work is done. Makes nothing.
+
+    Raises:
+        OutputError: The nearest directory that exists is none, or may not be written.
+    """
+    for parent in _resolved(target).parents:
+        if os.path.lexists(parent):
+            if not parent.is_dir():
+                raise OutputError(f"{target} cannot be written: {parent} is not a directory")
+            if not os.access(parent, os.W_OK | os.X_OK):
+                raise OutputError(f"{target} cannot be written: {parent} is read-only; choose another output")
+            return
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{path} cannot be resolved: {error}; choose another output") from error
+
+
+def _replaceable(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(len(_FILE_MAGIC))
+    except OSError as error:
+        raise OutputError(f"{file} cannot be read: {error.strerror}") from error
+    return start in (b"", _FILE_MAGIC)
+
+
+def _check_name(target: Path) -> None:
+    path_of(target, "the output", OutputError)
+    text = str(target)
+    if target.name in ("", "..") or text.startswith(("hf:", "demo:", "~")):
+        raise OutputError(f"{text!r} does not name an output; expected the path of a new file or directory")
+    if len(os.fsencode(target.name)) > LONGEST_NAME_BYTES:
+        raise OutputError(
+            f"{target.name[:60]}... is longer than {LONGEST_NAME_BYTES} bytes; choose a shorter name"
+        )
