@@ -1,11 +1,12 @@
-"""What the user asks of a compression: one frozen, validated record."""
+"""What the user asks of a compression: one frozen, validated record, and what it comes to."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from ..errors import OptionError
 
-__all__ = ["Compensation", "CompressConfig", "Mass", "Method", "MlpMethod"]
+__all__ = ["Compensation", "CompressConfig", "Mass", "Method", "MlpMethod", "Settings"]
 
 Method = Literal["dot", "magnitude", "pca", "pca+dot"]
 MlpMethod = Literal["dot", "magnitude"]
@@ -13,28 +14,66 @@ Compensation = Literal["none", "readout", "full"]
 Mass = Literal["uniform", "energy"]
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _DEVICES = ("auto", "cpu", "cuda")
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a configuration comes to: every option has a value, and is listed where it has no effect.
+
+    Attributes are those of `CompressConfig`; `unused` names the ones that change nothing in this run.
+    """
+
+    width: float | None
+    hidden_size: int | None
+    mlp_width: float | None
+    intermediate_size: int | None
+    method: Method = "pca"
+    mlp_method: MlpMethod = "magnitude"
+    compensate: Compensation = "full"
+    reg: float = 0.01
+    signed: bool = True
+    mass: Mass = "uniform"
+    ridge_tokens: float = 1600.0
+    neuron_steps: int = 1
+    calibration: str
+    calibration_windows: int | None
+    window_tokens: int
+    dtype: str
+    device: str
+    seed: int
+    trust_remote_code: bool
+    unused: frozenset[str] = field(default=frozenset())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary; None for what was not asked for or has no effect."""
+        values = {name: None if name in self.unused else value for name, value in asdict(self).items()}
+        del values["unused"]
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompressConfig:
-    """Options of one compression. A width left None stays as it is.
+    """Options of one compression. A width left None stays as it is; any other None means the default.
+
+    Options that change nothing beside the others are an error when they are given: see `settings`.
 
     Attributes:
         width: new hidden size as a fraction of the old one, in (0, 1]; rounded to the nearest legal width.
         hidden_size: new hidden size, exactly; excludes `width`.
         mlp_width: new MLP width as a fraction, in (0, 1]; rounded to the nearest multiple of 64, 8 or 1.
         intermediate_size: new MLP width, exactly; excludes `mlp_width`.
-        method: how the residual basis is found.
-        mlp_method: how MLP neurons are reduced.
+        method: how the residual basis is found (pca); with a hidden width only.
+        mlp_method: how MLP neurons are reduced (magnitude); with an MLP width only.
         compensate: closed-form fits on the calibration tokens: none (fold only), readout (what each
             norm feeds its readers), full (readout, and every matrix that writes to the residual).
-        reg: entropic regularisation of the transport, on costs scaled to [0, 1]; 0 solves it exactly.
-        signed: let a neuron merge with the negative of another.
+        reg: entropic regularisation of the transport, on costs scaled to [0, 1]; 0 solves it exactly (0.01).
+        signed: let a neuron merge with the negative of another in a transport (yes).
         mass: marginals of the MLP transport: uniform (the paper) or proportional to output energy.
         ridge_tokens: pull of the fits towards the unfitted weights, which count as much as this many
-            calibration tokens; so more calibration trusts the fits more.
+            calibration tokens; so more calibration trusts the fits more (1600).
         neuron_steps: with full compensation, Gauss-Newton steps that also fit each MLP's gate and up rows;
-            0 leaves them as they were merged.
+            0 leaves them as they were merged (1).
         calibration: `builtin`, a .txt/.jsonl/.parquet file, or `hf:NAME[:CONFIG]`.
         calibration_windows: number of token windows, or None for up to 128.
         window_tokens: tokens per window.
@@ -48,14 +87,14 @@ class CompressConfig:
     hidden_size: int | None = None
     mlp_width: float | None = None
     intermediate_size: int | None = None
-    method: Method = "pca"
-    mlp_method: MlpMethod = "magnitude"
+    method: Method | None = None
+    mlp_method: MlpMethod | None = None
     compensate: Compensation = "full"
-    reg: float = 0.01
-    signed: bool = True
-    mass: Mass = "uniform"
-    ridge_tokens: float = 1600.0
-    neuron_steps: int = 1
+    reg: float | None = None
+    signed: bool | None = None
+    mass: Mass | None = None
+    ridge_tokens: float | None = None
+    neuron_steps: int | None = None
     calibration: str = "builtin"
     calibration_windows: int | None = None
     window_tokens: int = 1024
@@ -65,7 +104,7 @@ class CompressConfig:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        """Raise OptionError for anything that cannot be meant."""
+        """Raise OptionError for values that cannot be meant."""
         self._check_widths()
         self._check_choice("method", self.method, get_args(Method))
         self._check_choice("mlp_method", self.mlp_method, get_args(MlpMethod))
@@ -73,16 +112,51 @@ class CompressConfig:
         self._check_choice("mass", self.mass, get_args(Mass))
         self._check_choice("dtype", self.dtype, _DTYPES)
         self._check_choice("device", self.device, _DEVICES)
-        for name, value, least in (
-            ("reg", self.reg, 0.0),
-            ("ridge_tokens", self.ridge_tokens, 0.0),
-            ("neuron_steps", self.neuron_steps, 0),
-            ("window_tokens", self.window_tokens, 2),
-            ("calibration_windows", 1 if self.calibration_windows is None else self.calibration_windows, 1),
-            ("seed", self.seed, 0),
+        for name, least in (
+            ("reg", 0.0),
+            ("ridge_tokens", 0.0),
+            ("neuron_steps", 0),
+            ("window_tokens", 2),
+            ("calibration_windows", 1),
+            ("seed", 0),
         ):
-            if not value >= least:
+            value = getattr(self, name)
+            if value is not None and not value >= least:
                 raise OptionError(f"{name} is {value}; it must be at least {least}.")
+            if value is not None and not (value <= _LARGEST and math.isfinite(value)):
+                raise OptionError(f"{name} is {str(value)[:24]}; it must be a number below 2^63.")
+
+    def settings(self) -> Settings:
+        """Every option with its value.
+
+        Raises:
+            OptionError: an option was given that has no effect beside the others.
+        """
+        needs = self._needs()
+        given = {name: getattr(self, name) for name in needs}
+        for name, (effective, reason) in needs.items():
+            if given[name] is not None and not effective:
+                raise OptionError(f"{name} {given[name]} has no effect {reason}; leave it out.")
+        values = {name: value for name, value in vars(self).items() if name not in needs or value is not None}
+        return Settings(**values, unused=frozenset(name for name, need in needs.items() if not need[0]))
+
+    def _needs(self) -> dict[str, tuple[bool, str]]:
+        """Option -> whether it has an effect, and why not."""
+        hidden = self.width is not None or self.hidden_size is not None
+        mlp = self.mlp_width is not None or self.intermediate_size is not None
+        mlp_dot = mlp and self.mlp_method == "dot"
+        dot = mlp_dot or (hidden and self.method in ("dot", "pca+dot"))
+        transport = "without a transport (method dot or pca+dot with a hidden width, or mlp_method dot)"
+        fits, full = self.compensate != "none", self.compensate == "full"
+        return {
+            "method": (hidden, "without a hidden width (width or hidden_size)"),
+            "mlp_method": (mlp, "without an MLP width (mlp_width or intermediate_size)"),
+            "reg": (dot, transport),
+            "signed": (dot, transport),
+            "mass": (mlp_dot, "without an MLP transport (mlp_method dot)"),
+            "ridge_tokens": (fits, "with compensate none, which fits nothing"),
+            "neuron_steps": (full, f"with compensate {self.compensate}; neurons are fitted with full"),
+        }
 
     def _check_widths(self) -> None:
         for fraction, exact in (("width", "hidden_size"), ("mlp_width", "intermediate_size")):
@@ -102,10 +176,14 @@ class CompressConfig:
             )
 
     @staticmethod
-    def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-        if value not in choices:
+    def _check_choice(name: str, value: str | None, choices: tuple[str, ...]) -> None:
+        if value is not None and value not in choices:
             raise OptionError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready dictionary."""
-        return asdict(self)
+        """JSON-ready dictionary of the effective values.
+
+        Raises:
+            OptionError: an option was given that has no effect beside the others.
+        """
+        return self.settings().to_dict()

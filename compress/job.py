@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .activations import batches
 from .basis import Basis
-from .config import CompressConfig
+from .config import Settings
 from .families import Family
 from .fold import unfitted_readout
 from .plan import Plan
@@ -40,7 +40,7 @@ class Job:
 
     family: Family
     plan: Plan
-    config: CompressConfig
+    config: Settings
     epsilon: float
     project: Tensor  # Q (d, k) float64 on the device
     readout: Tensor  # unfitted M (k, d) float64 on the device

@@ -41,7 +41,7 @@ def locate(spec: str) -> Located:
     if spec.startswith("demo:"):
         return _locate_demo(spec)
     path = path_of(spec, "MODEL", ModelError)
-    if path.suffix.lower() == ".gguf":
+    if path.suffix.lower() == ".gguf" and not path.is_dir():
         if not path.is_file():
             raise ModelError(f"{spec} is not a file; check the path.")
         return Located(name=path.name, kind="gguf", directory=path.parent, gguf_file=path.name, licence=None)

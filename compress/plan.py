@@ -59,8 +59,9 @@ def make_plan(dense_config: "PreTrainedConfig", family: Family, config: Compress
     dense = widths_of(dense_config)
     divisor = getattr(dense_config, family.hidden_size_divisor) if family.hidden_size_divisor else 1
     notes: list[str] = []
+    hidden_grid = _hidden_grid(config.width, dense.hidden_size, divisor)
     hidden = _resolve(
-        "hidden_size", config.width, config.hidden_size, dense.hidden_size, divisor, divisor, notes
+        "hidden_size", config.width, config.hidden_size, dense.hidden_size, divisor, hidden_grid, notes
     )
     mlp_grid = next(grid for grid in (64, 8, 1) if dense.intermediate_size % grid == 0)
     inner = _resolve(
@@ -86,6 +87,14 @@ def make_plan(dense_config: "PreTrainedConfig", family: Family, config: Compress
     )
 
 
+def _hidden_grid(fraction: float | None, old: int, divisor: int) -> int:
+    """Multiples that kernels like as well, where one is within a hundredth of the model's width."""
+    grid = math.lcm(_KERNEL_GRID, divisor)
+    asked = (fraction or 1.0) * old
+    near = 0 < round(asked / grid) * grid <= old and abs(round(asked / grid) * grid - asked) <= 0.01 * old
+    return grid if near else divisor
+
+
 def _resolve(
     name: str, fraction: float | None, exact: int | None, old: int, divisor: int, grid: int, notes: list[str]
 ) -> int:
@@ -96,6 +105,11 @@ def _resolve(
     if fraction is None or fraction == 1.0:
         return old
     width = min(max(round(fraction * old / grid) * grid, grid), old)
+    if width == old:
+        raise WidthError(
+            f"{name} {fraction:g} of {old} = {fraction * old:.1f} is rounded to {old}, a multiple of {grid}, "
+            f"which changes nothing; the next narrower one is {(old - 1) // grid * grid or old}"
+        )
     if width != fraction * old:
         exact_text = f"{fraction * old:.1f}"
         notes.append(

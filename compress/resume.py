@@ -1,67 +1,112 @@
 """Finished layers on disk, so that an interrupted run goes on where it stopped.
 
-A work directory belongs to one identity (a hash of everything that decides the result). Each item is
-one safetensors file, written to a temporary name and renamed, with its JSON record in the metadata.
+A work directory is recognised by its marker and by nothing else: a directory without one is somebody's own
+and is neither used nor removed. Its content belongs to one identity, a hash of everything that decides the
+result. Each item is one safetensors file, written to a temporary name and renamed, with its JSON record and a
+hash of both in the metadata. An item that is damaged in any way is as good as none: it is computed anew.
 """
 
-import fcntl
+import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
 
-from ..errors import OutputError
+from ..errors import ModelError, OutputError
+from ..foreign import reading
+from ..json_files import parse_json
+from ..locks import acquire
 
-__all__ = ["WorkDirectory"]
+__all__ = ["WorkDirectory", "work_path"]
+
+_MARKER, _LOCK = "dotresize-work.json", "lock"
+_FORMAT = 2
+
+
+def work_path(output: Path) -> Path:
+    """Where the finished layers of a run that writes `output` are kept: beside it, hidden."""
+    return output.with_name(f".{output.name}.dotresize-work")
 
 
 class WorkDirectory:
-    """Stores named sets of tensors, or nothing at all when it has no path. Locked while it is open."""
+    """Stores named sets of tensors, or nothing at all when it has no path.
 
-    def __init__(self, path: Path | None, identity: str) -> None:
+    Locked from `__init__` until the `with` block ends, which is after the output has been written: `discard`
+    is called when nothing can be lost any more.
+    """
+
+    def __init__(self, path: Path | None) -> None:
         """Open or start a work directory.
 
         Args:
             path: the directory, or None to keep nothing.
-            identity: content of another identity is discarded.
+
+        Raises:
+            OutputError: another run uses it, it is not a work directory, or cannot be written.
         """
         self.path: Path | None = path
         self._lock: int | None = None
         if path is None:
             return
-        marker = path / "identity"
         try:
+            _check_ours(path)
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path)
-            if not (marker.is_file() and marker.read_text() == identity):
-                for stale in path.glob("*.safetensors"):
-                    stale.unlink()
-            marker.write_text(identity)
         except OSError as error:
             raise OutputError(f"{path} cannot be used to keep intermediate results: {error}.") from error
 
     def __enter__(self) -> "WorkDirectory":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.path is not None and not any(self.path.glob("*.safetensors")):
             self.discard()  # nothing to resume from
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
+    def begin(self, identity: str) -> None:
+        """Say what the run is; items of another identity are removed.
+
+        Raises:
+            OutputError: the directory cannot be written.
+        """
+        if self.path is None:
+            return
+        try:
+            if _identity_in(self.path) != identity:
+                for stale in _items(self.path):
+                    stale.unlink()
+            marker = {"dotresize_work": _FORMAT, "identity": identity}
+            temporary = self.path / f"{_MARKER}.tmp"
+            temporary.write_text(json.dumps(marker), encoding="utf-8")
+            temporary.rename(self.path / _MARKER)
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be used to keep intermediate results: {error}.") from error
+
     def load(self, name: str) -> tuple[dict[str, Tensor], Any] | None:
-        """Tensors and record of a finished item, or None."""
+        """Tensors and record of a finished item, or None when it is not there or not what was stored."""
         if self.path is None or not (file := self.path / f"{name}.safetensors").is_file():
             return None
-        with safe_open(file, framework="pt") as handle:
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-            return tensors, json.loads(handle.metadata()["record"])
+        try:
+            with reading(file, ModelError):
+                content = file.read_bytes()
+                size = int.from_bytes(content[:8], "little")
+                metadata = parse_json(content[8 : 8 + size].decode(), str(file), ModelError)["__metadata__"]
+                record, kept = str(metadata["record"]), str(metadata["sha256"])
+                tensors = load(content)
+                if _sha256(name, tensors, record) != kept:
+                    return None
+                return tensors, json.loads(record)
+        except ModelError:
+            return None
 
     def store(self, name: str, tensors: dict[str, Tensor], record: Any) -> None:
         """Keep a finished item.
@@ -73,12 +118,11 @@ class WorkDirectory:
             return
         file = self.path / f"{name}.safetensors"
         temporary = file.with_suffix(".tmp")
+        contiguous = {key: value.contiguous() for key, value in tensors.items()}
+        text = json.dumps(record)
+        metadata = {"record": text, "sha256": _sha256(name, contiguous, text)}
         try:
-            save_file(
-                {key: value.contiguous() for key, value in tensors.items()},
-                temporary,
-                metadata={"record": json.dumps(record)},
-            )
+            save_file(contiguous, temporary, metadata=metadata)
             temporary.rename(file)
         except (OSError, SafetensorError) as error:  # a full disk is either, depending on who wrote
             temporary.unlink(missing_ok=True)
@@ -87,24 +131,91 @@ class WorkDirectory:
             ) from error
 
     def discard(self) -> None:
-        """Remove everything and keep nothing from now on: the next run may take the directory at once."""
-        if self.path is not None:
-            shutil.rmtree(self.path, ignore_errors=True)
-            self.path = None
+        """Remove what this class wrote, and keep nothing from now on.
+
+        Files of others stay, and the directory with them.
+        """
+        if self.path is None:
+            return
+        ours = [*_items(self.path), self.path / f"{_MARKER}.tmp", self.path / _MARKER, self.path / _LOCK]
+        try:
+            for file in ours:
+                file.unlink(missing_ok=True)
+            self.path.rmdir()
+        except OSError:
+            pass  # not empty, or gone: nothing depends on it
+        self.path = None
+
+
+def _items(path: Path) -> list[Path]:
+    """Finished items and unfinished ones."""
+    names = ("basis", "layer-[0-9]*")
+    return [
+        file
+        for name in names
+        for suffix in ("safetensors", "tmp")
+        for file in path.glob(f"{name}.{suffix}")
+        if file.is_file() and not file.is_symlink()
+    ]
+
+
+def _check_ours(path: Path) -> None:
+    """Refuse what carries no marker of ours; a directory with nothing but our lock was killed before it."""
+    if not os.path.lexists(path):
+        return
+    ours = not path.is_symlink() and path.is_dir()
+    if ours and _marker_of(path) is None:
+        left = {entry.name for entry in path.iterdir()}
+        ours = left <= {_LOCK, f"{_MARKER}.tmp"} and not any((path / name).is_dir() for name in left)
+    if not ours:
+        raise OutputError(
+            f"{path} is not a work directory of dotresize (it has no {_MARKER}), but intermediate results "
+            "would be kept there; rename it, or choose another output"
+        )
+
+
+def _marker_of(path: Path) -> dict[str, Any] | None:
+    marker = path / _MARKER
+    if marker.is_symlink() or not marker.is_file() or marker.stat().st_size > 4096:
+        return None
+    try:
+        content = parse_json(marker.read_bytes().decode("utf-8", "replace"), str(marker), OutputError)
+    except OutputError:
+        return {}  # the name is ours, the content is damaged: nothing in there can be trusted
+    return content if isinstance(content, dict) else {}
+
+
+def _identity_in(path: Path) -> str | None:
+    marker = _marker_of(path) or {}
+    identity = marker.get("identity")
+    return identity if marker.get("dotresize_work") == _FORMAT and isinstance(identity, str) else None
 
 
 def _lock(path: Path) -> int:
-    """An open descriptor that holds the directory's lock until it is closed or the process ends.
-
-    Raises:
-        OutputError: another process holds it.
-    """
-    descriptor = os.open(path / "lock", os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    """The lock of a directory that is still there: its last owner may have removed it meanwhile."""
+    while True:
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = acquire(path / _LOCK, what=str(path))
+        except OutputError:
+            if path.is_dir():
+                raise
+            continue
+        try:
+            if os.path.samestat(os.fstat(descriptor), (path / _LOCK).stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
         os.close(descriptor)
-        raise OutputError(
-            f"another run is writing to {path}; wait for it to finish, or choose another output."
-        ) from None
-    return descriptor
+
+
+def _sha256(name: str, tensors: dict[str, Tensor], record: str) -> str:
+    """Over the item's name, its tensors and its record: a file under another's name is damaged too."""
+    import torch
+
+    digest = hashlib.sha256(f"{name}\n{record}\n".encode())
+    for key in sorted(tensors):
+        tensor = tensors[key]
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,37 +1,32 @@
 """The recipe: load, draw, plan, survey, narrow layer by layer, assemble."""
 
-import hashlib
-import importlib.metadata
-import json
 import resource
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ..errors import OptionError
-from ..version import __version__
 from .activations import call_arguments
 from .basis import Basis, residual_basis
 from .calibration import Windows, draw_windows
-from .config import CompressConfig
+from .config import CompressConfig, Settings
+from .identity import identity_of, versions
 from .job import Job
 from .narrow import narrow_tensors
 from .plan import Plan, count_sizes, make_plan
 from .progress import Progress, Silent, Stopwatch
 from .report import BlockFit, Cost, Report
 from .resume import WorkDirectory
-from .source import DenseModel, load_dense
+from .source import DenseModel, OpenModel, open_model
 from .surgery import assemble
 from .survey import residual_second_moment
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["CompressResult", "choose_device", "compress"]
+__all__ = ["CompressResult", "check_inputs", "choose_device", "compress"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +46,7 @@ def compress(
     config: CompressConfig,
     *,
     progress: Progress | None = None,
-    work_directory: Path | None = None,
+    work: WorkDirectory | None = None,
 ) -> CompressResult:
     """Narrow a model.
 
@@ -59,46 +54,37 @@ def compress(
         model: what `load_dense` takes (directory, hub id, .gguf file, `demo:smollm2-135m`) or gives.
         config: what to do.
         progress: told about every step; silent by default.
-        work_directory: keeps finished layers, so that the same call resumes after an interrupt; it is
-            removed on success.
+        work: keeps finished layers, so that the same call resumes after an interrupt. It is left as it is:
+            call its `discard` when the result is safe.
 
     Raises:
         InputError: the model, the text, a width or an option cannot be used.
         ConvergenceError: a transport plan did not converge.
     """
-    progress, watch = progress or Silent(), Stopwatch()
-    device = choose_device(config.device)
+    progress, watch, work = progress or Silent(), Stopwatch(), work or WorkDirectory(None)
+    settings, device = config.settings(), choose_device(config.device)
     with watch.measure("load"):
-        dense = (
-            load_dense(model, trust_remote_code=config.trust_remote_code) if isinstance(model, str) else model
-        )
+        dense = _checked_and_loaded(model, config) if isinstance(model, str) else model
         plan = make_plan(dense.model.config, dense.family, config)
-        windows = draw_windows(
-            config.calibration,
-            dense.tokenizer,
-            windows=config.calibration_windows,
-            window_tokens=config.window_tokens,
-            seed=config.seed,
-        )
-    dtype = dense.model.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
-    with WorkDirectory(work_directory, _identity(dense, config, windows, dtype)) as work:
-        arguments = call_arguments(dense.model, dense.family, windows.token_ids.shape[1], device)
-        with watch.measure("survey"):
-            basis = _basis(dense, plan, config, windows, arguments, device, work, progress)
-        job = Job.of(
-            basis,
-            device=device,
-            family=dense.family,
-            plan=plan,
-            config=config,
-            epsilon=float(dense.model.config.rms_norm_eps),
-            tokens=windows.token_ids.numel(),
-            stored_dtype=dtype,
-            progress=progress,
-        )
-        with watch.measure("narrow"):
-            state, fits = narrow_tensors(job, dense, windows.token_ids, arguments, work)
-        work.discard()
+        windows = calibration_windows(config, dense.tokenizer)
+    dtype = dense.model.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype)
+    work.begin(identity_of(dense, settings, windows, dtype, device))
+    arguments = call_arguments(dense.model, dense.family, windows.token_ids.shape[1], device)
+    with watch.measure("survey"):
+        basis = _basis(dense, plan, settings, windows, arguments, device, work, progress)
+    job = Job.of(
+        basis,
+        device=device,
+        family=dense.family,
+        plan=plan,
+        config=settings,
+        epsilon=float(dense.model.config.rms_norm_eps),
+        tokens=windows.token_ids.numel(),
+        stored_dtype=dtype,
+        progress=progress,
+    )
+    with watch.measure("narrow"):
+        state, fits = narrow_tensors(job, dense, windows.token_ids, arguments, work)
     with watch.measure("assemble"):
         narrow = assemble(plan.narrow_config, state, dense.family, dtype)
         if dense.generation_config is not None:
@@ -107,15 +93,33 @@ def compress(
         model=narrow,
         tokenizer=dense.tokenizer,
         generation_config=dense.generation_config,
-        report=_report(dense, plan, config, windows, fits, dtype),
+        report=_report(dense, plan, settings, windows, fits, dtype),
         cost=_cost(watch, device),
     )
+
+
+def check_inputs(opened: OpenModel, config: CompressConfig) -> None:
+    """Refuse, before a weight is read, what `compress` would refuse after it.
+
+    Raises:
+        InputError: a width, the device, the calibration text or an option cannot be used.
+    """
+    config.settings()
+    choose_device(config.device)
+    make_plan(opened.config, opened.family, config)
+    calibration_windows(config, opened.tokenizer)
+
+
+def _checked_and_loaded(spec: str, config: CompressConfig) -> DenseModel:
+    opened = open_model(spec, trust_remote_code=config.trust_remote_code)
+    check_inputs(opened, config)
+    return opened.load()
 
 
 def _basis(
     dense: DenseModel,
     plan: Plan,
-    config: CompressConfig,
+    config: Settings,
     windows: Windows,
     arguments: list[list[dict[str, Any]]],
     device: torch.device,
@@ -155,23 +159,25 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
-def _identity(dense: DenseModel, config: CompressConfig, windows: Windows, dtype: torch.dtype) -> str:
-    """A hash of everything that decides the written bytes."""
-    parts = [dense.source.sha256, config.to_dict(), windows.record.sha256, str(dtype), _versions()]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def calibration_windows(config: CompressConfig, tokenizer: "PreTrainedTokenizerBase") -> Windows:
+    """The calibration tokens that a configuration asks for.
 
-
-def _versions() -> dict[str, str]:
-    packages = ("torch", "transformers", "numpy", "pot")
-    return {"dotresize": __version__, "python": sys.version.split()[0]} | {
-        package: importlib.metadata.version(package) for package in packages
-    }
+    Raises:
+        TextError: the text cannot be read or is too short.
+    """
+    return draw_windows(
+        config.calibration,
+        tokenizer,
+        windows=config.calibration_windows,
+        window_tokens=config.window_tokens,
+        seed=config.seed,
+    )
 
 
 def _report(
     dense: DenseModel,
     plan: Plan,
-    config: CompressConfig,
+    config: Settings,
     windows: Windows,
     fits: tuple[BlockFit, ...],
     dtype: torch.dtype,
@@ -191,7 +197,7 @@ def _report(
         calibration=windows.record,
         fits=fits,
         notes=tuple(notes),
-        versions=_versions(),
+        versions=versions(),
     )
 
 

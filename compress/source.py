@@ -15,8 +15,9 @@ from .families import FAMILIES, Family, family_of
 from .locate import DEMO_MODEL, Located, locate
 from .model_config import check_config, check_vocabulary
 from .report import Source
+from .strict_load import load_strictly
 from .weight_files import check_headers, read_headers, sha256_of, weight_files
-from .weight_values import check_loading, check_tie, check_values
+from .weight_values import check_tie, check_values
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -76,18 +77,9 @@ class OpenModel:
             ModelError: a tensor is missing, unknown, not finite, or carries nothing.
         """
         located = self.located
-        with reading(self.spec, ModelError, by="transformers"):
-            from transformers import AutoModelForCausalLM
-
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                located.directory,
-                dtype="auto",
-                output_loading_info=True,
-                **_common(located, self.trust_remote_code),
-            )
-        model, info = loaded
-        check_loading(info, self.spec)
-        model.eval().requires_grad_(False)
+        how = _common(located, self.trust_remote_code)
+        model = load_strictly(located.directory, what=self.spec, dtype="auto", **how)
+        model.requires_grad_(False)
         check_tie(model, self.spec)
         check_values(model, self.spec, degenerate=_is_supported(self.config, self.architecture))
         if located.gguf_file:  # the weights are plain now, and the config must not say otherwise

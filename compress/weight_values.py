@@ -1,6 +1,6 @@
-"""Weights as they were read: complete, finite, and not degenerate."""
+"""Weights as they were read: tied as the config says, finite, and not degenerate."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,38 +10,7 @@ from ..errors import ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["check_loading", "check_tie", "check_values"]
-
-
-def check_loading(info: dict[str, Any], what: str) -> None:
-    """Refuse a model of which transformers had to invent or leave out a part.
-
-    Args:
-        info: what `from_pretrained(..., output_loading_info=True)` returns beside the model. A tied head is
-            not missing there.
-        what: names the model in the error.
-
-    Raises:
-        ModelError: naming the tensors.
-    """
-    for key, verb in (
-        ("missing_keys", "lacks"),
-        ("unexpected_keys", "has unknown"),
-        ("mismatched_keys", "has, in another shape than its config says,"),
-        ("conversion_errors", "has, in a form that cannot be converted,"),
-        ("error_msgs", "cannot be loaded:"),
-    ):
-        names = sorted(_name(entry) for entry in info.get(key) or ())
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise ModelError(
-                f"{what}: the file with its weights {verb} {', '.join(names[:3])}{more}; the rest would be "
-                "random numbers, so download or make the model again"
-            )
-
-
-def _name(entry: Any) -> str:
-    return str(entry[0]) if isinstance(entry, tuple | list) and entry else str(entry)
+__all__ = ["check_tie", "check_values"]
 
 
 def check_tie(model: "PreTrainedModel", what: str) -> None:

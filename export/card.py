@@ -134,7 +134,7 @@ def _how(report: Report) -> str:
     calibration = report.calibration
     rows = [
         ("option", "value"),
-        *((f"`{key}`", f"`{value}`") for key, value in sorted(report.config.items())),
+        *((f"`{key}`", f"`{value}`") for key, value in sorted(report.config.items()) if value is not None),
     ]
     notes = "".join(f"* {note}\n" for note in report.notes)
     return (

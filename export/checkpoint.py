@@ -1,20 +1,21 @@
 """A compressed model -> a stock Hugging Face directory, complete and reproducible byte for byte."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError
+from ..errors import ManifestError, ModelError
 from . import card, manifest, reference
 from .manifest import Manifest
-from .staging import staged_directory
+from .staging import staged_directory, write_atomically
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel
 
     from ..compress.run import CompressResult
 
-__all__ = ["complete_config", "save", "save_weights", "weight_records"]
+__all__ = ["complete_config", "record_quality", "save", "save_weights", "weight_records"]
 
 DEFAULT_SHARD_BYTES = 5_000_000_000
 WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json")
@@ -62,6 +63,28 @@ def save(
             reference=reference_sha256,
         )
         manifest.write(record, temporary)
+    return record
+
+
+def record_quality(directory: Path, quality: dict[str, Any]) -> Manifest:
+    """Write what was measured after saving into the card and the manifest, each in one step.
+
+    Args:
+        directory: What `save` wrote.
+        quality: Measured numbers, e.g. perplexities; JSON-ready.
+
+    Raises:
+        ManifestError: It is not a directory that `save` wrote.
+        OutputError: It cannot be written.
+    """
+    record = manifest.read(directory)
+    if record.report is None:
+        raise ManifestError(
+            f"{directory} was not compressed here; expected the output of `dotresize compress`"
+        )
+    write_atomically(directory / card.NAME, card.render(record.report, quality))
+    record = replace(record, quality=quality)
+    manifest.write(record, directory)
     return record
 
 

@@ -129,7 +129,7 @@ def test_a_run_that_failed_before_anything_was_kept_leaves_nothing(pico_llama: P
 
 
 def test_a_killed_run_leaves_no_output_and_resumes(pico_llama: Path, tmp_path: Path) -> None:
-    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    out, partial = tmp_path / "out", tmp_path / ".out.dotresize-work"
     arguments: list[str | Path] = [
         "compress", pico_llama, "-o", out, "--width", "0.75", "--calibration", TEXT, "--evaluation", "none",
         "--window-tokens", "64", "--calibration-windows", "60",
@@ -180,7 +180,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_output(
         told = failed.stderr.replace("\n", " ")
         assert "No space left on device" in told or "the disk is full" in told
         assert "Traceback" not in failed.stderr
-        assert siblings(disk) <= {"out.partial"}
+        assert siblings(disk) <= {".out.dotresize-work"}
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 

@@ -1,5 +1,6 @@
 """`dotresize compress`: model + text -> a narrower stock model with its measured perplexity."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,11 +10,12 @@ from . import app
 from .output import emit, error_console, quiet_libraries
 
 if TYPE_CHECKING:
+    from ..compress.calibration import Windows
     from ..compress.config import CompressConfig
-    from ..compress.run import CompressResult
-    from ..compress.source import DenseModel
+    from ..compress.source import DenseModel, OpenModel
 
 _WIDTHS, _METHOD, _CALIBRATION, _RUN = "New widths", "Method", "Calibration and evaluation", "Run"
+_EVALUATION_WINDOWS = 8
 
 
 @app.command("compress", rich_help_panel="Compress")
@@ -35,29 +37,51 @@ def compress_command(
         int | None, typer.Option(help="New MLP width, exactly.", rich_help_panel=_WIDTHS)
     ] = None,
     method: Annotated[
-        str, typer.Option(help="Residual basis: dot, magnitude, pca or pca+dot.", rich_help_panel=_METHOD)
-    ] = "pca",
+        str | None,
+        typer.Option(
+            help="Residual basis, with a hidden width: dot, magnitude, pca (default) or pca+dot.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
     mlp_method: Annotated[
-        str, typer.Option(help="MLP neurons: dot or magnitude.", rich_help_panel=_METHOD)
-    ] = "magnitude",
+        str | None,
+        typer.Option(
+            help="MLP neurons, with an MLP width: dot or magnitude (default).", rich_help_panel=_METHOD
+        ),
+    ] = None,
     compensate: Annotated[
         str, typer.Option(help="Closed-form fits: none, readout or full.", rich_help_panel=_METHOD)
     ] = "full",
     reg: Annotated[
-        float, typer.Option(help="Entropic regularisation of transport; 0 is exact.", rich_help_panel=_METHOD)
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            help="Entropic regularisation of transport; 0 is exact; default 0.01.", rich_help_panel=_METHOD
+        ),
+    ] = None,
     signed: Annotated[
-        bool, typer.Option(help="Let a neuron merge with another's negative.", rich_help_panel=_METHOD)
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--signed/--no-signed",
+            help="Let a neuron merge with another's negative in a transport (default).",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
     mass: Annotated[
-        str, typer.Option(help="MLP transport marginals: energy or uniform.", rich_help_panel=_METHOD)
-    ] = "uniform",
+        str | None,
+        typer.Option(help="MLP transport marginals: energy or uniform (default).", rich_help_panel=_METHOD),
+    ] = None,
     ridge_tokens: Annotated[
-        float, typer.Option(help="The unfitted weights count as this many tokens.", rich_help_panel=_METHOD)
-    ] = 1600.0,
+        float | None,
+        typer.Option(
+            help="The unfitted weights count as this many tokens; default 1600.", rich_help_panel=_METHOD
+        ),
+    ] = None,
     neuron_steps: Annotated[
-        int, typer.Option(help="Gauss-Newton steps on gate and up; 0: none.", rich_help_panel=_METHOD)
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="With full, Gauss-Newton steps on gate and up; 0: none; default 1.", rich_help_panel=_METHOD
+        ),
+    ] = None,
     calibration: Annotated[
         str,
         typer.Option(
@@ -67,7 +91,7 @@ def compress_command(
     calibration_windows: Annotated[
         int | None,
         typer.Option(
-            help="Number of windows [default: 128, or what the text allows].", rich_help_panel=_CALIBRATION
+            help="Number of windows; default 128, or what the text allows.", rich_help_panel=_CALIBRATION
         ),
     ] = None,
     window_tokens: Annotated[
@@ -80,8 +104,9 @@ def compress_command(
         ),
     ] = "builtin",
     evaluation_windows: Annotated[
-        int, typer.Option(help="Windows to evaluate at most.", rich_help_panel=_CALIBRATION)
-    ] = 8,
+        int | None,
+        typer.Option(help="Windows to evaluate at most; default 8.", rich_help_panel=_CALIBRATION),
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="Stored dtype: auto, float32, bfloat16 or float16.", rich_help_panel=_RUN)
     ] = "auto",
@@ -140,61 +165,128 @@ def run_compress(
     config: "CompressConfig",
     *,
     evaluation: str,
-    evaluation_windows: int,
+    evaluation_windows: int | None,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Load, narrow, measure, write, show: the body of `dotresize compress`."""
+    """Check, load, narrow, write, measure, show: the body of `dotresize compress`."""
     quiet_libraries()
+    from ..compress.resume import WorkDirectory, work_path
     from ..compress.run import compress
-    from ..compress.source import load_dense
     from ..export.checkpoint import save
     from ..export.staging import check_free
     from .progress import ProgressBar
     from .tables import compression_tables
 
-    check_free(output, force=force)
-    _refuse_same_text(config.calibration, evaluation)
-    error_console().print(f"loading {model}")
-    dense = load_dense(model, trust_remote_code=config.trust_remote_code)
+    opened, windows = _checked(model, output, config, evaluation, evaluation_windows, force)
     with ProgressBar() as progress:
-        result = compress(
-            dense, config, progress=progress, work_directory=output.with_name(output.name + ".partial")
-        )
-        quality = None
-        if evaluation != "none":
-            quality = _measure(dense, result, evaluation, evaluation_windows, config.window_tokens, progress)
-    save(result, output, quality=quality, force=force)
+        with WorkDirectory(work_path(output)) as work:
+            check_free(output, force=force)  # a run that ended just now may have written it
+            error_console().print(f"loading {model}", markup=False)
+            dense = opened.load()
+            result = compress(dense, config, progress=progress, work=work)
+            save(result, output, force=force)
+            work.discard()
+        report, cost = result.report, result.cost
+        del result  # it is on disk, and measured from there
+        quality = None if windows is None else _measure(model, output, config, dense, windows, progress)
     data = {
         "output": str(output),
-        "report": result.report.to_dict(),
+        "report": report.to_dict(),
         "quality": quality,
-        "seconds": result.cost.seconds,
-        "peak_memory_bytes": result.cost.peak_memory_bytes,
-        "peak_device_memory_bytes": result.cost.peak_device_memory_bytes,
-        "device": result.cost.device,
+        "seconds": cost.seconds,
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "peak_device_memory_bytes": cost.peak_device_memory_bytes,
+        "device": cost.device,
     }
-    emit(data, *compression_tables(result.report, result.cost, quality, output), as_json=as_json)
+    emit(data, *compression_tables(report, cost, quality, output), as_json=as_json)
+
+
+def _checked(
+    model: str,
+    output: Path,
+    config: "CompressConfig",
+    evaluation: str,
+    evaluation_windows: int | None,
+    force: bool,
+) -> "tuple[OpenModel, Windows | None]":
+    """The model without its weights, and what to evaluate on; everything that can be refused has been."""
+    from ..compress.calibration import leading_windows
+    from ..compress.run import check_inputs
+    from ..compress.source import open_model
+    from ..errors import OptionError
+    from ..export.staging import check_apart, check_free, check_writable
+
+    config.settings()
+    if evaluation == "none" and evaluation_windows is not None:
+        raise OptionError("--evaluation-windows has no effect with --evaluation none; leave one of them out.")
+    if evaluation_windows is not None and evaluation_windows < 1:
+        raise OptionError(f"--evaluation-windows is {evaluation_windows}; it must be at least 1.")
+    check_free(output, force=force)
+    check_writable(output)
+    _refuse_same_text(config.calibration, evaluation)
+    opened = open_model(model, trust_remote_code=config.trust_remote_code)
+    check_apart(output, [opened.path, *_text_files(config.calibration, evaluation)])
+    windows = None
+    if evaluation != "none":
+        windows = leading_windows(
+            evaluation,
+            opened.tokenizer,
+            at_most=evaluation_windows or _EVALUATION_WINDOWS,
+            window_tokens=config.window_tokens,
+        )
+    check_inputs(opened, config)
+    return opened, windows
 
 
 def _refuse_same_text(calibration: str, evaluation: str) -> None:
     """`builtin` and hub datasets have two halves; a file is one text and must not serve for both."""
     from ..errors import OptionError
 
-    files = [Path(text) for text in (calibration, evaluation)]
-    if all(file.is_file() for file in files) and files[0].samefile(files[1]):
+    files = _text_files(calibration, evaluation)
+    if len(files) == 2 and files[0].samefile(files[1]):
         raise OptionError(
             f"{evaluation} was given for calibration and for evaluation; a perplexity on text that was "
             "calibrated on says little, so name another --evaluation (builtin, another file, or none)."
         )
 
 
-def _measure(
-    dense: "DenseModel", result: "CompressResult", text: str, limit: int, window_tokens: int, progress: Any
-) -> dict[str, Any]:
-    from ..bench.perplexity import measure_perplexity, quality_record
-    from ..compress.calibration import leading_windows
+def _text_files(*texts: str) -> list[Path]:
+    """The files among what was named as texts; those that are not there are refused when they are read."""
+    from ..errors import TextError
+    from ..paths import path_of
 
-    windows = leading_windows(text, dense.tokenizer, at_most=limit, window_tokens=window_tokens)
-    qualities = measure_perplexity({"dense": dense.model, "narrow": result.model}, windows, progress=progress)
-    return quality_record(qualities, windows)
+    named = [text for text in texts if text not in ("builtin", "none") and not text.startswith("hf:")]
+    return [path for text in named if (path := path_of(text, "the text", TextError)).is_file()]
+
+
+def _measure(
+    model: str,
+    output: Path,
+    config: "CompressConfig",
+    dense: "DenseModel",
+    windows: "Windows",
+    progress: Any,
+) -> dict[str, Any]:
+    """Measure the model that was written, as it was written, and add the numbers to it."""
+    from ..bench.perplexity import measure_perplexity, quality_record
+    from ..compress.run import choose_device
+    from ..compress.source import load_dense
+    from ..errors import DotresizeError
+    from ..export.checkpoint import record_quality
+
+    error_console().print(f"written: {output}", markup=False)
+    try:
+        narrow = load_dense(str(output), trust_remote_code=config.trust_remote_code)
+        models = {"dense": dense.model, "narrow": narrow.model}
+        qualities = measure_perplexity(
+            models, windows, device=choose_device(config.device), progress=progress
+        )
+        quality = quality_record(qualities, windows)
+        record_quality(output, quality)
+    except (DotresizeError, RuntimeError, MemoryError, OSError) as error:  # torch raises RuntimeErrors
+        raise DotresizeError(
+            f"{output} was written, but its perplexity could not be measured: {error}. Measure it with "
+            f"`dotresize perplexity {shlex.join([model, str(output)])}`."
+        ) from error
+    return quality

@@ -14,6 +14,7 @@ from dotresize.compress.calibration import draw_windows
 from dotresize.compress.config import CompressConfig, Method
 from dotresize.compress.progress import Silent
 from dotresize.compress.report import Report
+from dotresize.compress.resume import WorkDirectory
 from dotresize.compress.run import CompressResult, compress
 from dotresize.compress.source import DenseModel, load_dense
 from dotresize.errors import OptionError, WidthError
@@ -159,15 +160,23 @@ class Interrupt(Silent):
             raise KeyboardInterrupt
 
 
+def interrupted(model: Path, work: Path) -> None:
+    """Leave a work directory with the basis and the first layers of a run of SMALL."""
+    with pytest.raises(KeyboardInterrupt), WorkDirectory(work) as kept:
+        compress(str(model), SMALL, work=kept, progress=Interrupt(after=18 + 6 * 12))
+
+
 def test_an_interrupted_run_resumes_to_the_same_bytes(pico_llama: Path, tmp_path: Path) -> None:
-    work = tmp_path / "out.partial"
+    work = tmp_path / "work"
     whole = compress(str(pico_llama), SMALL)
-    with pytest.raises(KeyboardInterrupt):
-        compress(str(pico_llama), SMALL, work_directory=work, progress=Interrupt(after=18 + 6 * 12))
+    interrupted(pico_llama, work)
     kept = {file.name for file in work.glob("*.safetensors")}
     assert {"basis.safetensors", "layer-00000.safetensors"} <= kept
     assert "layer-00002.safetensors" not in kept
-    resumed = compress(str(pico_llama), SMALL, work_directory=work)
+    with WorkDirectory(work) as kept_work:
+        resumed = compress(str(pico_llama), SMALL, work=kept_work)
+        assert work.exists(), "what was computed stays until the result is safe"
+        kept_work.discard()
     assert not work.exists()
     assert resumed.report == whole.report
     for name, tensor in whole.model.state_dict().items():
@@ -175,12 +184,12 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(pico_llama: Path, tmp_path
 
 
 def test_another_configuration_does_not_resume_from_it(pico_llama: Path, tmp_path: Path) -> None:
-    work = tmp_path / "out.partial"
-    with pytest.raises(KeyboardInterrupt):
-        compress(str(pico_llama), SMALL, work_directory=work, progress=Interrupt(after=18 + 6 * 12))
+    work = tmp_path / "work"
+    interrupted(pico_llama, work)
     other = replace(SMALL, seed=7)
-    resumed, fresh = compress(str(pico_llama), other, work_directory=work), compress(str(pico_llama), other)
-    assert resumed.report == fresh.report
+    with WorkDirectory(work) as kept_work:
+        resumed = compress(str(pico_llama), other, work=kept_work)
+    assert resumed.report == compress(str(pico_llama), other).report
 
 
 def test_report_goes_to_json_and_back(pico_llama: Path) -> None:
