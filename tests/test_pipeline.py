@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 
 TEXT = Path(__file__).parent / "compress" / "text.txt"
-SHORT = [
-    "--calibration", str(TEXT), "--evaluation", "builtin",
-    "--window-tokens", "64", "--calibration-windows", "6", "--evaluation-windows", "3",
-]  # fmt: skip
+QUICK = ["--calibration", str(TEXT), "--window-tokens", "64", "--calibration-windows", "6"]
+SHORT = [*QUICK, "--evaluation", "builtin", "--evaluation-windows", "3"]
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -175,7 +173,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_output(
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("this machine does not allow mounting a small file system")
     try:
-        extra = ["--mlp-width", "0.5", *SHORT, "--evaluation", "none"]
+        extra = ["--mlp-width", "0.5", *QUICK, "--evaluation", "none"]
         failed = dotresize("compress", pico_llama_untied, "-o", disk / "out", *extra, code=2)
         told = failed.stderr.replace("\n", " ")
         assert "No space left on device" in told or "the disk is full" in told
