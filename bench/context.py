@@ -1,9 +1,9 @@
 """How long a request of the run is, and whether a model can hold it."""
 
-import json
 from pathlib import Path
 
 from ..errors import ModelError
+from ..export.model_files import read_genai_config
 from ..serve.model_facts import is_onnx_directory, read_facts
 from .results import BenchModel
 from .settings import BenchSettings
@@ -32,6 +32,5 @@ def context_tokens(model: BenchModel, settings: BenchSettings) -> int:
 
 def _positions(directory: Path) -> int | None:
     if is_onnx_directory(directory):
-        config = json.loads((directory / "genai_config.json").read_text(encoding="utf-8"))
-        return int(config["model"]["context_length"])
+        return read_genai_config(directory).model.context_length
     return read_facts(directory).max_position_embeddings

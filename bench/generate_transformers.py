@@ -1,12 +1,14 @@
 """Greedy decoding with stock transformers, timed step by step: the reference engine."""
 
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import DynamicCache
 
+from ..compress.strict_load import load_strictly
 from .local_worker import Timed
 from .settings import BenchSettings
 
@@ -23,8 +25,8 @@ class TransformersGenerator:
 
     def __init__(self, directory: str, settings: BenchSettings) -> None:
         self._device = torch.device(settings.device)
-        model = AutoModelForCausalLM.from_pretrained(directory, dtype=getattr(torch, settings.dtype))
-        self._model = model.to(self._device).eval()  # type: ignore[arg-type]
+        model = load_strictly(Path(directory), dtype=getattr(torch, settings.dtype), local_files_only=True)
+        self._model = model.to(self._device)  # type: ignore[arg-type]
         self.weight_bytes: int | None = sum(
             {tensor.data_ptr(): tensor.nbytes for tensor in self._model.parameters()}.values()
         )

@@ -17,6 +17,9 @@ from typing import Any, get_args
 from ..errors import ManifestError, ModelError
 from ..export import manifest
 from ..export.artefact_info import inspect_artefact
+from ..export.model_files import load_tokenizer, read_config, read_object
+from ..foreign import reading
+from ..json_files import validated
 from ..serve.model_facts import DTYPE_BYTES, is_onnx_directory, manifest_of, read_facts
 from .results import BenchModel, Part, PartCost
 
@@ -34,6 +37,25 @@ PART_PATTERNS: tuple[tuple[str, Part], ...] = (
 ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I16": 2, "I8": 1, "U8": 1}
 ITEM_BYTES |= {"BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 FLOATS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Added:
+    content: str
+    id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Vocabulary:
+    vocab: dict[str, int] | list[tuple[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tokenizer:
+    """What is read from tokenizer.json."""
+
+    model: _Vocabulary
+    added_tokens: list[_Added] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +90,7 @@ def describe(directory: Path, *, name: str, source: str, dtype: str) -> BenchMod
 
         return describe_onnx(directory, name=name, source=source)
     facts = read_facts(directory)
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    config = read_config(directory, ("vocab_size",))
     run_dtype = facts.dtype if dtype == "auto" else dtype
     if run_dtype not in DTYPE_BYTES:
         raise ModelError(
@@ -94,7 +116,7 @@ def describe(directory: Path, *, name: str, source: str, dtype: str) -> BenchMod
         num_attention_heads=facts.num_attention_heads,
         num_key_value_heads=facts.num_key_value_heads,
         head_dim=facts.head_dim,
-        vocab_size=int(config["vocab_size"]),
+        vocab_size=config["vocab_size"],
         parameters=sum(cost.parameters for cost in costs),
         weight_bytes=info.weight_bytes,
         kv_bytes_per_token=facts.kv_cache_bytes_per_token(run_dtype),
@@ -167,28 +189,14 @@ def tokenizer_sha256(directory: Path) -> str:
 
 
 def _fast_vocabulary(path: Path) -> dict[str, int]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        tokens = data["model"]["vocab"]
-        pairs = (
-            tokens if isinstance(tokens, dict) else {token: index for index, (token, _) in enumerate(tokens)}
-        )
-        added = {str(entry["content"]): int(entry["id"]) for entry in data.get("added_tokens") or ()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} holds no vocabulary ({error}); copy it from the original model") from error
-    return {**{str(token): int(index) for token, index in pairs.items()}, **added}
+    found = validated(_Tokenizer, read_object(path), str(path), ModelError)
+    tokens = found.model.vocab
+    pairs = tokens if isinstance(tokens, dict) else {token: index for index, (token, _) in enumerate(tokens)}
+    return {**pairs, **{added.content: added.id for added in found.added_tokens or ()}}
 
 
 def _slow_vocabulary(directory: Path) -> dict[str, int]:
-    from transformers import AutoTokenizer
-
-    try:
-        return dict(AutoTokenizer.from_pretrained(directory, local_files_only=True).get_vocab())
-    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"{directory} has no tokenizer that can be read ({cause}); copy it from the original model"
-        ) from error
+    return dict(load_tokenizer(directory).get_vocab())
 
 
 def _precision(text: str) -> str:
@@ -198,8 +206,9 @@ def _precision(text: str) -> str:
 
 def _quantises_activations(config: dict[str, Any]) -> bool:
     """Whether matrices are multiplied in 8 bits; GPUs with fp8 do it at the rate of int8."""
-    groups = (config.get("quantization_config") or {}).get("config_groups") or {}
-    return any(group.get("input_activations") for group in groups.values())
+    groups = (config.get("quantization_config") or {}).get("config_groups")
+    found = groups.values() if isinstance(groups, dict) else ()
+    return any(isinstance(group, dict) and group.get("input_activations") for group in found)
 
 
 def _checkpoint_costs(directory: Path, tied: bool, run_bytes: int) -> list[TensorCost]:
@@ -208,7 +217,8 @@ def _checkpoint_costs(directory: Path, tied: bool, run_bytes: int) -> list[Tenso
 
     costs: list[TensorCost] = []
     for shard in sorted(directory.glob("*.safetensors")):
-        with safe_open(shard, framework="numpy") as stream:
+        advice = "make or download it again"
+        with reading(shard, by="safetensors", advice=advice), safe_open(shard, framework="numpy") as stream:
             costs.extend(_shard_costs(stream, run_bytes))
     if tied and not any(cost.part == "head" for cost in costs):
         costs = [_as_head(cost) if cost.part == "embedding" else cost for cost in costs]

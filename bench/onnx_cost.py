@@ -1,6 +1,5 @@
 """Costs of an ONNX Runtime GenAI directory, from its graph without the weights beside it."""
 
-import json
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependencyError, ModelError
 from ..export.artefact_info import inspect_artefact
+from ..export.model_files import read_genai_config
+from ..foreign import reading
 from .model_cost import TensorCost, part_of, tokenizer_sha256, total, weights_sha256
 from .results import BenchModel
 
@@ -41,28 +42,24 @@ def read_graph(directory: Path) -> "GraphProto":
     """
     try:
         import onnx
-        from google.protobuf.message import DecodeError
     except ImportError as error:
         raise MissingDependencyError(
             f"reading {directory} needs onnx ({error}); install dotresize[export]"
         ) from error
-    path = directory / _config(directory)["model"]["decoder"]["filename"]
-    try:
+    path = directory / read_genai_config(directory).model.decoder.filename
+    with reading(path, by="onnx", advice="export it again"):
         return onnx.load(path, load_external_data=False).graph
-    except (OSError, DecodeError) as error:
-        raise ModelError(f"{path} cannot be read as an ONNX graph ({error}); export it again") from error
 
 
 def describe_onnx(directory: Path, *, name: str, source: str) -> BenchModel:
     """See `model_cost.describe`."""
-    config = _config(directory)
+    model = read_genai_config(directory).model
     proto = read_graph(directory)
     graph = _index(proto)
     costs = [_cost(graph, tensor) for tensor in proto.initializer]
-    decoder, info = config["model"]["decoder"], inspect_artefact(directory)
+    decoder, info = model.decoder, inspect_artefact(directory)
     matrices = [node for node in proto.node if node.op_type in MATRIX_OPERATORS]
-    layers, key_value_heads = int(decoder["num_hidden_layers"]), int(decoder["num_key_value_heads"])
-    cache_items = 2 * layers * key_value_heads * int(decoder["head_size"])
+    cache_items = 2 * decoder.num_hidden_layers * decoder.num_key_value_heads * decoder.head_size
     files = sorted(path for path in directory.iterdir() if ".onnx" in path.name and path.is_file())
     return BenchModel(
         name=name,
@@ -72,13 +69,13 @@ def describe_onnx(directory: Path, *, name: str, source: str) -> BenchModel:
         precision=_precision(graph, matrices, info.precision),
         sha256=weights_sha256(directory, files),
         tokenizer_sha256=tokenizer_sha256(directory),
-        hidden_size=int(decoder["hidden_size"]),
+        hidden_size=decoder.hidden_size,
         intermediate_size=_intermediate_size(directory, graph, matrices),
-        num_hidden_layers=layers,
-        num_attention_heads=int(decoder["num_attention_heads"]),
-        num_key_value_heads=key_value_heads,
-        head_dim=int(decoder["head_size"]),
-        vocab_size=int(config["model"]["vocab_size"]),
+        num_hidden_layers=decoder.num_hidden_layers,
+        num_attention_heads=decoder.num_attention_heads,
+        num_key_value_heads=decoder.num_key_value_heads,
+        head_dim=decoder.head_size,
+        vocab_size=model.vocab_size,
         parameters=sum(cost.parameters for cost in costs),
         weight_bytes=info.weight_bytes,
         kv_bytes_per_token=cache_items * _cache_item_bytes(directory, proto),
@@ -91,19 +88,6 @@ def describe_onnx(directory: Path, *, name: str, source: str) -> BenchModel:
 def attribute(node: "NodeProto", name: str, default: int = 0) -> int:
     """An integer attribute of a node."""
     return next((int(entry.i) for entry in node.attribute if entry.name == name), default)
-
-
-def _config(directory: Path) -> dict[str, Any]:
-    path = directory / "genai_config.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        decoder = data["model"]["decoder"]
-        for key in ("filename", "hidden_size", "num_hidden_layers", "num_attention_heads", "head_size"):
-            decoder[key]
-        decoder["num_key_value_heads"], data["model"]["vocab_size"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is missing or damaged ({error}); export the model again") from error
-    return dict(data)
 
 
 def _index(proto: "GraphProto") -> _Graph:

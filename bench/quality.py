@@ -8,7 +8,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import psutil
 
@@ -18,6 +18,8 @@ from ..compress.config import CompressConfig
 from ..compress.progress import Progress, Silent
 from ..compress.run import compress
 from ..compress.source import DenseModel, load_dense
+from ..errors import InputError
+from ..json_files import read_json, validated
 from .compress_cost import forward_seconds, predicted_peak_bytes
 from .environment import read_environment
 from .memory_watch import MemoryWatch
@@ -150,11 +152,20 @@ def _measure(
     }
 
 
+class _Kept(TypedDict):
+    """What an earlier run left."""
+
+    setting: dict[str, Any]
+    environment: dict[str, Any]
+    rows: dict[str, dict[str, Any]]
+
+
 def _load(file: Path, setting: Setting) -> dict[str, Any]:
     fresh = {"setting": asdict(setting), "environment": _environment(), "rows": {}}
     if not file.is_file():
         return fresh
-    kept: dict[str, Any] = json.loads(file.read_text())
+    kept: dict[str, Any] = read_json(file, InputError)
+    validated(_Kept, kept, f"{file} (delete it to start anew)", InputError)
     return kept if kept.get("setting") == asdict(setting) else fresh
 
 

@@ -7,12 +7,11 @@ seconds. `speed-up` always means: larger than 1 is better than the original.
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Literal
 
 from ..errors import InputError
 from ..export.staging import write_atomically
+from ..json_files import read_json, validated
 from ..version import __version__
 from .settings import BenchSettings
 
@@ -257,8 +256,8 @@ def read(path: Path) -> Results:
         InputError: It is not there, not JSON, of a newer schema, or does not follow the schema.
     """
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = read_json(path, InputError)
+    except InputError as error:
         raise InputError(f"{path} cannot be read as benchmark results: {error}") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(version, int) or version < 1:
@@ -268,11 +267,4 @@ def read(path: Path) -> Results:
             f"{path} has results schema {version}, newer than this dotresize ({__version__}) reads (up to "
             f"{SCHEMA_VERSION}); upgrade dotresize"
         )
-    try:
-        return TypeAdapter(Results).validate_python(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"])
-        raise InputError(
-            f"{path} does not follow results schema {version}: {place}: {first['msg']}"
-        ) from error
+    return validated(Results, data, f"{path} (results schema {version})", InputError)

@@ -3,11 +3,9 @@
 run_bench(["demo:smollm2-135m", "narrow"], BenchSettings(engine="vllm"), Path("report"), command="...")
 """
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +13,8 @@ from typing import Protocol
 
 from ..compress.progress import Progress, Silent
 from ..errors import DotresizeError, InputError, OptionError, OutputError
+from ..export.staging import check_apart
+from ..locks import locked
 from .environment import read_environment
 from .judgement import judge
 from .local_engine import LocalEngine
@@ -69,27 +69,31 @@ def run_bench(
     progress = progress or Silent()
     settings = settle(settings)
     _check_free(directory, resume=resume, force=force)
+    check_apart(directory, [path for source in sources if (path := Path(source).expanduser()).exists()])
     work, fresh = directory / WORK_NAME, not directory.exists()
     with _locked(directory):
-        earlier = _open(directory, resume=resume)
-        try:
-            models = prepare(sources, settings, work, progress)
-            engine = _engine(settings, work, models)
-        except DotresizeError:
-            if fresh:
-                shutil.rmtree(directory, ignore_errors=True)
-            raise
-        results = earlier or Results(
-            created_utc=_now(),
-            command=command,
-            settings=settings,
-            environment=read_environment(),
-            models=models,
-        )
-        _check_same_run(results, models, settings, directory)
-        results.complete = False
-        save = _saver(results, directory / RESULTS_NAME)
-        save()
+        known = directory / RESULTS_NAME
+        earlier = read(known) if resume and known.is_file() else None
+        save: Callable[[], None]
+        with nullcontext() if earlier else _set_aside(work):
+            try:
+                models = prepare(sources, settings, work, progress)
+                engine = _engine(settings, work, models)
+            except DotresizeError:
+                if fresh:
+                    shutil.rmtree(directory, ignore_errors=True)
+                raise
+            results = earlier or Results(
+                created_utc=_now(),
+                command=command,
+                settings=settings,
+                environment=read_environment(),
+                models=models,
+            )
+            _check_same_run(results, models, settings, directory)
+            results.complete = False
+            save = _saver(results, known)
+            save()
         _measure_all(results, engine, progress, save)
         if "quality" in settings.scenarios and results.quality is None:
             results.quality = measure_quality(models, settings, progress)
@@ -121,25 +125,31 @@ def _locked(directory: Path) -> Iterator[None]:
     """Keep a second run out of the same directory."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise OutputError(f"{directory} cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(directory / LOCK_NAME, what=str(directory)):
         yield
-    except BlockingIOError as error:
-        raise OutputError(f"another benchmark is writing to {directory}; choose another directory") from error
-    finally:
-        os.close(descriptor)
 
 
-def _open(directory: Path, *, resume: bool) -> Results | None:
-    """Earlier results to go on with; without `resume`, what an earlier run left is removed."""
-    known = directory / RESULTS_NAME
-    if not resume:
-        known.unlink(missing_ok=True)
-        shutil.rmtree(directory / WORK_NAME, ignore_errors=True)  # its copies may be of older models
-    return read(known) if known.is_file() else None
+@contextmanager
+def _set_aside(work: Path) -> Iterator[None]:
+    """Keep an earlier run's work until the new one has begun; put it back when that fails.
+
+    Its copies may be of older models, so the new run must not find them.
+    """
+    old = work.with_name(f"{WORK_NAME}.old")
+    if old.exists():  # a run was killed before it began
+        shutil.rmtree(work, ignore_errors=True)
+    elif work.exists():
+        work.rename(old)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        if old.exists():
+            old.rename(work)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _engine(settings: BenchSettings, work: Path, models: list[BenchModel]) -> Callable[[Job], Engine]:

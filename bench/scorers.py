@@ -1,27 +1,19 @@
 """Open a model directory and score windows of tokens with it: by transformers, or by bare ONNX Runtime."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..compress.source import load_dense
-from ..errors import MissingDependencyError, ModelError
+from ..errors import MissingDependencyError
+from ..export.model_files import load_tokenizer, read_config, read_genai_config
+from ..foreign import reading
 from .perplexity import log_probabilities_of
 from .perplexity_in_turn import Scorer
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 __all__ = ["context_tokens", "load_tokenizer", "open_scorer"]
-
-Format = Literal["huggingface", "vllm", "onnx"]
-_CONFIGS = {
-    "onnx": ("genai_config.json", ("model", "context_length")),
-    "huggingface": ("config.json", ("max_position_embeddings",)),
-}
 
 
 def open_scorer(directory: Path, model_format: str, *, device: torch.device, dtype: str = "auto") -> Scorer:
@@ -42,37 +34,12 @@ def open_scorer(directory: Path, model_format: str, *, device: torch.device, dty
     return _transformers_scorer(directory, device, dtype)
 
 
-def load_tokenizer(directory: Path) -> "PreTrainedTokenizerBase":
-    """The tokenizer of a directory of either format.
-
-    Raises:
-        ModelError: there is none, or it cannot be read.
-    """
-    from transformers import AutoTokenizer, PreTrainedTokenizerBase
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"{directory} has no tokenizer that transformers can read: {reason}") from error
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    return tokenizer
-
-
 def context_tokens(directory: Path, model_format: str) -> int | None:
     """Tokens that the model was made for at most; None when its config does not say."""
-    name, keys = _CONFIGS["onnx" if model_format == "onnx" else "huggingface"]
-    value = _read_json(directory / name)
-    for key in keys:
-        value = value.get(key, {})
-    return value if isinstance(value, int) else None
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); make the directory again") from error
+    if model_format == "onnx":
+        return read_genai_config(directory).model.context_length
+    found: int | None = read_config(directory).get("max_position_embeddings")
+    return found
 
 
 def _transformers_scorer(directory: Path, device: torch.device, dtype: str) -> Scorer:
@@ -96,16 +63,13 @@ def _onnx_scorer(directory: Path, device: torch.device) -> Scorer:
             f"this onnxruntime has no {provider}, only {', '.join(onnxruntime.get_available_providers())}; "
             'install "dotresize[export-cuda]", or use --device cpu'
         )
-    config = _read_json(directory / "genai_config.json")
+    decoder = read_genai_config(directory).model.decoder
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
-    try:
-        decoder = config["model"]["decoder"]
-        path = directory / decoder["filename"]
+    with reading(directory, by="ONNX Runtime", advice="export it again"):
+        path = directory / decoder.filename
         session = onnxruntime.InferenceSession(path, sess_options=options, providers=[provider])
-    except (KeyError, RuntimeError, onnxruntime.capi.onnxruntime_pybind11_state.NoSuchFile) as error:
-        raise ModelError(f"{directory} cannot be opened by ONNX Runtime: {error}") from error
-    return _OnnxScorer(session, int(decoder["head_size"]), device)
+    return _OnnxScorer(session, decoder.head_size, device)
 
 
 class _OnnxScorer:

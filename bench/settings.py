@@ -1,11 +1,11 @@
 """What one benchmark run measures, and how: validated once, saved with the results."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from ..errors import OptionError
 
-__all__ = ["DEFAULT_SCENARIOS", "BenchSettings", "Dtype", "EngineName", "Precision", "Scenario"]
+__all__ = ["DEFAULT_SCENARIOS", "FLAGS", "BenchSettings", "Dtype", "EngineName", "Precision", "Scenario"]
 
 EngineName = Literal["vllm", "onnx", "transformers"]
 Scenario = Literal["latency", "throughput", "online", "memory", "quality"]
@@ -19,6 +19,27 @@ DEFAULT_SCENARIOS: dict[EngineName, tuple[Scenario, ...]] = {
 MAX_ROUNDS = 1000
 MAX_TOKENS = 1_000_000
 MAX_LOAD = 4096
+MAX_SEED = 2**32 - 1  # of numpy's older generators, which vLLM and lm-eval seed
+NEEDED_SCENARIOS: dict[str, tuple[Scenario, ...]] = {  # field -> those that it changes
+    "batch_sizes": ("latency", "throughput"),
+    "requests": ("throughput",),
+    "concurrency": ("online",),
+    "repeats": ("latency",),
+    "warmup": ("latency", "throughput"),
+    "text": ("quality",),
+    "text_windows": ("quality",),
+    "text_window_tokens": ("quality",),
+    "tasks": ("quality",),
+    "task_directory": ("quality",),
+    "task_limit": ("quality",),
+}
+# What the command line calls a field, where that is another name.
+FLAGS = {
+    "text": "data",
+    "text_windows": "windows",
+    "text_window_tokens": "window-tokens",
+    "engine_flags": "vllm-flags",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +91,33 @@ class BenchSettings:
             )
         self._check_ranges()
 
+    def check_effect(self) -> None:
+        """Refuse a choice of the user that would change nothing.
+
+        Raises:
+            OptionError: It belongs to another engine, or to a scenario that is not measured.
+        """
+        if self.engine != "onnx" and self.precision != "fp32":
+            raise OptionError(
+                f"--precision is of ONNX exports and cannot take effect with the {self.engine} engine; use "
+                "--dtype, or export the model first"
+            )
+        if self.engine == "onnx" and self.dtype != "auto":
+            raise OptionError("--dtype cannot take effect with the onnx engine; use --precision")
+        for field in fields(self):
+            needed = NEEDED_SCENARIOS.get(field.name)
+            if needed is None or getattr(self, field.name) == field.default:
+                continue
+            if not set(needed) & set(self.scenarios):
+                flag = FLAGS.get(field.name, field.name.replace("_", "-"))
+                raise OptionError(
+                    f"--{flag} belongs to the scenario {' or '.join(needed)}, which is not measured: leave "
+                    "it out, or add one of them to --scenarios"
+                )
+        for name in ("task_directory", "task_limit"):
+            if getattr(self, name) is not None and not self.tasks:
+                raise OptionError(f"--{name.replace('_', '-')} cannot take effect without --tasks")
+
     def _check_ranges(self) -> None:
         single = {
             "input-tokens": (self.input_tokens, 1, MAX_TOKENS),
@@ -78,12 +126,15 @@ class BenchSettings:
             "rounds": (self.rounds, 1, MAX_ROUNDS),
             "repeats": (self.repeats, 1, MAX_ROUNDS),
             "warmup": (self.warmup, 0, MAX_ROUNDS),
-            "text-windows": (self.text_windows, 1, MAX_TOKENS),
-            "text-window-tokens": (self.text_window_tokens, 2, MAX_TOKENS),
+            "seed": (self.seed, 0, MAX_SEED),
+            "windows": (self.text_windows, 1, MAX_TOKENS),
+            "window-tokens": (self.text_window_tokens, 2, MAX_TOKENS),
         }
         for name, (value, low, high) in single.items():
             if not low <= value <= high:
                 raise OptionError(f"--{name} is {value}, expected {low} to {high}")
+        if self.task_limit is not None and not 1 <= self.task_limit <= MAX_TOKENS:
+            raise OptionError(f"--task-limit is {self.task_limit}, expected 1 to {MAX_TOKENS}")
         for name, values in {"batch-sizes": self.batch_sizes, "concurrency": self.concurrency}.items():
             if not values or len(set(values)) != len(values):
                 raise OptionError(f"--{name} is {values}, expected different whole numbers such as 1,8")

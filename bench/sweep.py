@@ -5,7 +5,6 @@ a compression beside a benchmark would be measured with it. Benchmarks hold a lo
 so two sweeps do not disturb each other either.
 """
 
-import fcntl
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -15,6 +14,7 @@ from threading import Event
 from typing import Any, Literal, Protocol
 
 from ..errors import OutputError
+from ..locks import locked
 from .sweep_plan import SweepPoint, SweepSettings, plan_points
 from .sweep_point import Outcome, is_done, run_steps
 from .sweep_state import SWEEP_NAME, check_same_sweep, collect, write_state, write_sweep_report
@@ -115,18 +115,10 @@ def _locked(directory: Path) -> Iterator[None]:
     """Keep a second sweep out of the same directory."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise OutputError(f"{directory} cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise OutputError(f"another sweep is writing to {directory}; wait for it to end") from error
-    try:
+    with locked(directory / ".lock", what=str(directory)):
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -12,12 +12,9 @@ from pathlib import PurePath
 
 from ..compress.config import CompressConfig
 from ..errors import OptionError
-from .settings import BenchSettings
+from .settings import FLAGS, BenchSettings
 
 __all__ = ["Step", "SweepPoint", "SweepSettings", "plan_points"]
-
-BENCH_FLAGS = {"text": "data", "text_windows": "windows", "text_window_tokens": "window-tokens"}
-BENCH_FLAGS |= {"engine_flags": "vllm-flags"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +151,7 @@ def _bench_options(settings: BenchSettings) -> list[str]:
         value = getattr(settings, field.name)
         if value == getattr(default, field.name):
             continue
-        flag = BENCH_FLAGS.get(field.name, field.name.replace("_", "-"))
+        flag = FLAGS.get(field.name, field.name.replace("_", "-"))
         text = shlex.join(value) if field.name == "engine_flags" else _text(value)
         options += [f"--{flag}={text}"] if text.startswith("-") else [f"--{flag}", text]
     return options

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, ManifestError, OptionError
 from ..export import manifest
 from ..export.staging import write_atomically
+from ..json_files import read_json, validated
 from ..version import __version__
 from .results import write as write_results
 from .sweep_plan import SweepPoint, SweepSettings
@@ -31,6 +33,20 @@ SCHEMA_VERSION = 1
 SWEEP_NAME = "sweep.json"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    name: str
+    commands: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """What is read from an earlier sweep.json."""
+
+    schema_version: int
+    points: list[_Made]
+
+
 def check_same_sweep(points: Sequence[SweepPoint], directory: Path) -> None:
     """Refuse to mix points that were made by other commands.
 
@@ -41,18 +57,16 @@ def check_same_sweep(points: Sequence[SweepPoint], directory: Path) -> None:
     path = directory / SWEEP_NAME
     if not path.is_file():
         return
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        version = data["schema_version"]
-        known = {each["name"]: each["commands"] for each in data["points"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); choose another output") from error
-    if version > SCHEMA_VERSION:
+    data = read_json(path, InputError)
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(f"{path} has schema {version}, newer than this dotresize reads; upgrade dotresize")
+    found = validated(_State, data, f"{path} (choose another output)", InputError)
+    known = {each.name: each.commands for each in found.points}
     for point in points:
         commands = [step.command for step in point.steps]
         if point.name in known and known[point.name] != commands:
-            changed = next(old for old, new in zip(known[point.name], commands, strict=True) if old != new)
+            changed = next(old for old, new in zip_longest(known[point.name], commands) if old != new)
             raise OptionError(
                 f"{directory} holds {point.name} made with other options (`{changed}`); repeat them to "
                 "resume, or choose another output"

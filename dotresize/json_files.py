@@ -52,7 +52,9 @@ def validated(annotation: type[T], value: Any, what: str, kind: type[DotresizeEr
     from pydantic import ValidationError
 
     try:
-        result: T = _adapter(cast(Any, annotation)).validate_json(json.dumps(value), strict=True)
+        result: T = _adapter(cast(Any, annotation)).validate_json(
+            json.dumps(value, allow_nan=False), strict=True
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole"

@@ -1,14 +1,15 @@
 """What is this directory or file? Works for everything that dotresize writes, and for foreign models."""
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ..errors import ManifestError, ModelError
+from ..compress.weight_files import read_headers
+from ..errors import ModelError
+from ..json_files import validated
 from . import manifest
 from .manifest import MANIFEST_NAME, Manifest
+from .model_files import open_gguf, read_config, read_object
 from .to_gguf import record_directory
 
 __all__ = ["ArtefactInfo", "inspect_artefact"]
@@ -22,6 +23,29 @@ _WIDTHS = {
     "head_dim": "attention.key_length",
     "vocab_size": "vocab_size",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Decoder:
+    """Widths in genai_config.json; a foreign one may lack any."""
+
+    hidden_size: int | None = None
+    num_hidden_layers: int | None = None
+    num_attention_heads: int | None = None
+    num_key_value_heads: int | None = None
+    head_size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GenaiModel:
+    decoder: _Decoder = field(default_factory=_Decoder)
+    vocab_size: int | None = None
+    type: str = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Genai:
+    model: _GenaiModel = field(default_factory=_GenaiModel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +87,9 @@ def inspect_artefact(path: Path) -> ArtefactInfo:
 
 
 def _checkpoint(path: Path, record: Manifest | None) -> ArtefactInfo:
-    config = _json(path / "config.json")
-    shards = sorted(path.glob("*.safetensors"))
-    parameters, dtypes = _count(shards)
+    config = read_config(path)
+    headers = read_headers(sorted(path.glob("*.safetensors"))).values()
+    dtypes = {header.dtype.lower() for header in headers}
     quantised = config.get("quantization_config") is not None
     return ArtefactInfo(
         path=str(path),
@@ -74,36 +98,22 @@ def _checkpoint(path: Path, record: Manifest | None) -> ArtefactInfo:
         ours=record is not None,
         architecture=(config.get("architectures") or ["unknown"])[0],
         widths={name: int(config[name]) for name in _WIDTHS if config.get(name) is not None},
-        parameters=_recorded_parameters(record) if quantised else parameters,
-        weight_bytes=sum(shard.stat().st_size for shard in shards),
+        parameters=_recorded_parameters(record)
+        if quantised
+        else sum(math.prod(header.shape) for header in headers),
+        weight_bytes=sum(shard.stat().st_size for shard in path.glob("*.safetensors")),
         provenance=_provenance(record),
         verification=_verification(record),
     )
 
 
-def _count(shards: list[Path]) -> tuple[int, set[str]]:
-    """Parameters and dtypes, from the headers alone."""
-    from safetensors import SafetensorError, safe_open
-
-    parameters, dtypes = 0, set()
-    for shard in shards:
-        try:
-            with safe_open(shard, framework="numpy") as stream:
-                for name in stream.keys():  # noqa: SIM118 - safe_open has no other iterator
-                    part = stream.get_slice(name)
-                    parameters += math.prod(part.get_shape())
-                    dtypes.add(str(part.get_dtype()).lower())
-        except SafetensorError as error:
-            raise ModelError(f"{shard} is damaged: {error}; make or download it again") from error
-    return parameters, dtypes
-
-
 def _onnx(path: Path, record: Manifest | None) -> ArtefactInfo:
-    config = _json(path / "genai_config.json")
-    decoder = config.get("model", {}).get("decoder", {})
-    names = {"head_dim": "head_size"}
-    widths = {name: decoder[names.get(name, name)] for name in _WIDTHS if names.get(name, name) in decoder}
-    widths |= {"vocab_size": config["model"]["vocab_size"]} if "vocab_size" in config.get("model", {}) else {}
+    where = path / "genai_config.json"
+    model = validated(_Genai, read_object(where), str(where), ModelError).model
+    widths = {} if model.vocab_size is None else {"vocab_size": model.vocab_size}
+    for name in _WIDTHS:
+        value = getattr(model.decoder, {"head_dim": "head_size"}.get(name, name), None)
+        widths |= {} if value is None else {name: value}
     if record is not None and record.report is not None:
         widths["intermediate_size"] = record.report.narrow.intermediate_size
     return ArtefactInfo(
@@ -111,8 +121,8 @@ def _onnx(path: Path, record: Manifest | None) -> ArtefactInfo:
         format="onnx",
         precision=f"{record.precision} for {record.provider}" if record else "unknown",
         ours=record is not None,
-        architecture=str(config.get("model", {}).get("type", "unknown")),
-        widths={name: int(value) for name, value in widths.items()},
+        architecture=model.type,
+        widths=widths,
         parameters=_recorded_parameters(record),
         weight_bytes=sum(file.stat().st_size for file in path.glob("*.onnx*")),
         provenance=_provenance(record),
@@ -121,42 +131,30 @@ def _onnx(path: Path, record: Manifest | None) -> ArtefactInfo:
 
 
 def _gguf(path: Path) -> ArtefactInfo:
-    from gguf import GGUFReader
-
     beside = record_directory(path)
     record = manifest.read(beside) if (beside / MANIFEST_NAME).exists() else None
-    try:
-        reader = GGUFReader(path)
-    except (ValueError, OSError, KeyError, IndexError) as error:
-        raise ModelError(f"{path} is not a GGUF file, or damaged ({error}); expected a .gguf file") from error
-    values = {
-        key: found.contents() for key, found in reader.fields.items() if found.types and "token" not in key
-    }
+    with open_gguf(path) as reader:
+        values = {
+            key: found.contents()
+            for key, found in reader.fields.items()
+            if found.types and "token" not in key
+        }
+        kinds = {tensor.tensor_type.name.lower() for tensor in reader.tensors if len(tensor.shape) > 1}
+        parameters = sum(int(tensor.n_elements) for tensor in reader.tensors)
     architecture = str(values.get("general.architecture", "unknown"))
     widths = {name: values.get(f"{architecture}.{key}") for name, key in _WIDTHS.items()}
-    kinds = {tensor.tensor_type.name.lower() for tensor in reader.tensors if len(tensor.shape) > 1}
     return ArtefactInfo(
         path=str(path),
         format="gguf",
         precision=record.precision if record else "+".join(sorted(kinds)),
         ours=record is not None,
         architecture=architecture,
-        widths={name: int(value) for name, value in widths.items() if value is not None},
-        parameters=sum(int(tensor.n_elements) for tensor in reader.tensors),
+        widths={name: value for name, value in widths.items() if isinstance(value, int)},
+        parameters=parameters,
         weight_bytes=path.stat().st_size,
         provenance=_provenance(record),
         verification=_verification(record),
     )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}); make or download it again") from error
-    if not isinstance(data, dict):
-        raise ManifestError(f"{path} holds a {type(data).__name__}, expected a JSON object")
-    return data
 
 
 def _recorded_parameters(record: Manifest | None) -> int | None:

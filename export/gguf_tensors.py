@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compress.weight_files import read_headers
 from ..errors import ModelError
+from .model_files import load_config, read_config, read_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -65,24 +67,20 @@ def plan_tensors(directory: Path, wanted: GgufType) -> list[TensorPlan]:
     Raises:
         ModelError: A tensor that GGUF's llama architecture has no place for.
     """
-    from safetensors import safe_open
-
     plan = []
     for shard in sorted(directory.glob("*.safetensors")):
-        with safe_open(shard, framework="pt") as stream:
-            for name in stream.keys():  # noqa: SIM118 - safe_open has no other iterator
-                shape = tuple(stream.get_slice(name).get_shape())
-                kind, fell_back = _type_of(shape, wanted)
-                plan.append(
-                    TensorPlan(
-                        shard=shard.name,
-                        source=name,
-                        target=_gguf_name(name),
-                        shape=shape,
-                        type=kind,
-                        fell_back=fell_back,
-                    )
+        for name, header in read_headers([shard]).items():
+            kind, fell_back = _type_of(header.shape, wanted)
+            plan.append(
+                TensorPlan(
+                    shard=shard.name,
+                    source=name,
+                    target=_gguf_name(name),
+                    shape=header.shape,
+                    type=kind,
+                    fell_back=fell_back,
                 )
+            )
     return plan
 
 
@@ -137,22 +135,14 @@ def write_tensors(
     heads = _head_counts(directory)
     for index, entry in enumerate(plan):
         progress(f"writing tensor {index + 1} of {len(plan)}")
-        writer.write_tensor_data(_convert(_load(directory, entry), entry, kinds[entry.type], heads))
+        writer.write_tensor_data(
+            _convert(read_tensor(directory / entry.shard, entry.source), entry, kinds[entry.type], heads)
+        )
 
 
 def _head_counts(directory: Path) -> dict[str, int]:
-    import json
-
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    config = read_config(directory, ("num_attention_heads", "num_key_value_heads"))
     return {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
-
-
-def _load(directory: Path, entry: TensorPlan) -> "torch.Tensor":
-    from safetensors import safe_open
-
-    with safe_open(directory / entry.shard, framework="pt") as stream:
-        tensor: torch.Tensor = stream.get_tensor(entry.source)
-    return tensor
 
 
 def _convert(
@@ -176,10 +166,9 @@ def rotate_pairs(values: NDArray[np.float32], heads: int) -> NDArray[np.float32]
 def rope_factors(directory: Path) -> NDArray[np.float32]:
     """What llama.cpp divides each rotary frequency by, ``(head_dim / 2,)``: plain over scaled."""
     import torch
-    from transformers import AutoConfig
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    config = AutoConfig.from_pretrained(directory, local_files_only=True)
+    config = load_config(directory)
     scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
     exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
     plain = config.rope_parameters["rope_theta"] ** -exponents

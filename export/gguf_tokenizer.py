@@ -4,12 +4,13 @@ llama.cpp has its own tokenizers and knows each pre-tokenizer by name. Only the 
 other is refused, because a wrong one splits text differently and nobody is told.
 """
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..json_files import validated
+from .model_files import load_tokenizer, read_object
 
 __all__ = ["GgufTokenizer", "read_tokenizer"]
 
@@ -34,6 +35,40 @@ class GgufTokenizer:
     chat_template: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    type: str | None = None
+    vocab: dict[str, int] | list[Any]  # a list in kinds that are refused
+    merges: list[str | list[str]] = field(default_factory=list)
+    byte_fallback: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Added:
+    id: int
+    content: str
+    special: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """A pre-tokenizer, or a sequence of some."""
+
+    type: str | None = None
+    pretokenizers: "list[_Step] | None" = None
+    pattern: dict[str, str] | None = None
+    individual_digits: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tokenizer:
+    """What is read from tokenizer.json."""
+
+    model: _Model
+    added_tokens: list[_Added] = field(default_factory=list)
+    pre_tokenizer: _Step | None = None
+
+
 def read_tokenizer(directory: Path, vocab_size: int) -> GgufTokenizer:
     """Translate the tokenizer of a checkpoint directory.
 
@@ -44,14 +79,13 @@ def read_tokenizer(directory: Path, vocab_size: int) -> GgufTokenizer:
     Raises:
         ModelError: The tokenizer is of a kind that is not mapped.
     """
-    from transformers import AutoTokenizer
-
-    data = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
-    loaded = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    model = data["model"]
-    if model.get("type") != "BPE":
-        raise ModelError(f"a {model.get('type')} tokenizer has no GGUF form here, expected BPE")
-    sentencepiece = bool(model.get("byte_fallback"))
+    path = directory / "tokenizer.json"
+    data = validated(_Tokenizer, read_object(path), str(path), ModelError)
+    loaded: Any = load_tokenizer(directory)
+    model = data.model
+    if model.type != "BPE":
+        raise ModelError(f"a {model.type} tokenizer has no GGUF form here, expected BPE")
+    sentencepiece = bool(model.byte_fallback)
     tokens, types = _tokens(data, vocab_size, sentencepiece)
     special = {"bos": loaded.bos_token_id, "eos": loaded.eos_token_id}
     special |= {"unk": loaded.unk_token_id, "pad": loaded.pad_token_id}
@@ -62,7 +96,7 @@ def read_tokenizer(directory: Path, vocab_size: int) -> GgufTokenizer:
         tokens=tokens,
         token_types=types,
         scores=tuple(-float(index) for index in range(len(tokens))) if sentencepiece else (),
-        merges=() if sentencepiece else tuple(_merge(pair) for pair in model["merges"]),
+        merges=() if sentencepiece else tuple(_merge(pair) for pair in model.merges),
         special_ids={name: int(value) for name, value in special.items() if value is not None},
         add_bos=loaded.bos_token_id is not None and first == [loaded.bos_token_id],
         add_space_prefix=sentencepiece,
@@ -71,15 +105,20 @@ def read_tokenizer(directory: Path, vocab_size: int) -> GgufTokenizer:
 
 
 def _tokens(
-    data: dict[str, Any], vocab_size: int, sentencepiece: bool
+    data: "_Tokenizer", vocab_size: int, sentencepiece: bool
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    names = {index: token for token, index in data["model"]["vocab"].items()}
+    vocabulary = data.model.vocab
+    if isinstance(vocabulary, list):
+        raise ModelError("the tokenizer's vocabulary is a list, expected tokens with their ids")
+    names = {index: token for token, index in vocabulary.items()}
     types = dict.fromkeys(names, NORMAL)
     if sentencepiece:
         types |= {index: BYTE for index, token in names.items() if _is_byte(token)}
-    for added in data.get("added_tokens", []):
-        names[added["id"]] = added["content"]
-        types[added["id"]] = CONTROL if added["special"] else USER_DEFINED
+    for added in data.added_tokens:
+        names[added.id] = added.content
+        types[added.id] = CONTROL if added.special else USER_DEFINED
+    if not names or min(names) < 0:
+        raise ModelError("the tokenizer has no tokens, or negative ids; copy it from the original model")
     if max(names) >= vocab_size:
         raise ModelError(
             f"the tokenizer has id {max(names)}, the model's vocabulary ends at {vocab_size - 1}"
@@ -99,15 +138,15 @@ def _merge(pair: str | list[str]) -> str:
     return pair if isinstance(pair, str) else " ".join(pair)
 
 
-def _pre_tokenizer(data: dict[str, Any]) -> str:
+def _pre_tokenizer(data: "_Tokenizer") -> str:
     """llama.cpp's name for the pre-tokenizer."""
-    found = data.get("pre_tokenizer") or {}
-    steps = found.get("pretokenizers", [found])
-    kinds = [step.get("type") for step in steps]
-    patterns = [step["pattern"].get("Regex", "") for step in steps if step.get("type") == "Split"]
+    found = data.pre_tokenizer or _Step()
+    steps = [found] if found.pretokenizers is None else found.pretokenizers
+    kinds = [step.type for step in steps]
+    patterns = [str((step.pattern or {}).get("Regex", "")) for step in steps if step.type == "Split"]
     if kinds == ["ByteLevel"]:
         return "gpt-2"
-    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits"):
+    if kinds == ["Digits", "ByteLevel"] and steps[0].individual_digits:
         return "smollm"
     if kinds == ["Split", "ByteLevel"] and LLAMA3_DIGITS in patterns[0]:
         return "llama-bpe"

@@ -7,12 +7,13 @@ ours. It holds no time stamps, durations or absolute paths: the same inputs give
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..compress.report import Report
 from ..errors import ManifestError
+from ..json_files import read_json, validated
 from ..version import __version__
 from .staging import write_atomically
 
@@ -67,7 +68,7 @@ class Manifest:
     """What a directory is, where it came from, and what has been proven about it.
 
     Raises:
-        ManifestError: `format` is unknown.
+        ManifestError: `format` is unknown, or a file is not in the directory.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -85,6 +86,9 @@ class Manifest:
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise ManifestError(f"unknown format {self.format!r}, expected one of {', '.join(FORMATS)}")
+        for name in self.files:
+            if Path(name).name != name:
+                raise ManifestError(f"it names the file {name!r}, expected files beside the manifest")
 
     @property
     def sha256(self) -> str:
@@ -117,26 +121,10 @@ class Manifest:
                 f"schema version {version} is newer than this dotresize ({__version__}) reads (up to "
                 f"{SCHEMA_VERSION}); written by dotresize {data.get('tool_version', 'unknown')}, upgrade"
             )
-        try:
-            return cls._from_known(data)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ManifestError(f"it does not follow schema version {version}: {_cause(error)}") from error
-
-    @classmethod
-    def _from_known(cls, data: dict[str, Any]) -> "Manifest":
-        return cls(
-            schema_version=SCHEMA_VERSION,
-            tool_version=_typed(data, "tool_version", str),
-            format=_typed(data, "format", str),
-            precision=_typed(data, "precision", str),
-            provider=_typed(data, "provider", str | None),
-            report=None if data["report"] is None else Report.from_dict(data["report"]),
-            quality=_typed(data, "quality", dict | None),
-            source=None if data["source"] is None else Provenance(**data["source"]),
-            files={name: FileRecord(**record) for name, record in data["files"].items()},
-            reference=_typed(data, "reference", str | None),
-            verification=tuple(Check(**check) for check in data["verification"]),
-        )
+        missing = [each.name for each in fields(cls) if each.name not in data]
+        if missing:
+            raise ManifestError(f"it does not follow schema version {version}: {missing[0]!r} is missing")
+        return validated(cls, data, f"schema version {version}")
 
 
 def read(directory: Path) -> Manifest:
@@ -146,15 +134,12 @@ def read(directory: Path) -> Manifest:
         ManifestError: There is none, it is damaged, or a newer dotresize wrote it.
     """
     path = directory / MANIFEST_NAME
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not path.exists():
         raise ManifestError(
             f"{directory} has no {MANIFEST_NAME}: not written by dotresize, or not finished; "
             "expected the output of `dotresize compress` or `dotresize export`"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"{path} cannot be read: {error}; make the directory again") from error
+        )
+    data = read_json(path)
     if not isinstance(data, dict):
         raise ManifestError(
             f"{path} holds a {type(data).__name__}, expected a JSON object; make the directory again"
@@ -162,7 +147,7 @@ def read(directory: Path) -> Manifest:
     try:
         return Manifest.from_dict(data)
     except ManifestError as error:
-        raise ManifestError(f"{path}: {error}") from error
+        raise ManifestError(f"{path}: {error}; make the directory again") from error
 
 
 def write(manifest: Manifest, directory: Path) -> None:
@@ -190,14 +175,3 @@ def _to_json(manifest: Manifest) -> str:
     return (
         json.dumps(manifest.to_dict(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     )
-
-
-def _typed(data: dict[str, Any], key: str, kind: Any) -> Any:
-    value = data[key]
-    if not isinstance(value, kind):
-        raise TypeError(f"{key!r} holds a {type(value).__name__}")
-    return value
-
-
-def _cause(error: Exception) -> str:
-    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)

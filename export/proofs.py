@@ -141,7 +141,11 @@ def _gguf_transformers(artefact: Artefact) -> list[Check]:
         output = run_check("transformers_runner.py", artefact.path, artefact.prompts)
     except ChildError as error:
         return [not_run("transformers (GGUF)", error)]
-    return [*_all_checks(artefact, output, limits), tokenizer_check(artefact.reference, output)]
+    return [
+        keys_check(output),
+        *_all_checks(artefact, output, limits),
+        tokenizer_check(artefact.reference, output),
+    ]
 
 
 def _llama_cpp(artefact: Artefact) -> list[Check]:

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ManifestError, ModelError
+from ..foreign import reading
+from ..json_files import read_json, validated
 from .manifest import digest, file_record
 
 if TYPE_CHECKING:
@@ -46,6 +48,21 @@ class PromptReference:
     logits: NDArray[np.float32]  # (T, V)
     greedy_token_ids: tuple[int, ...]  # (S,)
     greedy_margins: tuple[float, ...]  # (S,) best logit minus second best, at each greedy step
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A prompt in prompts.json."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    greedy_token_ids: tuple[int, ...]
+    greedy_margins: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    prompts: list[_Row]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,29 +162,35 @@ def load(directory: Path) -> Reference:
     Raises:
         ManifestError: It is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     folder = directory / FOLDER
-    try:
-        rows = json.loads((folder / PROMPTS_NAME).read_text(encoding="utf-8"))["prompts"]
+    rows = validated(_Rows, read_json(folder / PROMPTS_NAME), str(folder / PROMPTS_NAME)).prompts
+    advice = "it does not hold the reference logits; make the directory again"
+    with reading(folder / LOGITS_NAME, ManifestError, by="safetensors", advice=advice):
+        from safetensors.numpy import load_file
+
         arrays = load_file(folder / LOGITS_NAME)
-        prompts = tuple(
+    if not rows:
+        raise ManifestError(f"{folder / PROMPTS_NAME} holds no prompt; make the directory again")
+    for index, row in enumerate(rows):
+        shape = arrays[str(index)].shape if str(index) in arrays else ()
+        steps = len(row.greedy_token_ids)
+        if len(shape) != 2 or shape[0] != len(row.token_ids) or steps != len(row.greedy_margins) or not steps:
+            raise ManifestError(
+                f"{folder} does not hold the reference logits of prompt {index + 1}: its token ids, greedy "
+                f"tokens and logits {list(shape)} do not fit each other; make the directory again"
+            )
+    return Reference(
+        prompts=tuple(
             PromptReference(
-                text=row["text"],
-                token_ids=tuple(row["token_ids"]),
+                text=row.text,
+                token_ids=row.token_ids,
                 logits=arrays[str(index)],
-                greedy_token_ids=tuple(row["greedy_token_ids"]),
-                greedy_margins=tuple(row["greedy_margins"]),
+                greedy_token_ids=row.greedy_token_ids,
+                greedy_margins=row.greedy_margins,
             )
             for index, row in enumerate(rows)
         )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ManifestError(
-            f"{folder} does not hold the reference logits ({error}); "
-            "expected prompts.json and logits.safetensors, make the directory again"
-        ) from error
-    return Reference(prompts=prompts)
+    )
 
 
 def sha256(directory: Path) -> str:

@@ -1,6 +1,5 @@
 """What an export starts from: a finished checkpoint directory of ours, checked before any work."""
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from ..errors import ManifestError, ModelError
 from . import manifest, reference
 from .manifest import Manifest, Provenance
+from .model_files import read_config
 
 __all__ = ["ExportSource", "copy_reference", "copy_tokenizer", "open_source"]
 
@@ -74,20 +74,10 @@ def open_source(directory: Path) -> ExportSource:
                 f"{path} has {found if found is not None else 'no file, no'} bytes, expected "
                 f"{recorded.bytes}: the directory is damaged or not finished, make it again"
             )
+    config = read_config(directory, ("architectures", "hidden_size", "head_dim"))
     if not (directory / "tokenizer.json").is_file():
         raise ModelError(f"{directory} has no tokenizer.json; copy it from the original model and retry")
-    return ExportSource(directory=directory, manifest=record, config=_read_config(directory))
-
-
-def _read_config(directory: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        config["architectures"][0], config["hidden_size"], config["head_dim"]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise ModelError(
-            f"{directory / 'config.json'} is missing or damaged ({error}); make it again"
-        ) from error
-    return dict(config)
+    return ExportSource(directory=directory, manifest=record, config=config)
 
 
 def copy_reference(source: ExportSource, target: Path) -> str:

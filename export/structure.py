@@ -1,13 +1,15 @@
 """What can be checked about a checkpoint without running it: files, hashes, shapes, ties, finite values."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import DotresizeError
+from ..compress.weight_files import read_headers
+from ..errors import DotresizeError, ManifestError
+from ..foreign import reading
 from . import reference
 from .manifest import Check, Manifest, file_record
+from .model_files import load_config, read_config, read_tensor
 
 __all__ = ["check_files", "check_reference", "check_tensors"]
 
@@ -34,7 +36,8 @@ def check_files(directory: Path, manifest: Manifest) -> Check:
 
 def check_reference(directory: Path, manifest: Manifest) -> Check:
     """The reference logits are the ones that were written with the artefact."""
-    found = reference.sha256(directory)
+    with reading(directory / reference.FOLDER, ManifestError):
+        found = reference.sha256(directory)
     misses = (
         [] if found == manifest.reference else ["reference/ has another content than when it was written"]
     )
@@ -47,30 +50,25 @@ def check_tensors(directory: Path) -> Check:
 
 
 def _guarded(name: str, find: Callable[[], tuple[list[str], dict[str, float | int | str]]]) -> Check:
-    from safetensors import SafetensorError
-
     try:
         misses, measured = find()
-    except (OSError, ValueError, KeyError, SafetensorError, DotresizeError) as error:
-        misses, measured = [f"cannot be read: {error}"], {}
+    except DotresizeError as error:
+        misses, measured = [str(error)], {}
     return _check(name, misses, measured)
 
 
 def _tensor_misses(directory: Path) -> tuple[list[str], dict[str, float | int | str]]:
-    from safetensors import safe_open
-
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    config = read_config(directory)
     expected, tied = _expected_shapes(directory)
     misses: list[str] = []
     seen: set[str] = set()
     values = 0
     for path in sorted(directory.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as stream:
-            for name in stream.keys():  # noqa: SIM118 - safe_open has no other iterator
-                tensor = stream.get_tensor(name)
-                seen.add(name)
-                values += tensor.numel()
-                misses += _judge(name, tensor, expected.get(name))
+        for name in read_headers([path]):
+            tensor = read_tensor(path, name)
+            seen.add(name)
+            values += tensor.numel()
+            misses += _judge(name, tensor, expected.get(name))
     misses += [f"{name} is missing" for name in sorted(expected.keys() - seen - tied)]
     if seen & tied:
         misses.append(f"{', '.join(sorted(seen & tied))} is stored, but config.json says it is tied")
@@ -82,10 +80,11 @@ def _tensor_misses(directory: Path) -> tuple[list[str], dict[str, float | int | 
 def _expected_shapes(directory: Path) -> tuple[dict[str, tuple[int, ...]], set[str]]:
     """Name -> shape of every tensor that the config asks for, and the names that are tied to another."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(directory, local_files_only=True)
-    with torch.device("meta"):
+    config = load_config(directory)
+    with reading(directory / "config.json", by="transformers"), torch.device("meta"):
+        from transformers import AutoModelForCausalLM
+
         model = AutoModelForCausalLM.from_config(config)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     tied = set(model.all_tied_weights_keys)

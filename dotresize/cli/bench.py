@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from . import app
+from .gate import given
 from .lists import names, numbers
 from .output import emit, error_console, quiet_libraries, styled, warn
 
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
+COMPARE_OPTIONS = ("models", "compare", "fail_above", "as_json")
+
 
 @app.command(rich_help_panel="Measure")
 def bench(
+    context: typer.Context,
     models: Annotated[
         list[str],
         typer.Argument(metavar="ORIGINAL NARROW...", help="With --compare: two results files, old and new."),
@@ -72,6 +76,11 @@ def bench(
     from ..errors import OptionError
 
     if compare:
+        extra = [name for name in given(context) if name not in COMPARE_OPTIONS]
+        if extra:
+            raise OptionError(
+                f"--{extra[0].replace('_', '-')} cannot take effect with --compare; leave it out"
+            )
         _compare(models, fail_above, as_json=as_json)
         return
     if fail_above is not None:
@@ -101,6 +110,9 @@ def bench(
         task_directory=str(task_directory) if task_directory else None,
         task_limit=task_limit,
     )
+    settings.check_effect()
+    if resume and force:
+        raise OptionError("--resume keeps what --force replaces; give one of them")
     _run(models, settings, output, resume=resume, force=force, as_json=as_json)
 
 

@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 from ..errors import OptionError
 from .output import BrokenPipe
 
-__all__ = ["Program", "check_value"]
+__all__ = ["Program", "check_value", "given"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,6 +52,12 @@ class Program(typer.Typer):
         """Register a command."""
         register: Callable[[Command], Command] = super().command(name, cls=cls, **settings)
         return register
+
+
+def given(context: typer.Context) -> list[str]:
+    """Names of the parameters that the user typed."""
+    sources = ((name, context.get_parameter_source(name)) for name in context.params)
+    return [name for name, source in sources if source is not None and source.name == "COMMANDLINE"]
 
 
 def check_value(option: str, value: object, *, is_place: bool) -> None:

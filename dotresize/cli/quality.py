@@ -37,6 +37,10 @@ def perplexity_command(
     from .progress import ProgressBar
     from .tables import quality_table
 
+    if windows is not None and windows < 1:
+        raise OptionError(f"--windows is {windows}; expected at least 1, or leave it out for the whole text")
+    if window_tokens < 2:
+        raise OptionError(f"--window-tokens is {window_tokens}; expected at least 2")
     if len(set(models)) != len(models):
         raise OptionError("a model was named twice; name each once.")
     torch_device = choose_device(device)

@@ -176,6 +176,7 @@ def sweep(
         evaluation=evaluation,
         runtime=runtime,
     )
+    settings.bench.check_effect()
     if dry_run:
         _show_commands(settings, as_json=as_json)
         return

@@ -46,9 +46,16 @@ def tasks(
     from dataclasses import asdict
 
     from ..bench.prepare import unique_names
+    from ..bench.settings import MAX_SEED
     from ..bench.tasks import run_tasks
+    from ..errors import OptionError
     from .progress import ProgressBar
 
+    _refuse_without_effect(models, tokenizer, served_model_name, dtype, device)
+    if limit is not None and limit < 1:
+        raise OptionError(f"--limit is {limit}; expected at least 1")
+    if not 0 <= seed <= MAX_SEED:
+        raise OptionError(f"--seed is {seed}, expected 0 to {MAX_SEED}")
     named = zip(unique_names(models), models, strict=True)
     asked = [_model(name, place, tokenizer, served_model_name) for name, place in named]
     with ProgressBar() as progress:
@@ -65,6 +72,20 @@ def tasks(
     emit({"scores": [asdict(score) for score in scores]}, _table(scores), as_json=as_json)
     if not scores:
         error_console().print("no metric came back; see the task file's metric_list")
+
+
+def _refuse_without_effect(
+    models: list[str], tokenizer: Path | None, served_name: str, dtype: str, device: str
+) -> None:
+    from ..errors import OptionError
+
+    endpoints = [place for place in models if place.startswith(("http://", "https://"))]
+    if not endpoints and (tokenizer is not None or served_name):
+        option = "--tokenizer" if tokenizer is not None else "--served-model-name"
+        raise OptionError(f"{option} belongs to endpoints, and no http:// URL was named; leave it out")
+    if len(endpoints) == len(models) and (dtype, device) != ("auto", "auto"):
+        option = "--dtype" if dtype != "auto" else "--device"
+        raise OptionError(f"{option} belongs to directories, and only endpoints were named; leave it out")
 
 
 def _model(name: str, place: str, tokenizer: Path | None, served_name: str) -> "TaskModel":

@@ -46,7 +46,7 @@ def test_what_does_not_follow_the_schema_is_named(
 ) -> None:
     change(data)
     (tmp_path / "r.json").write_text(json.dumps(data))
-    with pytest.raises(InputError, match=f"does not follow results schema {SCHEMA_VERSION}: {place}"):
+    with pytest.raises(InputError, match=f"results schema {SCHEMA_VERSION}. is damaged at {place}"):
         read(tmp_path / "r.json")
 
 

@@ -214,7 +214,7 @@ def test_a_second_run_in_the_same_directory_harms_nothing(
     before = (copy / "results.json").read_bytes()
     with (copy / ".lock").open("r+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(OutputError, match="another benchmark is writing to"):
+        with pytest.raises(OutputError, match="another run is writing to"):
             run_bench([str(pico_llama), str(pico_llama_untied)], SETTINGS, copy, command="", force=True)
     assert (copy / "results.json").read_bytes() == before
     assert (copy / "work").is_dir()
@@ -250,3 +250,20 @@ def test_a_missing_engine_says_how_to_install_it(pico_llama: Path, tmp_path: Pat
     )
     assert done.returncode == 2
     assert "error: the vllm engine is not installed: `pip install vllm`" in done.stderr
+
+
+def test_force_keeps_the_old_report_until_the_new_one_can_begin(
+    report: Path, pico_llama: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "report"
+    shutil.copytree(report, copy)
+    before = {path: path.read_bytes() for path in sorted(copy.rglob("*")) if path.is_file()}
+    with pytest.raises(ModelError, match="neither a local path nor a hub id"):
+        run_bench([str(pico_llama), "no/such"], LATENCY, copy, command="dotresize bench ...", force=True)
+    assert {path: path.read_bytes() for path in sorted(copy.rglob("*")) if path.is_file()} == before
+
+
+def test_a_report_is_not_written_into_a_model(pico_llama: Path) -> None:
+    with pytest.raises(OutputError, match="lies inside"):
+        run_bench([str(pico_llama), "other"], LATENCY, pico_llama / "report", command="dotresize bench ...")
+    assert not (pico_llama / "report").exists()

@@ -1,6 +1,8 @@
 """GGUF: read back by transformers always, by llama.cpp where it is installed."""
 
 import importlib.util
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +120,66 @@ def test_bad_requests_are_refused(pico_saved: Path, pico_copy: Path, tmp_path: P
     with pytest.raises(ModelError, match="tokenizer|Whitespace"):
         export_gguf(pico_copy, tmp_path / "m.gguf", GgufConfig())
     assert not (tmp_path / "m.gguf").exists()
+
+
+def test_a_kill_between_file_and_manifest_does_not_block_the_repeat(pico_saved: Path, tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole.gguf", tmp_path / "m.gguf"
+    export_gguf(pico_saved, whole, GgufConfig())
+    shutil.copyfile(whole, path)  # the file has landed, its manifest has not
+    record = export_gguf(pico_saved, path, GgufConfig())
+    assert path.read_bytes() == whole.read_bytes()
+    assert manifest.read(record_directory(path)) == record
+    with pytest.raises(OutputError, match="already exists"):
+        export_gguf(pico_saved, path, GgufConfig())
+    path.unlink()  # as older versions could leave it: a manifest alone
+    assert export_gguf(pico_saved, path, GgufConfig()) == record
+
+
+def test_a_file_of_somebody_else_is_never_taken_for_an_unfinished_one(
+    pico_saved: Path, tmp_path: Path
+) -> None:
+    from gguf import GGUFWriter
+
+    foreign = tmp_path / "m.gguf"
+    writer = GGUFWriter(foreign, "llama")
+    writer.add_name("mine")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    before = foreign.read_bytes()
+    with pytest.raises(OutputError, match="already exists"):
+        export_gguf(pico_saved, foreign, GgufConfig())
+    assert foreign.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("rope_parameters", None, "lacks a usable 'rope_parameters'"),
+        ("rope_parameters", {"rope_type": "default"}, "no rope_theta"),
+        ("num_key_value_heads", "two", "damaged at num_key_value_heads"),
+        ("vocab_size", None, "lacks a usable 'vocab_size'"),
+    ],
+)
+def test_a_damaged_config_names_its_key(pico_copy: Path, key: str, value: Any, message: str) -> None:
+    path = pico_copy / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ModelError, match=message):
+        export_gguf(pico_copy, pico_copy.parent / "m.gguf", GgufConfig())
+    assert sorted(entry.name for entry in pico_copy.parent.iterdir()) == [pico_copy.name]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"model": {"type": "BPE", "vocab": {"a": "b"}}}',
+        '{"model": {"vocab": [], "type": "BPE"}}',
+    ],
+)
+def test_a_damaged_tokenizer_is_refused(pico_copy: Path, text: str) -> None:
+    (pico_copy / "tokenizer.json").write_text(text)
+    with pytest.raises(ModelError, match="tokenizer"):
+        export_gguf(pico_copy, pico_copy.parent / "m.gguf", GgufConfig())
