@@ -19,7 +19,7 @@ from typing import Literal
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from ..errors import OptionError
+from ..errors import InputError, OptionError
 from .results import Estimate, ModelQuality, Results
 from .wording import higher_is_better
 
@@ -160,6 +160,10 @@ def _quality_change(old: ModelQuality, new: ModelQuality, *, same_text: bool) ->
     first, second = old.perplexity, new.perplexity
     if same_text and old.perplexity_ratio is not None and new.perplexity_ratio is not None:
         first, second = old.perplexity_ratio, new.perplexity_ratio
+    if min(first.value, second.value) <= 0:
+        raise InputError(
+            f"the results hold a perplexity of {min(first.value, second.value):g}; it must be above 0"
+        )
     log = math.log(second.value / first.value)
     error = _log_error(first, second)
     half = None if error is None else float(norm.ppf(LEVEL)) * error

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from ..compress.progress import Progress, Silent
 from ..errors import InputError, MissingDependencyError, OptionError
+from ..foreign import reading
 from .child_call import call_child
 from .results import TaskScore
 
@@ -106,7 +107,10 @@ def _placed(model: TaskModel) -> TaskModel:
 def _is_local(tasks: Sequence[str], task_directory: Path | None) -> bool:
     """Whether the directory has all tasks, and their data comes from files beside them."""
     files = sorted(task_directory.rglob("*.y*ml")) if task_directory else []
-    entries = [found for file in files for found in _ENTRY.findall(file.read_text(encoding="utf-8"))]
+    entries: list[tuple[str, str]] = []
+    for file in files:
+        with reading(file, InputError):
+            entries += _ENTRY.findall(file.read_text(encoding="utf-8"))
     names = {value for key, value in entries if key != "dataset_path"}
     loaders = {value for key, value in entries if key == "dataset_path"}
     return set(tasks) <= names and loaders <= _FILE_LOADERS

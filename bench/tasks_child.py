@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from ..errors import InputError, MissingDependencyError
+from ..foreign import reading
 from .child_call import PrintedProgress, answer
 from .tasks import TaskModel
 
@@ -54,10 +55,8 @@ def _task_manager(tasks: list[str], task_directory: str | None) -> "TaskManager"
             f"unknown task {', '.join(unknown)}; {local}lm-eval's own are listed by `lm-eval ls tasks`"
             + ("" if task_directory else ", and --task-directory adds local files")
         )
-    try:
+    with reading(f"the tasks {', '.join(tasks)}", InputError, by="lm-eval"):
         manager.load(list(tasks))
-    except (OSError, ValueError, KeyError, ImportError) as error:  # what lm-eval and datasets raise
-        raise InputError(f"the tasks {', '.join(tasks)} cannot be loaded: {_first_line(error)}") from error
     return manager
 
 

@@ -17,7 +17,8 @@ from typing import Any, Self
 
 import httpx
 
-from ..errors import EngineError, OptionError
+from ..errors import EngineError, InputError, OptionError
+from ..foreign import reading
 from .record import Outcome, RequestRecord, Usage
 
 __all__ = ["Client", "Sampling"]
@@ -83,13 +84,14 @@ class Client:
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._token_ids = token_ids
-        self._http = httpx.AsyncClient(
-            base_url=base_url.rstrip("/").removesuffix("/v1") + "/",
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_SECONDS),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-            trust_env=False,
-        )
+        with reading(f"the address {base_url!r} or its API key", InputError, by="httpx"):
+            self._http = httpx.AsyncClient(
+                base_url=base_url.rstrip("/").removesuffix("/v1") + "/",
+                headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+                timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_SECONDS),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+                trust_env=False,
+            )
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -112,12 +114,15 @@ class Client:
                 response = await self._http.get("v1/models")
             if response.status_code >= 400:
                 raise EngineError(f"{url} answers {_refusal(response.status_code, response.text)}")
-            return tuple(str(model["id"]) for model in response.json()["data"])
+            names = tuple(str(model["id"]) for model in response.json()["data"])
+            if not names:
+                raise EngineError(f"{url} names no model")
+            return names
         except (httpx.HTTPError, TimeoutError) as error:
             raise EngineError(
                 f"{url} cannot be reached: {_one_line(error)}; is the server running?"
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, httpx.InvalidURL) as error:
             raise EngineError(f"{url} does not answer like an OpenAI-compatible endpoint: {error}") from error
 
     async def complete(
@@ -208,7 +213,7 @@ class _Arrived:
                 )
             for choice in event["choices"]:
                 self._take_choice(choice, now)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return "malformed", f"not a completion chunk ({_one_line(error)}): {data[:120]}"
         if self.on_text is not None and len(self.pieces) > known_pieces:
             self.on_text("".join(self.pieces[known_pieces:]))
@@ -253,7 +258,7 @@ def _refusal(status: int, text: str) -> str:
     try:
         data = json.loads(text)
         message = _error_message(data.get("error") or data.get("detail") or data)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         message = text
     return f"HTTP {status}: {' '.join(message.split())[:500]}"
 

@@ -17,7 +17,7 @@ from typing import Self
 
 import httpx
 
-from ..errors import EngineError, MissingDependencyError, VerificationError
+from ..errors import EngineError, MissingDependencyError, OutputError, VerificationError
 from ..export.reference import load as load_reference
 from .client import Client
 from .command import Command
@@ -90,7 +90,10 @@ def launch(
     check_port_is_free(command.host, command.port)
     log_path = options.log_path or _new_log()
     follower = LogFollower(log_path)
-    process = EngineProcess(command.arguments, command.environment(), log_path)
+    try:
+        process = EngineProcess(command.arguments, command.environment(), log_path)
+    except OSError as error:
+        raise OutputError(f"the log {log_path} cannot be written: {error.strerror}; name another") from error
     endpoint = Endpoint(command, process, follower)
     try:
         if on_start is not None:

@@ -33,8 +33,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise OptionError(f"host {host!r} is not an address of this machine: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # a name that is no name cannot be encoded
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError(f"host {host!r} is not an address of this machine: {reason}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -62,6 +62,10 @@ def find_vllm(python: Path | None) -> VllmInstall | None:
             cwd="/",
         )
         found = json.loads(result.stdout)
+        if not isinstance(found, dict) or (
+            found and not {"distribution", "version", "new_entry"} <= set(found)
+        ):
+            raise ValueError("it answers something else than asked")
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise MissingDependencyError(
             f"{program} does not run as a Python interpreter ({error}); give --vllm-python a working one"

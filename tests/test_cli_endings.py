@@ -132,8 +132,8 @@ def test_a_reader_that_left_is_no_error(pico_llama: Path) -> None:
     assert process.returncode == 141
 
 
-def test_a_broken_stdlib_call_in_a_real_command_is_reported(pico_llama: Path, tmp_path: Path) -> None:
-    """A directory named like a module of ours' own needs shadows it: json cannot be imported whole."""
+def test_a_damaged_installation_is_reported(pico_llama: Path, tmp_path: Path) -> None:
+    """An installation is damaged: a module that the command needs raises when it is imported."""
     (tmp_path / "rich").mkdir()
     (tmp_path / "rich" / "table.py").write_text("raise LookupError('a damaged installation')")
     (tmp_path / "sitecustomize.py").write_text(

@@ -7,6 +7,7 @@ from ..errors import InputError
 
 __all__ = ["API_KEY_ENVIRONMENT", "read_api_key"]
 
+LONGEST_BYTES = 64 * 1024  # a device would never end
 API_KEY_ENVIRONMENT = "VLLM_API_KEY"
 
 
@@ -19,7 +20,8 @@ def read_api_key(path: Path | None) -> str | None:
     if path is None:
         return os.environ.get(API_KEY_ENVIRONMENT) or None
     try:
-        key = path.read_text(encoding="utf-8").strip()
+        with path.open("rb") as stream:
+            key = stream.read(LONGEST_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the API key file {path} cannot be read: {error}") from error
     if not key:

@@ -9,7 +9,7 @@ import typer
 
 from . import app
 from .gate import given
-from .lists import names, numbers
+from .lists import names, numbers, words
 from .output import emit, error_console, quiet_libraries, styled, warn
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def bench(
         dtype=dtype,
         device=device,
         precision=precision,
-        engine_flags=tuple(shlex.split(vllm_flags)),
+        engine_flags=words("vllm-flags", vllm_flags),
         seed=seed,
         text=data,
         text_windows=windows,

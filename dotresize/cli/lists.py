@@ -1,6 +1,6 @@
 """Options that hold several values, separated by commas."""
 
-__all__ = ["fractions", "names", "numbers"]
+__all__ = ["fractions", "names", "numbers", "words"]
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -34,3 +34,19 @@ def fractions(option: str, text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in names(text))
     except ValueError as error:
         raise OptionError(f"--{option} is {text!r}, expected fractions such as 0.9,0.75") from error
+
+
+def words(option: str, text: str) -> tuple[str, ...]:
+    """Words as a shell would split them.
+
+    Raises:
+        OptionError: A quotation does not end.
+    """
+    import shlex
+
+    from ..errors import OptionError
+
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise OptionError(f"--{option} is {text!r}, which no shell can split: {error}") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from . import app
-from .lists import fractions, names, numbers
+from .lists import fractions, names, numbers, words
 from .output import emit, error_console, styled
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def sweep(
             repeats=repeats,
             precision=precision,
             dtype=bench_dtype,
-            engine_flags=tuple(shlex.split(vllm_flags)),
+            engine_flags=words("vllm-flags", vllm_flags),
             text=data,
             text_windows=windows,
             tasks=names(tasks),

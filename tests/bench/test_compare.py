@@ -10,7 +10,7 @@ from scipy.stats import ttest_ind
 from dotresize.bench.compare import Change, compare, differences, exceeds, parse_fail_above
 from dotresize.bench.results import Estimate, ModelQuality, Results
 from dotresize.cli.tables_bench import changes_table
-from dotresize.errors import OptionError
+from dotresize.errors import InputError, OptionError
 
 from .example_results import ORIGINAL, example_results
 
@@ -182,3 +182,9 @@ def test_the_table_shows_every_change_and_marks_the_failing_ones():
     assert text.count("worse: past the limit") == len(exceeds(changes, 0.05))
     assert text.count("mlp-0.75") == sum(change.model == "mlp-0.75" for change in changes)
     assert "no difference" in text
+
+
+def test_a_perplexity_that_cannot_be_is_refused():
+    results = with_quality(example_results(), "mlp-0.75", 0.0)
+    with pytest.raises(InputError, match="perplexity of 0; it must be above 0"):
+        compare(results, results)

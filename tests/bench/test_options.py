@@ -31,6 +31,7 @@ BENCH = ["bench", "a", "b", "-o", "out"]
         ([*BENCH, "--resume", "--force"], "--resume keeps what --force replaces"),
         (["bench", "a", "b", "--compare", "--rounds", "3"], "--rounds cannot take effect with --compare"),
         (["sweep", "m", "-o", "o", "--mlp", "0.5", "--precision", "int8"], "--precision is of ONNX exports"),
+        ([*BENCH, "--vllm-flags", "'"], '--vllm-flags is "\'", which no shell can split'),
         (["perplexity", "m", "--windows", "0"], "--windows is 0"),
         (["perplexity", "m", "--windows", "-5"], "--windows is -5"),
         (["perplexity", "m", "--window-tokens", "1"], "--window-tokens is 1"),

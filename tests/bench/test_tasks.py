@@ -59,7 +59,9 @@ def test_an_unknown_task_lists_what_the_directory_has(pico_llama: Path) -> None:
 
 def test_missing_data_is_said(pico_llama: Path, tmp_path: Path) -> None:
     (tmp_path / "which_word.yaml").write_text((TASKS / "which_word.yaml").read_text())
-    with pytest.raises(InputError, match="the tasks which_word cannot be loaded: .*which_word.jsonl"):
+    with pytest.raises(
+        InputError, match="the tasks which_word cannot be read by lm-eval: .*which_word.jsonl"
+    ):
         run_tasks([model_at(pico_llama)], ["which_word"], task_directory=tmp_path, device="cpu")
 
 

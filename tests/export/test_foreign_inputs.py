@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,9 @@ def test_every_damaged_manifest_is_a_manifest_error(pico_copy: Path) -> None:
 
 def test_every_damaged_config_is_a_model_error(pico_copy: Path) -> None:
     file = pico_copy / "config.json"
-    for read in (read_config, read_facts, inspect_artefact, open_source):
-        assert refusals(file, lambda read=read: read(pico_copy), ModelError) > len(NOT_JSON) - 2
+    readers: list[Callable[[Path], object]] = [read_config, read_facts, inspect_artefact, open_source]
+    for read in readers:
+        assert refusals(file, partial(read, pico_copy), ModelError) > len(NOT_JSON) - 2
 
 
 def test_a_damaged_config_is_a_missed_check_of_verify(pico_copy: Path) -> None:
