@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.bench.results import read
+from dotresize.bench.results import read, write
 from dotresize.bench.run import run_bench
 from dotresize.bench.settings import BenchSettings
 from dotresize.compress.progress import Silent
 from dotresize.errors import InputError, ModelError, OptionError, OutputError
+
+from .example_results import example_results
 
 SETTINGS = BenchSettings(
     engine="transformers",
@@ -222,11 +224,20 @@ def test_a_second_run_in_the_same_directory_harms_nothing(
 
 def test_force_starts_from_nothing(pico_llama: Path, tmp_path: Path) -> None:
     """Copies of models that an earlier run made could be of older weights."""
-    (tmp_path / "r" / "work" / "old-onnx-fp32").mkdir(parents=True)
+    made = tmp_path / "r" / "work" / "old-onnx-fp32"
+    made.mkdir(parents=True)
     (tmp_path / "r" / "results.json").write_text("{}")
-    with pytest.raises(InputError, match="one model is no comparison"):
-        run_bench([str(pico_llama)], LATENCY, tmp_path / "r", command="", force=True)
-    assert not (tmp_path / "r" / "work" / "old-onnx-fp32").exists()
+    seen: list[bool] = []
+
+    class Look(Silent):
+        def begin(self, step: str, units: int) -> None:
+            seen.append(made.exists())
+
+    settings = replace(LATENCY, input_tokens=300)
+    with pytest.raises(ModelError, match="do not fit"):
+        run_bench([str(pico_llama)] * 2, settings, tmp_path / "r", command="", force=True, progress=Look())
+    assert seen == [False]  # while the models were prepared
+    assert made.exists()  # put back, because the new run could not begin
 
 
 def test_one_model_is_no_comparison(pico_llama: Path, tmp_path: Path) -> None:
@@ -252,15 +263,20 @@ def test_a_missing_engine_says_how_to_install_it(pico_llama: Path, tmp_path: Pat
     assert "error: the vllm engine is not installed: `pip install vllm`" in done.stderr
 
 
-def test_force_keeps_the_old_report_until_the_new_one_can_begin(
-    report: Path, pico_llama: Path, tmp_path: Path
-) -> None:
-    copy = tmp_path / "report"
-    shutil.copytree(report, copy)
-    before = {path: path.read_bytes() for path in sorted(copy.rglob("*")) if path.is_file()}
-    with pytest.raises(ModelError, match="neither a local path nor a hub id"):
-        run_bench([str(pico_llama), "no/such"], LATENCY, copy, command="dotresize bench ...", force=True)
-    assert {path: path.read_bytes() for path in sorted(copy.rglob("*")) if path.is_file()} == before
+def test_force_keeps_the_old_report_until_the_new_one_can_begin(pico_llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "report" / "work").mkdir(parents=True)
+    (tmp_path / "report" / "work" / "kept.log").write_text("an engine's log")
+    write(example_results(), tmp_path / "report" / "results.json")
+    (tmp_path / "report" / "report.html").write_text("the old page")
+
+    def content() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    before = content()
+    for models in ([str(pico_llama), "no/such"], [str(pico_llama)]):
+        with pytest.raises(InputError, match="neither a local path nor a hub id|one model is no comparison"):
+            run_bench(models, LATENCY, tmp_path / "report", command="dotresize bench ...", force=True)
+        assert {name: data for name, data in content().items() if name != ".lock"} == before
 
 
 def test_a_report_is_not_written_into_a_model(pico_llama: Path) -> None:
