@@ -8,7 +8,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import psutil
 
@@ -152,11 +152,11 @@ def _measure(
     }
 
 
-class _Kept(TypedDict):
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
     """What an earlier run left."""
 
     setting: dict[str, Any]
-    environment: dict[str, Any]
     rows: dict[str, dict[str, Any]]
 
 

@@ -100,6 +100,7 @@ def _model_arguments(model: TaskModel, request: dict[str, Any]) -> tuple[str, di
             "tokenizer_backend": "huggingface",
         }
     from ..compress.run import choose_device
+    from ..compress.source import open_model
 
     device = choose_device(request["device"]).type
     if model.format == "onnx":
@@ -108,6 +109,8 @@ def _model_arguments(model: TaskModel, request: dict[str, Any]) -> tuple[str, di
             "execution_provider": device,
             "max_gen_toks": GENERATED_TOKENS,
         }
+    if model.format == "huggingface":  # lm-eval would fill what is missing with random numbers
+        open_model(model.location, any_family=True)
     return "hf", {
         "pretrained": model.location,
         "dtype": request["dtype"],

@@ -1,16 +1,18 @@
 """The real lm-eval on the local task beside this file. Oracle: choices scored here with transformers."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dotresize.bench.tasks import TaskModel, run_tasks
 from dotresize.compress.source import load_dense
-from dotresize.errors import InputError, OptionError
+from dotresize.errors import InputError, ModelError, OptionError
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -50,6 +52,15 @@ def test_lm_eval_scores_a_local_task(pico_llama: Path) -> None:
     assert by_metric["acc"].standard_error == pytest.approx(
         (by_metric["acc"].value * (1 - by_metric["acc"].value) / 31) ** 0.5, rel=1e-6
     )
+
+
+def test_a_model_that_lacks_a_tensor_is_not_scored(pico_llama: Path, tmp_path: Path) -> None:
+    shutil.copytree(pico_llama, tmp_path / "m")
+    tensors = load_file(tmp_path / "m" / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, tmp_path / "m" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks model\.layers\.1\.mlp\.up_proj\.weight"):
+        run_tasks([model_at(tmp_path / "m")], ["which_word"], task_directory=TASKS, device="cpu")
 
 
 def test_an_unknown_task_lists_what_the_directory_has(pico_llama: Path) -> None:
