@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import Method
+from .guards import factorising
 from .transport import TransportMap, activation_cost, solve_transport
 
 __all__ = ["Basis", "residual_basis"]
@@ -60,7 +61,8 @@ def _orthonormal(columns: Array) -> Basis:
 
 def _principal_directions(second_moment: Array) -> Array:
     """Eigenvectors (d, d), largest eigenvalue first, each with its largest entry positive."""
-    vectors: Array = np.linalg.eigh(second_moment)[1][:, ::-1]
+    with factorising("the second moment of the residual stream"):
+        vectors: Array = np.linalg.eigh(second_moment)[1][:, ::-1]
     peak = np.abs(vectors).argmax(axis=0)
     signed: Array = vectors * np.sign(vectors[peak, np.arange(len(peak))])
     return signed
@@ -70,5 +72,6 @@ def _transport_basis(second_moment: Array, width: int, *, reg: float, signed: bo
     kept = largest(np.diag(second_moment), width)
     cost, sign = activation_cost(second_moment, kept, signed=signed)
     transport = solve_transport(cost, sign, reg=reg)
-    project, triangular = np.linalg.qr(transport.matrix)  # T = QR, (d, k) and (k, k)
+    with factorising("the transport map"):
+        project, triangular = np.linalg.qr(transport.matrix)  # T = QR, (d, k) and (k, k)
     return Basis(project, triangular @ np.linalg.pinv(transport.matrix), transport)

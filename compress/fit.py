@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .guards import factorising
 from .moments import second_moment
 
 __all__ = ["Sums", "add_rows", "empty_sums", "relative_error", "ridge_solve"]
@@ -65,13 +66,17 @@ def ridge_solve(sums: Sums, prior: Tensor, ridge: float) -> Tensor:
         sums: the regression.
         prior: (p, q), where the penalty pulls.
         ridge: relative strength; 0 leaves a floor of 1e-12 so that dead inputs do not break the solve.
+
+    Raises:
+        ConvergenceError: the sums are not finite, or not positive definite in spite of the ridge.
     """
     gram, prior = sums.gram.double(), prior.double()
     strength = max(ridge, 1e-12) * gram.diagonal().mean().clamp_min(1e-30)
     lhs = gram.clone()
     lhs.diagonal().add_(strength)
     step = sums.cross.double() - gram @ prior  # solve for the change, so that an exact prior stays exact
-    solution: Tensor = prior + torch.cholesky_solve(step, torch.linalg.cholesky(lhs))
+    with factorising("the second moment of a fit's inputs"):
+        solution: Tensor = prior + torch.cholesky_solve(step, torch.linalg.cholesky(lhs))
     return solution
 
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .guards import factorising
+
 __all__ = [
     "LineSums",
     "Neurons",
@@ -127,7 +129,8 @@ def _damped_cholesky(matrix: Tensor, damping: float) -> Tensor:
     strength = (damping * matrix.diagonal().mean()).clamp_min(1e-30)
     damped = matrix.clone()
     damped.diagonal().add_(strength)
-    factor: Tensor = torch.linalg.cholesky(damped)
+    with factorising("the curvature of a neuron fit"):
+        factor: Tensor = torch.linalg.cholesky(damped)
     return factor
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .activations import Branch, branches_of, unit_rows
 from .fit import Sums, add_rows, empty_sums, relative_error, ridge_solve
 from .fold import absorb_gain, fold_reader, fold_writer, fold_writer_bias
+from .guards import check_finite
 from .job import Job, Streams, keeps_inner
 from .mlp import NeuronMap, keep_neurons, output_energy, transport_neurons
 from .moments import second_moment
@@ -57,6 +58,7 @@ def narrow_one_layer(
     fits: list[BlockFit] = []
     for dense, narrow in zip(dense_branches, branches_of(layer, job.family, arguments), strict=True):
         survey = _survey(job, dense, streams)
+        check_finite(f"layer {index}, {dense.sublayer.core}", survey.inner)
         readout, fit = _fit_readout(job, survey.readout, index, f"{dense.sublayer.core}.readout")
         fits += fit
         neurons = _choose_neurons(job, dense, survey)
@@ -117,6 +119,7 @@ def _add_readout_rows(job: Job, sums: Sums, dense: Tensor, narrow: Tensor) -> No
 def _fit_readout(job: Job, sums: Sums | None, index: int, site: str) -> tuple[Tensor, list[BlockFit]]:
     if sums is None:
         return job.readout, []
+    check_finite(f"layer {index}, {site}", *sums)
     readout = ridge_solve(sums, job.readout, job.ridge)
     before, after = relative_error(sums, job.readout), relative_error(sums, readout)
     return readout, [BlockFit(layer=index, site=site, error_before=before, error_after=after)]
@@ -194,11 +197,13 @@ def _fit_writer(
     for _ in range(job.neuron_steps if sublayer.is_mlp else 0):
         with fast_products():
             guess = _writer_sums(job, narrow, streams, dtype=torch.float32)
+        check_finite(f"layer {index}, {sublayer.core}.{sublayer.writer}", *guess)
         replace_linear(writer, ridge_solve(guess, prior.T, job.ridge).T, None, torch.float32)
         rows = partial(_writer_rows, job, narrow, streams)
         record("gate_up", *step_gate_and_up(job, narrow, rows))
     kept = keeps_inner(job.plan.dense, job.tokens, inner_width=prior.shape[1])
     sums = _writer_sums(job, narrow, streams, keep=inner if kept else None)
+    check_finite(f"layer {index}, {sublayer.core}.{sublayer.writer}", *sums)
     weight = ridge_solve(sums, prior.T, job.ridge).T
     record(sublayer.writer, relative_error(sums, prior.T), relative_error(sums, weight.T))
     return weight, fits

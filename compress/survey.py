@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .activations import batches, branches_of, unit_rows
+from .guards import check_finite
 from .moments import second_moment
 from .precision import fast_products
 from .progress import Progress
@@ -43,7 +44,7 @@ def residual_second_moment(
     total = torch.zeros(width, width, dtype=torch.float64, device=device)
     layers = list(dense.model.get_submodule(dense.family.layers).children())
     progress.begin("survey the residual stream", len(layers) * windows)
-    for layer, layer_arguments in zip(layers, arguments, strict=True):
+    for index, (layer, layer_arguments) in enumerate(zip(layers, arguments, strict=True)):
         branches = branches_of(to_float32(layer, device), dense.family, layer_arguments)
         for batch in batches(windows, tokens):
             x = stream[batch].to(device)
@@ -51,6 +52,7 @@ def residual_second_moment(
                 second_moment(total, unit_rows(x, epsilon))
                 with fast_products():
                     x = x + branch.forward(x)
+                check_finite(f"layer {index}, {branch.sublayer.core}", x)
             stream[batch] = x.cpu()
             progress.advance(len(x))
     for batch in batches(windows, tokens):
