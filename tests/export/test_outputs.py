@@ -78,6 +78,19 @@ def test_an_output_never_touches_its_source(
     check_apart(Path("model-narrow"), [Path("model")])
 
 
+def test_no_export_touches_its_checkpoint(pico_saved: Path) -> None:
+    from dotresize.export.to_gguf import GgufConfig, export_gguf
+    from dotresize.export.to_onnx import OnnxConfig, export_onnx
+    from dotresize.export.to_vllm import VllmConfig, export_vllm
+
+    for output in (pico_saved, pico_saved / "inside"):
+        for export, config in ((export_onnx, OnnxConfig()), (export_vllm, VllmConfig())):
+            with pytest.raises(OutputError, match="never touches its source"):
+                export(pico_saved, output, config, force=True)  # type: ignore[operator]
+    with pytest.raises(OutputError, match="never touches its source"):
+        export_gguf(pico_saved, pico_saved / "model.gguf", GgufConfig())
+
+
 def test_a_file_is_a_source_too(tmp_path: Path) -> None:
     file = tmp_path / "a.gguf"
     file.write_bytes(b"GGUF")
