@@ -52,7 +52,11 @@ def check_free(target: Path, *, force: bool) -> None:
 
 
 def is_ours(directory: Path) -> bool:
-    """Whether a directory carries a manifest that dotresize wrote, of whatever version."""
+    """Whether a directory carries a manifest that dotresize wrote, of whatever version, and what it names.
+
+    A copied manifest beside somebody's own files is none of ours. The folder beside a GGUF file holds a
+    manifest and the reference only.
+    """
     path = directory / _MANIFEST
     if path.is_symlink() or not path.is_file():
         return False
@@ -60,11 +64,16 @@ def is_ours(directory: Path) -> bool:
         content = read_json(path, OutputError, largest_bytes=_LARGEST_MANIFEST_BYTES)
     except OutputError:
         return False
-    return (
-        isinstance(content, dict)
-        and isinstance(content.get("schema_version"), int)
-        and all(isinstance(content.get(key), str) for key in ("tool_version", "format", "precision"))
-    )
+    if not isinstance(content, dict) or not isinstance(content.get("schema_version"), int):
+        return False
+    files = content.get("files")
+    if not isinstance(files, dict) or not all(
+        isinstance(content.get(key), str) for key in ("tool_version", "format", "precision")
+    ):
+        return False
+    if content["format"] == "gguf":
+        return {entry.name for entry in directory.iterdir()} <= {_MANIFEST, "reference"}
+    return bool(files) and all("\0" not in name and (directory / name).is_file() for name in files)
 
 
 def check_apart(target: Path, sources: Iterable[Path]) -> None:

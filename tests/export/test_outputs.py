@@ -13,7 +13,13 @@ from dotresize.errors import OutputError
 from dotresize.export.outputs import check_apart, check_free, check_writable
 from dotresize.export.staging import staged_directory, staged_file, write_atomically
 
-MANIFEST = {"schema_version": 1, "tool_version": "0.1", "format": "huggingface", "precision": "float32"}
+MANIFEST = {
+    "schema_version": 1,
+    "tool_version": "0.1",
+    "format": "huggingface",
+    "precision": "float32",
+    "files": {"old": {"bytes": 3, "sha256": ""}},
+}
 
 
 def names(directory: Path) -> set[str]:
@@ -28,7 +34,17 @@ def earlier_output(directory: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "manifest", [None, "", "{", "[]", "{}", '{"schema_version": "1"}', '{"schema_version": 1, "format": "x"}']
+    "manifest",
+    [
+        None,
+        "",
+        "{",
+        "[]",
+        "{}",
+        json.dumps(MANIFEST),
+        '{"schema_version": "1"}',
+        '{"schema_version": 1, "format": "x"}',
+    ],
 )
 def test_force_replaces_only_what_carries_our_manifest(tmp_path: Path, manifest: str | None) -> None:
     work = tmp_path / "work"
