@@ -19,6 +19,8 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from dotresize.locks import acquire
+
 from . import (
     bases,
     configs,
@@ -62,6 +64,7 @@ def main() -> None:
     os.environ.pop("DOTRESIZE_DEBUG", None)
     folder: Path = arguments.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    acquire(folder / "lock", what=str(folder))
     cases = [Case.parse(text) for text in arguments.only] or _cases(arguments.kinds, arguments.share)
     results = folder / f"outcomes-{_revision()}.jsonl"
     if arguments.fresh or arguments.only:

@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dotresize.locks import acquire
+
 from . import bases
 from .__main__ import ROOT, build_bases
 from .command import run
@@ -120,6 +122,7 @@ def main() -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     folder: Path = arguments.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    acquire(folder / "lock", what=str(folder))
     warm_up()
     losses, only = Losses(), arguments.only.partition(":")
     names = [only[0]] if arguments.only else arguments.commands

@@ -4,6 +4,7 @@ The first process damages a sandbox and runs the command, the second looks for l
 are bounded in time and memory, and whatever they started is looked for afterwards.
 """
 
+import importlib
 import json
 import os
 import random
@@ -21,6 +22,16 @@ from .tree import snapshot
 
 __all__ = ["Outcome", "run_case", "warm_up"]
 
+IMPORTS = (
+    "gguf", "pyarrow.parquet", "pydantic", "PIL.Image", "transformers.modeling_gguf_pytorch_utils",
+    "transformers.models.llama.modeling_llama", "transformers.models.mistral.modeling_mistral",
+    "transformers.models.auto.tokenization_auto", "transformers.tokenization_utils_tokenizers",
+    "dotresize.cli.tables", "dotresize.cli.progress", "dotresize.compress.run", "dotresize.bench.perplexity",
+    "dotresize.bench.run", "dotresize.bench.compare", "dotresize.export.checkpoint",
+    "dotresize.export.to_gguf", "dotresize.export.to_vllm",
+    "dotresize.export.to_onnx", "dotresize.export.verify",
+    "dotresize.serve.endpoint",
+)  # fmt: skip
 MEMORY_BYTES = 10 * 2**30  # of addresses, on top of what the imports take
 UNKNOWN_SECONDS = 120  # while the damaging is not done
 TRUTH_SECONDS = 120
@@ -40,13 +51,8 @@ class Outcome:
 
 def warm_up() -> None:
     """Import what commands import, so that forked processes start at once; nothing may compute here."""
-    import torch  # noqa: F401
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig  # noqa: F401
-
-    import dotresize.bench.perplexity
-    import dotresize.cli
-    import dotresize.compress.run
-    import dotresize.export.checkpoint  # noqa: F401
+    for name in IMPORTS:
+        importlib.import_module(name)
 
 
 def run_case(case: Case, damage: Damage, folder: Path) -> Outcome:
