@@ -5,6 +5,7 @@ import pickle
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,8 +27,16 @@ def damage(box: Sandbox) -> Attempt:
         what = _damage_safetensors(box.copy(base) / "model.safetensors", box.rng)
         return (on_checkpoint if base == "narrow" else on_foreign_model)(box, "model", f"{base}: {what}")
     if way == "index":
-        return on_foreign_model(box, "model", f"sharded: {_damage_index(box)}")
+        return _refused_outside(on_foreign_model(box, "model", f"sharded: {_damage_index(box)}"))
     return on_foreign_model(box, "model", f"pickled: {_damage_pickle(box)}")
+
+
+def _refused_outside(attempt: Attempt) -> Attempt:
+    """Weights that lie outside the model's directory are not its own."""
+    leaves = any(word in attempt.damage for word in ("index outside", "index absolute", "index link out"))
+    if leaves and attempt.arguments[0] in ("compress", "perplexity"):
+        return replace(attempt, must_fail="weights outside the model's directory were read")
+    return attempt
 
 
 def _damage_safetensors(path: Path, rng: Random) -> str:

@@ -137,11 +137,13 @@ def _ending(attempt: Attempt, place: Path, status: int | None, before: dict[str,
 def _lies(attempt: Attempt, home: Path, place: Path) -> list[str]:
     """What truth.py finds, in a process of its own; that it cannot read what a command could is a lie too."""
 
+    printed = read_text(place / "stdout")
+
     def look() -> int:
         os.chdir(home)
         model = None if attempt.model is None else Path(attempt.model)
         output = None if attempt.output is None else Path(attempt.output)
-        lies = truth.find_lies(list(attempt.arguments), model, output)
+        lies = truth.find_lies(list(attempt.arguments), model, output, printed)
         (place / "lies.json").write_text(json.dumps(lies))
         return 0
 

@@ -17,9 +17,11 @@ HEAD = "lm_head.weight"
 PROMPT = [[0, 5, 17, 300, 42, 7, 99, 120]]
 
 
-def find_lies(arguments: list[str], model: Path | None, output: Path | None) -> list[str]:
+def find_lies(arguments: list[str], model: Path | None, output: Path | None, printed: str) -> list[str]:
     """Why the success of a command is wrong, or an empty list."""
     lies = []
+    if arguments[0] == "perplexity" and ("NaN" in printed or "Infinity" in printed):
+        lies.append("it prints a perplexity that is not finite")
     if model is not None and arguments[0] in ("compress", "perplexity"):
         lies += _loaded_lies(model)
     if model is not None and arguments[0] in ("export", "verify"):
