@@ -82,13 +82,13 @@ COMMANDS = {
         arguments=["export", "onnx", "narrow", "-o", "out", "--precision", "fp32"],
         models=["narrow"],
         output="out",
-        share=0.12,
+        share=0.1,
     ),
     "bench": Command(
         arguments=["bench", "mistral", "narrow", "-o", "out", *BENCH],
         models=["mistral", "narrow"],
         output="out",
-        share=0.08,
+        share=0.03,
         varies=["out"],
     ),
 }
