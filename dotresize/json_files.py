@@ -1,6 +1,7 @@
 """JSON that somebody else may have written: bounded in size and depth, checked by pydantic."""
 
 import json
+import stat
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -25,8 +26,11 @@ def read_json(
         DotresizeError: Of the kind asked for: not there, too large, nested too deeply, or not JSON in UTF-8.
     """
     with reading(path, kind):
-        if (size_bytes := path.stat().st_size) > largest_bytes:
-            raise kind(f"{path} has {size_bytes} bytes; expected at most {largest_bytes} of JSON")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+            raise kind(f"{path} is not a regular file; expected a file with JSON")
+        if status.st_size > largest_bytes:
+            raise kind(f"{path} has {status.st_size} bytes; expected at most {largest_bytes} of JSON")
         text = path.read_text(encoding="utf-8")
     return parse_json(text, str(path), kind)
 

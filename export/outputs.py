@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
 
 from ..errors import OutputError
@@ -12,8 +13,16 @@ from .leftovers import clean
 __all__ = ["check_apart", "check_free", "check_writable", "is_ours"]
 
 _MANIFEST = "dotresize.json"
+# What compress and the exports write, families of tokenizers included, beside the manifest.
+_WRITTEN = (
+    *("README.md", "config.json", "generation_config.json", "genai_config.json", "recipe.yaml", "reference"),
+    *("*.safetensors", "*.safetensors.index.json", "*.onnx", "*.onnx.data", "*.jinja", "*.model", "*.tiktoken"),
+    *("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
+    *("additional_chat_templates", "preprocessor_config.json", "processor_config.json"),
+)
 _LARGEST_MANIFEST_BYTES = 64 * 2**20
 _FILE_MAGIC = b"GGUF"
+_RECORD_SUFFIX = ".dotresize"  # of the folder beside a GGUF file
 
 
 def check_free(target: Path, *, force: bool) -> None:
@@ -21,8 +30,9 @@ def check_free(target: Path, *, force: bool) -> None:
 
     Args:
         target: File or directory that is about to be written.
-        force: Allow replacing an earlier output: a directory that carries our manifest or is empty, or a file
-            that is empty or a GGUF file. Anything else is refused even then.
+        force: Allow replacing an earlier output: a directory that is empty, or carries our manifest and
+            nothing that is not ours; a file that is empty, or a GGUF file with our manifest beside it.
+            Anything else is refused even then.
 
     Raises:
         OutputError: `target` is in the way, or no path can be called that.
@@ -39,15 +49,28 @@ def check_free(target: Path, *, force: bool) -> None:
     if target.is_symlink():
         raise OutputError(f"{target} is a symbolic link; --force replaces only real files and directories")
     if target.is_dir():
-        if any(target.iterdir()) and not is_ours(target):
-            raise OutputError(
-                f"{target} holds files that dotresize did not write (there is no {_MANIFEST} of ours); "
-                "--force does not delete it, remove it yourself or choose another output"
-            )
+        _check_directory(target)
     elif not target.is_file() or not _replaceable(target):
         raise OutputError(
-            f"{target} is not a GGUF file; --force does not replace it, remove it yourself or choose another "
-            "output"
+            f"{target} is not a GGUF file that dotresize wrote; --force does not replace it, remove it "
+            "yourself or choose another output"
+        )
+
+
+def _check_directory(target: Path) -> None:
+    """Refuse to replace a directory that is not ours, or that somebody has put something into."""
+    names = sorted(entry.name for entry in target.iterdir())
+    if names and not is_ours(target):
+        raise OutputError(
+            f"{target} holds files that dotresize did not write (there is no {_MANIFEST} of ours); "
+            "--force does not delete it, remove it yourself or choose another output"
+        )
+    strange = [name for name in names if name != _MANIFEST and not any(fnmatch(name, w) for w in _WRITTEN)]
+    if strange:
+        more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+        raise OutputError(
+            f"{target} is an earlier output, but also holds {', '.join(strange[:3])}{more}, which dotresize "
+            "did not write; --force does not delete that, move it elsewhere or choose another output"
         )
 
 
@@ -125,12 +148,13 @@ def _resolved(path: Path) -> Path:
 
 
 def _replaceable(file: Path) -> bool:
+    """Whether a file is empty, or a GGUF file whose manifest lies beside it."""
     try:
         with file.open("rb") as stream:
             start = stream.read(len(_FILE_MAGIC))
     except OSError as error:
         raise OutputError(f"{file} cannot be read: {error.strerror}") from error
-    return start in (b"", _FILE_MAGIC)
+    return not start or (start == _FILE_MAGIC and is_ours(file.with_name(file.name + _RECORD_SUFFIX)))
 
 
 def _check_name(target: Path) -> None:

@@ -29,7 +29,7 @@ def names(directory: Path) -> set[str]:
 def earlier_output(directory: Path) -> Path:
     directory.mkdir()
     (directory / "dotresize.json").write_text(json.dumps(MANIFEST))
-    (directory / "old").write_text("old")
+    (directory / "README.md").write_text("old")
     return directory
 
 
@@ -68,14 +68,25 @@ def test_force_replaces_ours_and_what_is_empty(tmp_path: Path) -> None:
     assert names(tmp_path) == {"ours", "empty"}
 
 
-def test_force_replaces_only_gguf_files(tmp_path: Path) -> None:
+def test_force_does_not_delete_what_was_put_into_an_earlier_output(tmp_path: Path) -> None:
+    ours = earlier_output(tmp_path / "ours")
+    (ours / "my-notes.txt").write_text("measured by hand")
+    with pytest.raises(OutputError, match="also holds my-notes.txt, which dotresize did not write"):
+        check_free(ours, force=True)
+    assert (ours / "my-notes.txt").read_text() == "measured by hand"
+
+
+def test_force_replaces_only_gguf_files_of_ours(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_bytes(b"GGUF old")
+    earlier_output(tmp_path / "a.gguf.dotresize")
     (tmp_path / "b.gguf").write_bytes(b"a thesis")
+    (tmp_path / "c.gguf").write_bytes(b"GGUF of somebody else")
     with staged_file(tmp_path / "a.gguf", force=True) as file:
         file.write_bytes(b"GGUF new")
     assert (tmp_path / "a.gguf").read_bytes() == b"GGUF new"
-    with pytest.raises(OutputError, match="b.gguf is not a GGUF file; --force does not replace it"):
-        check_free(tmp_path / "b.gguf", force=True)
+    for name in ("b.gguf", "c.gguf"):
+        with pytest.raises(OutputError, match=f"{name} is not a GGUF file that dotresize wrote; --force does"):
+            check_free(tmp_path / name, force=True)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +178,7 @@ def test_what_a_killed_run_left_is_cleaned_by_the_next(tmp_path: Path, moment: s
     with pytest.raises(OutputError, match="already exists"):
         check_free(target, force=False)
     assert names(tmp_path) == {"out", users.name}
-    assert (target / "old").read_text() == "old"
+    assert (target / "README.md").read_text() == "old"
     assert (users / "mine").read_text() == "mine"
 
 
