@@ -10,18 +10,28 @@ from ..json_files import read_json
 from ..paths import LONGEST_NAME_BYTES, path_of
 from .leftovers import clean
 
-__all__ = ["check_apart", "check_free", "check_writable", "is_ours"]
+__all__ = ["GGUF_MARK", "check_apart", "check_free", "check_writable", "is_ours"]
 
+GGUF_MARK = "dotresize.source"  # key in a GGUF file of ours: the hash of the manifest it was made from
 _MANIFEST = "dotresize.json"
 # What compress and the exports write, families of tokenizers included, beside the manifest.
 _WRITTEN = (
     *("README.md", "config.json", "generation_config.json", "genai_config.json", "recipe.yaml", "reference"),
-    *("*.safetensors", "*.safetensors.index.json", "*.onnx", "*.onnx.data", "*.jinja", "*.model", "*.tiktoken"),
+    *(
+        "*.safetensors",
+        "*.safetensors.index.json",
+        "*.onnx",
+        "*.onnx.data",
+        "*.jinja",
+        "*.model",
+        "*.tiktoken",
+    ),
     *("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
     *("additional_chat_templates", "preprocessor_config.json", "processor_config.json"),
 )
 _LARGEST_MANIFEST_BYTES = 64 * 2**20
 _FILE_MAGIC = b"GGUF"
+_HEAD_BYTES = 2**16  # within which the mark lies: it precedes the vocabulary
 _RECORD_SUFFIX = ".dotresize"  # of the folder beside a GGUF file
 
 
@@ -31,7 +41,7 @@ def check_free(target: Path, *, force: bool) -> None:
     Args:
         target: File or directory that is about to be written.
         force: Allow replacing an earlier output: a directory that is empty, or carries our manifest and
-            nothing that is not ours; a file that is empty, or a GGUF file with our manifest beside it.
+            nothing that is not ours; a file that is empty, or a GGUF file of ours.
             Anything else is refused even then.
 
     Raises:
@@ -148,13 +158,14 @@ def _resolved(path: Path) -> Path:
 
 
 def _replaceable(file: Path) -> bool:
-    """Whether a file is empty, or a GGUF file whose manifest lies beside it."""
+    """Whether a file is empty, or a GGUF file that says itself, or whose manifest says, that it is ours."""
     try:
         with file.open("rb") as stream:
-            start = stream.read(len(_FILE_MAGIC))
+            start = stream.read(_HEAD_BYTES)
     except OSError as error:
         raise OutputError(f"{file} cannot be read: {error.strerror}") from error
-    return not start or (start == _FILE_MAGIC and is_ours(file.with_name(file.name + _RECORD_SUFFIX)))
+    ours = GGUF_MARK.encode() in start or is_ours(file.with_name(file.name + _RECORD_SUFFIX))
+    return not start or (start.startswith(_FILE_MAGIC) and ours)
 
 
 def _check_name(target: Path) -> None:

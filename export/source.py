@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..compress.source import open_model
 from ..errors import ManifestError, ModelError
 from . import manifest, reference
 from .manifest import Manifest, Provenance
@@ -57,8 +58,8 @@ def open_source(directory: Path) -> ExportSource:
     """Read what an export needs to know, and refuse what cannot be exported.
 
     Raises:
-        ManifestError: Not ours, not finished, or a file has another size than recorded.
-        ModelError: The config or the tokenizer is missing or damaged.
+        ManifestError: Not ours, not finished, or a file has another content than recorded.
+        ModelError: The config or the tokenizer is missing or damaged, or does not fit the weights.
     """
     record = manifest.read(directory)
     if record.format != "huggingface":
@@ -66,6 +67,16 @@ def open_source(directory: Path) -> ExportSource:
             f"{directory} holds {record.format} at {record.precision}, expected a checkpoint that "
             "`dotresize compress` wrote; export from that one, so that nothing is rounded twice"
         )
+    _check_contents(directory, record)
+    config = read_config(directory, ("architectures", "hidden_size", "head_dim"))
+    if not (directory / "tokenizer.json").is_file():
+        raise ModelError(f"{directory} has no tokenizer.json; copy it from the original model and retry")
+    open_model(str(directory), any_family=True)  # the tensors are the config's, the tokenizer fits them
+    return ExportSource(directory=directory, manifest=record, config=config)
+
+
+def _check_contents(directory: Path, record: Manifest) -> None:
+    """Every weight file is the one that was written: reading it once costs little beside an export."""
     for name, recorded in record.files.items():
         path = directory / name
         found = path.stat().st_size if path.is_file() else None
@@ -74,10 +85,10 @@ def open_source(directory: Path) -> ExportSource:
                 f"{path} has {found if found is not None else 'no file, no'} bytes, expected "
                 f"{recorded.bytes}: the directory is damaged or not finished, make it again"
             )
-    config = read_config(directory, ("architectures", "hidden_size", "head_dim"))
-    if not (directory / "tokenizer.json").is_file():
-        raise ModelError(f"{directory} has no tokenizer.json; copy it from the original model and retry")
-    return ExportSource(directory=directory, manifest=record, config=config)
+        if manifest.file_record(path) != recorded:
+            raise ManifestError(
+                f"{path} has another content than when it was written; make the directory again"
+            )
 
 
 def copy_reference(source: ExportSource, target: Path) -> str:

@@ -18,6 +18,7 @@ from .gguf_tensors import GgufType, TensorPlan, plan_tensors, rope_factors, writ
 from .gguf_tokenizer import GgufTokenizer, read_tokenizer
 from .manifest import Manifest
 from .model_files import open_gguf, read_config
+from .outputs import GGUF_MARK
 from .source import ExportSource, copy_reference, open_source
 from .staging import check_apart, check_free, staged_directory, staged_file
 
@@ -28,7 +29,6 @@ __all__ = ["GgufConfig", "export_gguf", "record_directory"]
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
 BLOCK = 32
-MARK = "dotresize.source"  # key of the hash of the manifest that a file was made from
 HYPERPARAMETERS = (  # of config.json, written as keys of the file
     "max_position_embeddings",
     "hidden_size",
@@ -131,7 +131,7 @@ def _is_unfinished(output: Path) -> bool:
         return False
     try:
         with open_gguf(output) as reader:
-            return MARK in reader.fields
+            return GGUF_MARK in reader.fields
     except ModelError:
         return False
 
@@ -187,7 +187,7 @@ def _write(
         _add_hyperparameters(writer, source)
         writer.add_file_type(kinds[config.type])
         writer.add_quantization_version(2)
-        writer.add_string(MARK, source.manifest.sha256)
+        writer.add_string(GGUF_MARK, source.manifest.sha256)
         _add_tokenizer(writer, tokenizer)
         write_tensors(writer, source.directory, plan, _extra_tensors(source), progress)
     finally:

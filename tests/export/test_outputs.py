@@ -79,13 +79,17 @@ def test_force_does_not_delete_what_was_put_into_an_earlier_output(tmp_path: Pat
 def test_force_replaces_only_gguf_files_of_ours(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_bytes(b"GGUF old")
     earlier_output(tmp_path / "a.gguf.dotresize")
+    (tmp_path / "killed.gguf").write_bytes(b"GGUF 16 dotresize.source 12ab")
+    check_free(tmp_path / "killed.gguf", force=True)
     (tmp_path / "b.gguf").write_bytes(b"a thesis")
     (tmp_path / "c.gguf").write_bytes(b"GGUF of somebody else")
     with staged_file(tmp_path / "a.gguf", force=True) as file:
         file.write_bytes(b"GGUF new")
     assert (tmp_path / "a.gguf").read_bytes() == b"GGUF new"
     for name in ("b.gguf", "c.gguf"):
-        with pytest.raises(OutputError, match=f"{name} is not a GGUF file that dotresize wrote; --force does"):
+        with pytest.raises(
+            OutputError, match=f"{name} is not a GGUF file that dotresize wrote; --force does"
+        ):
             check_free(tmp_path / name, force=True)
 
 
