@@ -11,7 +11,7 @@ from . import manifest, reference
 from .manifest import Manifest, Provenance
 from .model_files import read_config
 
-__all__ = ["ExportSource", "copy_reference", "copy_tokenizer", "open_source"]
+__all__ = ["ExportSource", "check_model", "copy_reference", "copy_tokenizer", "open_source"]
 
 # Every name that a tokenizer of the supported families may consist of.
 TOKENIZER_FILES = (
@@ -59,7 +59,7 @@ def open_source(directory: Path) -> ExportSource:
 
     Raises:
         ManifestError: Not ours, not finished, or a file has another content than recorded.
-        ModelError: The config or the tokenizer is missing or damaged, or does not fit the weights.
+        ModelError: The config or the tokenizer is missing or damaged.
     """
     record = manifest.read(directory)
     if record.format != "huggingface":
@@ -71,8 +71,16 @@ def open_source(directory: Path) -> ExportSource:
     config = read_config(directory, ("architectures", "hidden_size", "head_dim"))
     if not (directory / "tokenizer.json").is_file():
         raise ModelError(f"{directory} has no tokenizer.json; copy it from the original model and retry")
-    open_model(str(directory), any_family=True)  # the tensors are the config's, the tokenizer fits them
     return ExportSource(directory=directory, manifest=record, config=config)
+
+
+def check_model(source: ExportSource) -> None:
+    """Refuse a checkpoint whose tensors are not exactly its config's, or that its tokenizer does not fit.
+
+    Raises:
+        ModelError: Naming what does not fit.
+    """
+    open_model(str(source.directory), any_family=True)
 
 
 def _check_contents(directory: Path, record: Manifest) -> None:

@@ -19,7 +19,7 @@ from .gguf_tokenizer import GgufTokenizer, read_tokenizer
 from .manifest import Manifest
 from .model_files import open_gguf, read_config
 from .outputs import GGUF_MARK
-from .source import ExportSource, copy_reference, open_source
+from .source import ExportSource, check_model, copy_reference, open_source
 from .staging import check_apart, check_free, staged_directory, staged_file
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def export_gguf(
     check_free(output, force=replace_file)
     check_free(record_folder, force=replace_record)
     tokenizer = read_tokenizer(source.directory, int(source.config["vocab_size"]))
+    check_model(source)
     with (  # left in reverse: the file lands first, so no manifest is ever without its file
         staged_directory(record_folder, force=replace_record) as folder,
         staged_file(output, force=replace_file) as temporary,

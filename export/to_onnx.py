@@ -15,7 +15,7 @@ from ..errors import MissingDependencyError, ModelError, OptionError
 from . import manifest
 from .child import ChildError, run_child
 from .manifest import Manifest
-from .source import ExportSource, copy_reference, open_source
+from .source import ExportSource, check_model, copy_reference, open_source
 from .staging import check_apart, check_free, staged_directory
 
 __all__ = ["OnnxConfig", "export_onnx"]
@@ -93,6 +93,7 @@ def export_onnx(
     _check_possible(source, config)
     check_apart(output, [directory])
     check_free(output, force=force)
+    check_model(source)
     with staged_directory(output, force=force) as temporary:
         progress(f"building ONNX {config.precision} for {config.provider}")
         _build(source, temporary, config, progress)

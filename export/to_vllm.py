@@ -18,7 +18,7 @@ from . import manifest
 from .checkpoint import complete_config, save_weights, weight_records
 from .manifest import Manifest
 from .model_files import read_config
-from .source import ExportSource, copy_reference, copy_tokenizer, open_source
+from .source import ExportSource, check_model, copy_reference, copy_tokenizer, open_source
 from .staging import check_apart, check_free, staged_directory
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def export_vllm(
     _check_possible(source, config)
     check_apart(output, [directory])
     check_free(output, force=force)
+    check_model(source)
     with staged_directory(output, force=force) as temporary:
         progress("loading")
         model = load_strictly(directory, dtype=getattr(torch, config.dtype), local_files_only=True)

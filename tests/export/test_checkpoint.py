@@ -132,12 +132,13 @@ def test_an_existing_output_is_refused_then_replaced(
 ) -> None:
     out = tmp_path / "out"
     save(compressed(pico_llama), out)
-    (out / "stale.txt").write_text("old")
+    stale = out / "model-00002-of-00002.safetensors"
+    stale.write_text("old")
     with pytest.raises(OutputError, match="already exists"):
         save(compressed(pico_llama), out)
-    assert (out / "stale.txt").exists()
+    assert stale.exists()
     save(compressed(pico_llama), out, force=True)
-    assert not (out / "stale.txt").exists()
+    assert not stale.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

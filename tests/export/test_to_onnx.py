@@ -102,8 +102,10 @@ def test_what_is_not_a_finished_checkpoint_is_refused(pico_copy: Path, tmp_path:
     out = tmp_path / "out"
     with pytest.raises(ManifestError, match="expected a checkpoint"):
         export_onnx(int4, out, OnnxConfig())
-    with pytest.raises(OutputError, match="already exists"):
+    with pytest.raises(OutputError, match="an output never touches its source"):
         export_onnx(pico_copy, pico_copy, OnnxConfig())
+    with pytest.raises(OutputError, match="already exists"):
+        export_onnx(pico_copy, int4, OnnxConfig())
     (pico_copy / "tokenizer.json").rename(tmp_path / "tokenizer.json")
     with pytest.raises(ModelError, match="no tokenizer.json"):
         export_onnx(pico_copy, out, OnnxConfig())
@@ -117,7 +119,8 @@ def test_what_is_not_a_finished_checkpoint_is_refused(pico_copy: Path, tmp_path:
 
 
 def test_a_builder_that_fails_leaves_nothing(pico_copy: Path, tmp_path: Path) -> None:
-    (pico_copy / "tokenizer.json").write_text("{")
+    config = pico_copy / "config.json"
+    config.write_text(config.read_text().replace('"silu"', '"tanh"'))  # the builder has no such activation
     with pytest.raises(ModelError, match="model builder failed"):
         export_onnx(pico_copy, tmp_path / "out", OnnxConfig(precision="fp32"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pico"]
