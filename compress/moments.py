@@ -19,3 +19,5 @@ def second_moment(into: Tensor, rows: Tensor) -> None:
         stop = start + _BLOCK_COLUMNS
         into[start:, start:stop].addmm_(wide[:, start:].T, wide[:, start:stop])
         into[start:stop, stop:] = into[stop:, start:stop].T
+        block = into[start:stop, start:stop]  # a matrix product need not round symmetrically
+        block.copy_(block.tril() + block.tril(-1).T)
