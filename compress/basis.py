@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .config import Method
 from .guards import factorising
 from .transport import TransportMap, activation_cost, solve_transport
+from .zero_sum import zero_sum_basis, zero_sum_frame
 
 __all__ = ["Basis", "residual_basis"]
 
@@ -26,14 +27,32 @@ class Basis(NamedTuple):
     transport: TransportMap | None
 
 
-def residual_basis(second_moment: Array, width: int, *, method: Method, reg: float, signed: bool) -> Basis:
+def residual_basis(
+    second_moment: Array, width: int, *, method: Method, reg: float, signed: bool, zero_sum: bool = False
+) -> Basis:
     """Find Q by the named method.
 
     `magnitude` keeps the neurons with the largest activation energy; `pca` the leading principal
     directions; `dot` transports all neurons onto the kept ones and orthonormalises (paper section
     2 and Theorem 2.1); `pca+dot` does the same in principal coordinates.
+
+    Args:
+        second_moment: S, (d, d).
+        width: k.
+        method: see above.
+        reg: entropic regularisation of the transport.
+        signed: let a neuron merge with the negative of another.
+        zero_sum: for LayerNorm models, whose streams matter up to their mean: Q is then an isometry between
+            the rows of sum zero of both widths, of rank k - 1, so that the narrow rows sum to zero as well
+            and a stock LayerNorm takes nothing more away.
     """
-    project, expand, transport = _find(second_moment, width, method, reg, signed)
+    if zero_sum:
+        frame = zero_sum_frame(len(second_moment))
+        found = _find(frame.T @ second_moment @ frame, width - 1, method, reg, signed)
+        project, expand = zero_sum_basis(found.project), zero_sum_basis(found.expand.T).T
+        transport = found.transport
+    else:
+        project, expand, transport = _find(second_moment, width, method, reg, signed)
     # one memory layout, so that a basis read back from disk gives the same bytes downstream
     return Basis(np.ascontiguousarray(project), np.ascontiguousarray(expand), transport)
 

@@ -15,6 +15,7 @@ Mass = Literal["uniform", "energy"]
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _DEVICES = ("auto", "cpu", "cuda")
 _LARGEST = 2**63 - 1
+_AXES = ("width", "hidden_size", "mlp_width", "intermediate_size", "kv_groups", "layers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Settings:
     hidden_size: int | None
     mlp_width: float | None
     intermediate_size: int | None
+    kv_groups: float | None
+    layers: float | None
     method: Method = "pca"
     mlp_method: MlpMethod = "magnitude"
     compensate: Compensation = "full"
@@ -63,6 +66,9 @@ class CompressConfig:
         hidden_size: new hidden size, exactly; excludes `width`.
         mlp_width: new MLP width as a fraction, in (0, 1]; rounded to the nearest multiple of 64, 8 or 1.
         intermediate_size: new MLP width, exactly; excludes `mlp_width`.
+        kv_groups: key-value groups that stay, each with its query heads: an int is their number, a float in
+            (0, 1] a fraction of them.
+        layers: whole layers that stay: an int is their number, a float in (0, 1] a fraction of them.
         method: how the residual basis is found (pca); with a hidden width only.
         mlp_method: how MLP neurons are reduced (magnitude); with an MLP width only.
         compensate: closed-form fits on the calibration tokens: none (fold only), readout (what each
@@ -87,6 +93,8 @@ class CompressConfig:
     hidden_size: int | None = None
     mlp_width: float | None = None
     intermediate_size: int | None = None
+    kv_groups: float | None = None
+    layers: float | None = None
     method: Method | None = None
     mlp_method: MlpMethod | None = None
     compensate: Compensation = "full"
@@ -167,12 +175,15 @@ class CompressConfig:
                 raise OptionError(
                     f"{fraction} is {value}; it is a fraction of the old width, above 0 and up to 1."
                 )
-        if all(
-            value is None for value in (self.width, self.hidden_size, self.mlp_width, self.intermediate_size)
-        ):
+        for name in ("kv_groups", "layers"):
+            value = getattr(self, name)
+            if isinstance(value, float) and not 0.0 < value <= 1.0:
+                raise OptionError(f"{name} is {value}; give a whole number, or a fraction in (0, 1].")
+        if not any(getattr(self, name) is not None for name in _AXES):
             raise OptionError(
                 "no new width was given; give a hidden width (--width 0.8 or --hidden-size N), "
-                "an MLP width (--mlp-width 0.75 or --intermediate-size N), or both."
+                "an MLP width (--mlp-width 0.75 or --intermediate-size N), fewer heads (--kv-groups 0.5 or "
+                "N), fewer layers (--layers 0.9 or N), or several of them."
             )
 
     @staticmethod

@@ -13,7 +13,7 @@ __all__ = [
     "fold_reader",
     "fold_writer",
     "fold_writer_bias",
-    "narrow_epsilon",
+    "stream_scale",
     "unfitted_readout",
 ]
 
@@ -44,16 +44,19 @@ def fold_embedding(weight: Tensor, project: Tensor) -> Tensor:
 
 
 def unfitted_readout(expand: Tensor) -> Tensor:
-    """(k, d) readout without a fit: sqrt(d / k) times the basis's inverse.
+    """(k, d) readout without a fit: the basis's inverse over the scale of the stream.
 
-    A stock RMSNorm averages squares over k entries instead of d, so its output is sqrt(k / d) times
-    the one the dense readers expect.
+    A stock norm averages squares over k entries instead of d, so its output is `stream_scale` times the one
+    that the dense readers expect; and a reader without a norm sees the scaled stream itself.
     """
-    width, dense_width = expand.shape
-    scale: float = (dense_width / width) ** 0.5
-    return expand.double() * scale
+    return expand.double() / stream_scale(expand.shape[1], expand.shape[0])
 
 
-def narrow_epsilon(epsilon: float, dense_width: int, width: int) -> float:
-    """`rms_norm_eps` that keeps its weight relative to the sum of squares."""
-    return epsilon * dense_width / width
+def stream_scale(dense_width: int, width: int) -> float:
+    """What the narrow stream is multiplied with: sqrt(k / d).
+
+    Then its mean square over k entries is the dense stream's over d, as far as the basis holds it, and the
+    number that norms add under the root stays what it is, for whatever else shares it.
+    """
+    scale: float = (width / dense_width) ** 0.5
+    return scale

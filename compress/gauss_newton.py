@@ -33,42 +33,50 @@ __all__ = [
 class Neurons(NamedTuple):
     """Inner activations and how they change with what enters them; each (n, m)."""
 
-    value: Tensor  # act(gate) * up
+    value: Tensor  # act(gate) * up; without an up, act(gate)
     by_gate: Tensor  # act'(gate) * up
-    by_up: Tensor  # act(gate)
+    by_up: Tensor | None  # act(gate)
+
+    @property
+    def slopes(self) -> tuple[Tensor, ...]:
+        """By gate, and by up where there is one."""
+        return (self.by_gate,) if self.by_up is None else (self.by_gate, self.by_up)
 
 
 class StepSums(NamedTuple):
-    """Sums over rows that give the two directions."""
+    """Sums over rows that give the directions; gate first, then up where there is one."""
 
     inputs: Tensor  # (k, k) x^T x
-    gate_gradient: Tensor  # (m, k) minus half the gradient of the squared error
-    up_gradient: Tensor
-    gate_curvature: Tensor  # (m, m)
-    up_curvature: Tensor
+    gradients: tuple[Tensor, ...]  # (m, k) minus half the gradient of the squared error
+    curvatures: tuple[Tensor, ...]  # (m, m)
 
 
 class LineSums(NamedTuple):
-    """Sums over rows that give the two lengths."""
+    """Sums over rows that give the lengths."""
 
-    hessian: Tensor  # (2, 2) float64
+    hessian: Tensor  # (2, 2) float64; (1, 1) without an up
     slope: Tensor  # (2,) float64
 
 
-def neurons_of(gate: Tensor, up: Tensor, activation: Callable[[Tensor], Tensor]) -> Neurons:
+def neurons_of(gate: Tensor, up: Tensor | None, activation: Callable[[Tensor], Tensor]) -> Neurons:
     """Activations and derivatives from what the gate and up matrices give, (n, m) each."""
     with torch.enable_grad():
         leaf = gate.detach().requires_grad_()
         activated = activation(leaf)
         (slope,) = torch.autograd.grad(activated.sum(), leaf)
     activated = activated.detach()
+    if up is None:
+        return Neurons(activated, slope, None)
     return Neurons(activated * up, slope * up, activated)
 
 
-def empty_step_sums(hidden: int, inner: int, device: torch.device) -> StepSums:
-    """Sums over no rows, float32."""
-    shapes = ((hidden, hidden), (inner, hidden), (inner, hidden), (inner, inner), (inner, inner))
-    return StepSums(*(torch.zeros(shape, device=device) for shape in shapes))
+def empty_step_sums(hidden: int, inner: int, device: torch.device, matrices: int = 2) -> StepSums:
+    """Sums over no rows, float32, for gate and up, or for one matrix."""
+
+    def zeros(rows: int, columns: int) -> tuple[Tensor, ...]:
+        return tuple(torch.zeros(rows, columns, device=device) for _ in range(matrices))
+
+    return StepSums(torch.zeros(hidden, hidden, device=device), zeros(inner, hidden), zeros(inner, inner))
 
 
 def add_step_rows(
@@ -93,17 +101,17 @@ def add_step_rows(
         curvature: add to the curvatures, not to the gradients alone.
     """
     pull = (error * weights[:, None]) @ down  # (n, m)
-    sums.gate_gradient.addmm_((pull * neurons.by_gate).T, x)
-    sums.up_gradient.addmm_((pull * neurons.by_up).T, x)
+    for slope, gradient in zip(neurons.slopes, sums.gradients, strict=True):
+        gradient.addmm_((pull * slope).T, x)
     if curvature:
         root = weights.sqrt()[:, None]
         sums.inputs.addmm_(x.T, x)
-        for slope, total in ((neurons.by_gate, sums.gate_curvature), (neurons.by_up, sums.up_curvature)):
+        for slope, total in zip(neurons.slopes, sums.curvatures, strict=True):
             scaled = slope * root
             total.addmm_(scaled.T, scaled)
 
 
-def directions(sums: StepSums, down: Tensor, damping: float) -> tuple[Tensor, Tensor]:
+def directions(sums: StepSums, down: Tensor, damping: float) -> tuple[Tensor, ...]:
     """Directions (m, k) of gate and up: curvature^-1 gradient inputs^-1, both factors damped; float32.
 
     Args:
@@ -119,10 +127,7 @@ def directions(sums: StepSums, down: Tensor, damping: float) -> tuple[Tensor, Te
         whole: Tensor = torch.cholesky_solve(half.T, inputs)
         return whole.mT
 
-    return (
-        direction(sums.gate_gradient, sums.gate_curvature),
-        direction(sums.up_gradient, sums.up_curvature),
-    )
+    return tuple(map(direction, sums.gradients, sums.curvatures))
 
 
 def _damped_cholesky(matrix: Tensor, damping: float) -> Tensor:
@@ -134,10 +139,10 @@ def _damped_cholesky(matrix: Tensor, damping: float) -> Tensor:
     return factor
 
 
-def empty_line_sums(device: torch.device) -> LineSums:
+def empty_line_sums(device: torch.device, matrices: int = 2) -> LineSums:
     """Sums over no rows."""
-    hessian = torch.zeros(2, 2, dtype=torch.float64, device=device)
-    return LineSums(hessian, torch.zeros(2, dtype=torch.float64, device=device))
+    hessian = torch.zeros(matrices, matrices, dtype=torch.float64, device=device)
+    return LineSums(hessian, torch.zeros(matrices, dtype=torch.float64, device=device))
 
 
 def add_line_rows(
@@ -147,22 +152,23 @@ def add_line_rows(
     error: Tensor,
     weights: Tensor,
     down: Tensor,
-    moves: tuple[Tensor, Tensor],
+    moves: tuple[Tensor, ...],
 ) -> None:
     """Add rows, in place: how the output moves along the directions of gate and up, against the error."""
     root = weights.sqrt()[:, None]
     moved = [
         (((slope * (x @ move.T)) @ down.T) * root).flatten()
-        for slope, move in zip((neurons.by_gate, neurons.by_up), moves, strict=True)
+        for slope, move in zip(neurons.slopes, moves, strict=True)
     ]
     both = torch.stack(moved)  # (2, n k)
     sums.hessian.add_(both @ both.T)
     sums.slope.add_(both @ (error * root).flatten())
 
 
-def lengths(sums: LineSums) -> tuple[float, float]:
+def lengths(sums: LineSums) -> tuple[float, ...]:
     """How far to go along the directions of gate and up: the minimum of the linearised squared error."""
     floor = 1e-9 * sums.hessian.diagonal().sum().clamp_min(1e-30)
-    solved = torch.linalg.solve(sums.hessian + floor * torch.eye(2).to(sums.hessian), sums.slope)
-    gate, up = (float(value) for value in solved.nan_to_num(0.0, 0.0, 0.0))
-    return gate, up
+    solved = torch.linalg.solve(
+        sums.hessian + floor * torch.eye(len(sums.slope)).to(sums.hessian), sums.slope
+    )
+    return tuple(float(value) for value in solved.nan_to_num(0.0, 0.0, 0.0))

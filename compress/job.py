@@ -4,19 +4,21 @@ Shapes: w windows of t tokens; d, k old and new hidden size.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .activations import batches
+from .activations import Branch, batches, branches_of
 from .basis import Basis
 from .config import Settings
 from .families import Family
-from .fold import unfitted_readout
+from .fold import stream_scale, unfitted_readout
 from .plan import Plan
 from .progress import Progress
 from .report import Widths
+from .surgery import layer_class
 
 __all__ = ["Job", "Streams", "keeps_inner"]
 
@@ -38,31 +40,61 @@ def keeps_inner(dense: Widths, tokens: int, *, inner_width: int) -> bool:
 class Job:
     """What stays the same for all layers."""
 
-    family: Family
+    family: Family  # of the dense model
+    dense_config: Any
     plan: Plan
     config: Settings
-    epsilon: float
-    project: Tensor  # Q (d, k) float64 on the device
-    readout: Tensor  # unfitted M (k, d) float64 on the device
+    project: Tensor | None  # Q (d, k) times the stream's scale, float64 on the device; None: the stream stays
+    readout: Tensor | None  # unfitted M (k, d) float64 on the device; None: the identity
     tokens: int  # calibration tokens
     stored_dtype: torch.dtype
     device: torch.device
     progress: Progress
 
     @classmethod
-    def of(cls, basis: Basis, *, device: torch.device, **rest: Any) -> "Job":
-        """Build a job from a basis."""
-        return cls(
-            project=torch.from_numpy(basis.project).to(device),
-            readout=unfitted_readout(torch.from_numpy(basis.expand)).to(device),
-            device=device,
-            **rest,
-        )
+    def of(cls, basis: Basis | None, *, device: torch.device, **rest: Any) -> "Job":
+        """Build a job from a basis, None when the stream keeps its own."""
+        project = readout = None
+        if basis is not None:
+            project = torch.from_numpy(basis.project).to(device) * stream_scale(*basis.project.shape)
+            readout = unfitted_readout(torch.from_numpy(basis.expand)).to(device)
+        return cls(project=project, readout=readout, device=device, **rest)
 
     @property
-    def narrow_epsilon(self) -> float:
-        """`rms_norm_eps` of the narrow model."""
-        return float(self.plan.narrow_config.rms_norm_eps)
+    def epsilon(self) -> float:
+        """What norms add under the root, in both models."""
+        return self.family.epsilon_of(self.dense_config)
+
+    @cached_property
+    def readout_prior(self) -> Tensor:
+        """Where fits of the readout start, (k, d)."""
+        if self.readout is not None:
+            return self.readout
+        return torch.eye(self.plan.dense.hidden_size, dtype=torch.float64, device=self.device)
+
+    @cached_property
+    def make_layer(self) -> Any:
+        """The class of the narrow model's layers."""
+        return layer_class(self.plan.narrow_config, self.plan.narrow_family)
+
+    def dense_branches(self, layer: nn.Module, arguments: list[dict[str, Any]]) -> list[Branch]:
+        """The branches of a dense layer."""
+        return branches_of(layer, self.family, self.dense_config, arguments)
+
+    def narrow_branches(self, layer: nn.Module, arguments: list[dict[str, Any]]) -> list[Branch]:
+        """The branches of a narrow layer."""
+        return branches_of(layer, self.plan.narrow_family, self.plan.narrow_config, arguments)
+
+    def projected(self, dense: Tensor) -> Tensor:
+        """A dense stream (..., d) in the narrow basis, (..., k), in the stream's dtype."""
+        if self.project is None:
+            return dense
+        return dense @ (self._project_single if dense.dtype == torch.float32 else self.project)
+
+    @cached_property
+    def _project_single(self) -> Tensor:
+        assert self.project is not None
+        return self.project.float()
 
     @property
     def ridge(self) -> float:
@@ -77,14 +109,19 @@ class Job:
     @property
     def needs_dense_stream(self) -> bool:
         """Whether anything looks at the dense activations."""
-        return self.fits_readout or self.plan.narrows_mlp
+        return self.fits_readout or self.plan.chooses_units
 
     @property
-    def passes(self) -> int:
-        """How often a window passes through a layer's sublayers."""
-        each = self.needs_dense_stream + self.fits_readout + self.fits_writer
-        steps = sum(part.is_mlp for part in self.family.sublayers) * self.neuron_steps
-        return len(self.family.sublayers) * each + PASSES_PER_STEP * steps
+    def steps(self) -> int:
+        """How often a window passes through a sublayer, or a part of it, in all layers."""
+        sublayers, dense = self.family.sublayers, int(self.needs_dense_stream)
+        kept, all_layers = len(self.plan.kept_layers), self.plan.dense.num_hidden_layers
+        each = len(sublayers) * (dense + self.fits_readout + self.fits_writer)
+        mlps = sum(part.is_mlp for part in sublayers)
+        return (
+            kept * (each + PASSES_PER_STEP * mlps * self.neuron_steps)
+            + (all_layers - kept) * len(sublayers) * dense
+        )
 
     @property
     def neuron_steps(self) -> int:

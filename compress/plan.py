@@ -1,70 +1,77 @@
-"""What was asked -> exact new widths on the grid, the narrow config, and exact sizes."""
+"""What was asked -> exact new widths on the grid, and the narrow config that holds them."""
 
-import copy
-import math
 from typing import TYPE_CHECKING, NamedTuple
-
-import torch
 
 from ..errors import WidthError
 from .config import CompressConfig
-from .families import Family
-from .fold import narrow_epsilon
-from .report import Counts, Widths
+from .families import Axis, Family, Sublayer
+from .family_rows import FAMILIES, require
+from .grid import check_exact, hidden_grid, kernel_notes, resolve
+from .narrow_config import keep_layers, narrow_config
+from .report import Widths
+from .shape import widths_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-__all__ = ["Plan", "count_sizes", "make_plan", "widths_of"]
-
-_KERNEL_GRID = 8  # elements; vLLM's fused add-RMSNorm takes a scalar path off this grid
+__all__ = ["Plan", "make_plan"]
 
 
 class Plan(NamedTuple):
     """New widths and the stock config that holds them."""
 
+    family: Family  # of the dense model
+    narrow_family: Family  # of the narrow one
     dense: Widths
     narrow: Widths
     narrow_config: "PreTrainedConfig"
     changes_basis: bool  # also at full width, when a hidden width was asked for
     dense_tied: bool  # head tied to the embedding in the dense model
+    kept_layers: tuple[int, ...]  # numbers of the dense layers that stay, ascending
     notes: tuple[str, ...]
 
     @property
-    def narrows_mlp(self) -> bool:
-        """Whether the MLP loses neurons."""
-        return self.narrow.intermediate_size != self.dense.intermediate_size
+    def drops_layers(self) -> bool:
+        """Whether layers go."""
+        return self.narrow.num_hidden_layers != self.dense.num_hidden_layers
 
+    @property
+    def chooses_units(self) -> bool:
+        """Whether neurons or key-value groups go."""
+        return any(self.chooses(sublayer) for sublayer in self.family.sublayers)
 
-def widths_of(config: "PreTrainedConfig") -> Widths:
-    """The dimensions of a Hugging Face config."""
-    heads = config.num_attention_heads
-    return Widths(
-        hidden_size=config.hidden_size,
-        intermediate_size=config.intermediate_size,
-        num_hidden_layers=config.num_hidden_layers,
-        num_attention_heads=heads,
-        num_key_value_heads=getattr(config, "num_key_value_heads", None) or heads,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
-        vocab_size=config.vocab_size,
-    )
+    def chooses(self, sublayer: Sublayer) -> bool:
+        """Whether units of this sublayer go."""
+        if sublayer.is_mlp:
+            return self.narrow.intermediate_size != self.dense.intermediate_size
+        return self.narrow.num_key_value_heads != self.dense.num_key_value_heads
+
+    def keeping(self, layers: tuple[int, ...]) -> "Plan":
+        """The plan with these layers of the dense model."""
+        keep_layers(self.narrow_config, self.narrow_family, layers)
+        return self._replace(kept_layers=layers)
 
 
 def make_plan(dense_config: "PreTrainedConfig", family: Family, config: CompressConfig) -> Plan:
-    """Resolve the widths and build the narrow config.
+    """Resolve the widths and build the narrow config. Which layers stay is decided later, by `keeping`.
 
     Raises:
-        WidthError: a width is not positive, wider than the model, or off the architecture's grid.
+        WidthError: a width is not positive, wider than the model, off the architecture's grid, or of an axis
+            that the family does not have.
+        ModelError: the model's config is one that its family cannot keep.
     """
-    dense = widths_of(dense_config)
-    divisor = getattr(dense_config, family.hidden_size_divisor) if family.hidden_size_divisor else 1
+    require(dense_config, family)
+    _check_axes(dense_config, family, config)
+    dense = widths_of(dense_config, family)
     notes: list[str] = []
-    hidden_grid = _hidden_grid(config.width, dense.hidden_size, divisor)
-    hidden = _resolve(
-        "hidden_size", config.width, config.hidden_size, dense.hidden_size, divisor, hidden_grid, notes
-    )
+    groups = _resolve_count("kv-groups", config.kv_groups, dense.num_key_value_heads, notes)
+    layers = _resolve_count("layers", config.layers, dense.num_hidden_layers, notes)
+    heads = dense.num_attention_heads // dense.num_key_value_heads * groups
+    divisor = heads if family.hidden_size_divisor else 1
+    grid = hidden_grid(config.width, dense.hidden_size, divisor)
+    hidden = resolve("hidden_size", config.width, config.hidden_size, dense.hidden_size, divisor, grid, notes)
     mlp_grid = next(grid for grid in (64, 8, 1) if dense.intermediate_size % grid == 0)
-    inner = _resolve(
+    inner = resolve(
         "intermediate_size",
         config.mlp_width,
         config.intermediate_size,
@@ -73,123 +80,81 @@ def make_plan(dense_config: "PreTrainedConfig", family: Family, config: Compress
         mlp_grid,
         notes,
     )
-    notes.extend(_kernel_notes("hidden_size", hidden, dense.hidden_size, divisor))
-    notes.extend(_kernel_notes("intermediate_size", inner, dense.intermediate_size, 1))
-    narrow = Widths(**{**vars(dense), "hidden_size": hidden, "intermediate_size": inner})
+    notes.extend(kernel_notes("hidden_size", hidden, dense.hidden_size, divisor))
+    notes.extend(kernel_notes("intermediate_size", inner, dense.intermediate_size, 1))
+    changed = {
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_key_value_heads": groups,
+        "num_attention_heads": heads,
+        "num_hidden_layers": layers,
+    }
+    narrow = Widths(**vars(dense) | changed)
+    narrow_family = _narrow_family(dense_config, family, narrow)
     changes_basis = config.width is not None or config.hidden_size is not None
     return Plan(
+        family=family,
+        narrow_family=narrow_family,
         dense=dense,
         narrow=narrow,
-        narrow_config=_narrow_config(dense_config, family, dense, narrow, changes_basis),
+        narrow_config=narrow_config(dense_config, family, narrow_family, narrow, changes_basis=changes_basis),
         changes_basis=changes_basis,
         dense_tied=bool(dense_config.tie_word_embeddings),
-        notes=tuple(notes),
+        kept_layers=tuple(range(dense.num_hidden_layers)),
+        notes=(*notes, *_family_notes(family, narrow_family)),
     )
 
 
-def _hidden_grid(fraction: float | None, old: int, divisor: int) -> int:
-    """Multiples that kernels like as well, where one is within a hundredth of the model's width."""
-    grid = math.lcm(_KERNEL_GRID, divisor)
-    asked = (fraction or 1.0) * old
-    near = 0 < round(asked / grid) * grid <= old and abs(round(asked / grid) * grid - asked) <= 0.01 * old
-    return grid if near else divisor
-
-
-def _resolve(
-    name: str, fraction: float | None, exact: int | None, old: int, divisor: int, grid: int, notes: list[str]
-) -> int:
-    """A width: exact ones must be a multiple of `divisor`, fractions are rounded to multiples of `grid`."""
-    if exact is not None:
-        _check_exact(name, exact, old, divisor)
-        return exact
-    if fraction is None or fraction == 1.0:
-        return old
-    width = min(max(round(fraction * old / grid) * grid, grid), old)
-    if width == old:
+def _check_axes(dense_config: "PreTrainedConfig", family: Family, config: CompressConfig) -> None:
+    asked: dict[Axis, bool] = {
+        "hidden": config.width is not None or config.hidden_size is not None,
+        "mlp": config.mlp_width is not None or config.intermediate_size is not None,
+        "kv_groups": config.kv_groups is not None,
+        "layers": config.layers is not None,
+    }
+    for limit in family.limits:
+        if asked.get(limit.axis) and limit.applies(dense_config):
+            raise WidthError(limit.reason)
+    if asked["hidden"] and not family.rotates and config.settings().method != "magnitude":
         raise WidthError(
-            f"{name} {fraction:g} of {old} = {fraction * old:.1f} is rounded to {old}, a multiple of {grid}, "
-            f"which changes nothing; the next narrower one is {(old - 1) // grid * grid or old}"
+            f"{family.name} has a norm with a gain behind each sublayer, which no rotation passes; "
+            "narrow its hidden size with --method magnitude (kept coordinates), or its MLP, heads or depth."
         )
-    if width != fraction * old:
-        exact_text = f"{fraction * old:.1f}"
-        notes.append(
-            f"{name} {fraction:g} of {old} = {exact_text} was rounded to {width}, a multiple of {grid}"
-        )
-    return width
 
 
-def _check_exact(name: str, width: int, old: int, divisor: int) -> None:
-    if 0 < width <= old and (width % divisor == 0 or width == old):
-        return
-    below = min(max(width // divisor * divisor, divisor), old // divisor * divisor)
-    above = min(below + divisor, old)
-    nearest = str(below) if below == above else f"{below} and {above}"
-    reason = (
-        "it must be positive"
-        if width <= 0
-        else f"the model has {old}"
-        if width > old
-        else f"it must be a multiple of the {divisor} attention heads (transformers refuses others)"
+def _resolve_count(name: str, asked: float | None, old: int, notes: list[str]) -> int:
+    """A whole number, exact or as a fraction of the old one."""
+    if asked is None:
+        return old
+    if isinstance(asked, int):
+        check_exact(name, asked, old, 1)
+        return asked
+    return resolve(name, asked, None, old, 1, 1, notes)
+
+
+def _narrow_family(dense_config: "PreTrainedConfig", family: Family, narrow: Widths) -> Family:
+    """The row that the result is written as.
+
+    Raises:
+        WidthError: engines would work out another head_dim, and there is no other row.
+    """
+    heads, head_dim = narrow.num_attention_heads, narrow.head_dim
+    if not family.ties_head_dim(dense_config) or heads * head_dim == narrow.hidden_size:
+        return family
+    if family.rewritten_as is not None:
+        return FAMILIES[family.rewritten_as]
+    fitting = narrow.hidden_size // head_dim
+    raise WidthError(
+        f"{family.name} works its head_dim out as hidden_size / heads, so {heads} heads of {head_dim} need "
+        f"hidden_size {heads * head_dim}, not {narrow.hidden_size}; give --hidden-size {heads * head_dim}, "
+        f"or as many --kv-groups as make {fitting} heads of it, or narrow the MLP or the depth alone."
     )
-    raise WidthError(f"{name} {width} cannot be used: {reason}. Nearest legal: {nearest}.")
 
 
-def _kernel_notes(name: str, width: int, old: int, divisor: int) -> list[str]:
-    grid = math.lcm(_KERNEL_GRID, divisor)
-    if width == old or width % _KERNEL_GRID == 0 or grid > old:
+def _family_notes(family: Family, narrow_family: Family) -> list[str]:
+    if narrow_family is family:
         return []
-    below, above = width // grid * grid, min(width // grid * grid + grid, old)
-    nearest = " or ".join(str(value) for value in dict.fromkeys((below, above)) if value)
     return [
-        f"{name} {width} is not a multiple of {_KERNEL_GRID}: GPU kernels take a slower path; "
-        f"{nearest} is on the grid"
+        f"written as {narrow_family.architecture}: engines work {family.name}'s head_dim out as hidden_size "
+        "/ heads, which no longer holds"
     ]
-
-
-def _narrow_config(
-    dense_config: "PreTrainedConfig", family: Family, dense: Widths, narrow: Widths, changes_basis: bool
-) -> "PreTrainedConfig":
-    config = copy.deepcopy(dense_config)
-    config.architectures = [family.architecture]
-    config.intermediate_size = narrow.intermediate_size
-    config.head_dim = dense.head_dim
-    config.num_key_value_heads = dense.num_key_value_heads
-    if changes_basis:
-        config.hidden_size = narrow.hidden_size
-        config.rms_norm_eps = narrow_epsilon(dense_config.rms_norm_eps, dense.hidden_size, narrow.hidden_size)
-        config.tie_word_embeddings = False  # the head reads through the readout, the embedding does not
-    return config
-
-
-def count_sizes(config: "PreTrainedConfig", family: Family, dtype: torch.dtype) -> Counts:
-    """Exact sizes of the stock model that a config describes, counted on the meta device."""
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    embedding = model.get_submodule(family.embedding).weight.numel()
-    tied = bool(config.tie_word_embeddings)
-    head = model.get_submodule(family.head).weight
-    body = sum(
-        p.numel()
-        for name, p in model.named_parameters()
-        if not name.startswith((family.embedding, family.head))
-    )
-    matrices = sum(
-        p.numel() for name, p in model.named_parameters() if p.ndim == 2 and name.startswith(family.layers)
-    )
-    widths = widths_of(config)
-    item_bytes = torch.empty((), dtype=dtype).element_size()
-    stored = embedding + (0 if tied else head.numel()) + body
-    return Counts(
-        embedding_parameters=embedding,
-        head_parameters=0 if tied else head.numel(),
-        layer_parameters=body,
-        weight_bytes=stored * item_bytes,
-        flops_per_token=2 * (matrices + head.numel()),
-        kv_cache_bytes_per_token=2
-        * widths.num_hidden_layers
-        * widths.num_key_value_heads
-        * widths.head_dim
-        * item_bytes,
-    )

@@ -18,7 +18,7 @@ class Source:
     kind: str  # "directory" | "hub" | "gguf" | "demo"
     model_type: str
     architecture: str
-    sha256: str  # over the weight files, in name order
+    sha256: str  # over names and hashes of the weight files, see file_hash
     dequantised_from: str | None  # GGUF quantisation, e.g. "Q4_1", when the weights were dequantised
     licence: str | None
 
@@ -34,6 +34,7 @@ class Widths:
     num_key_value_heads: int
     head_dim: int
     vocab_size: int
+    num_experts: int = 0  # of each layer; 0 in a model without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,7 @@ class Report:
     fits: tuple[BlockFit, ...]
     notes: tuple[str, ...]  # e.g. "width 0.8 was rounded to 459"
     versions: dict[str, str]  # package -> version
+    kept_layers: tuple[int, ...] | None = None  # of the dense model, when whole layers went
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready dictionary."""
@@ -122,4 +124,5 @@ class Report:
             fits=tuple(BlockFit(**fit) for fit in data["fits"]),
             notes=tuple(data["notes"]),
             versions=data["versions"],
+            kept_layers=None if data.get("kept_layers") is None else tuple(data["kept_layers"]),
         )

@@ -4,24 +4,25 @@ import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from ..errors import OptionError
-from .activations import call_arguments
 from .basis import Basis, residual_basis
 from .calibration import Windows, draw_windows
+from .call_arguments import call_arguments
 from .config import CompressConfig, Settings
+from .depth import layers_that_stay
 from .identity import identity_of, versions
 from .job import Job
 from .narrow import narrow_tensors
-from .plan import Plan, count_sizes, make_plan
+from .plan import Plan, make_plan
 from .progress import Progress, Silent, Stopwatch
 from .report import BlockFit, Cost, Report
 from .resume import WorkDirectory
+from .sizes import count_sizes
 from .source import DenseModel, OpenModel, open_model
 from .surgery import assemble
-from .survey import residual_second_moment
+from .survey import survey_stream
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -71,14 +72,14 @@ def compress(
     work.begin(identity_of(dense, settings, windows, dtype, device))
     arguments = call_arguments(dense.model, dense.family, windows.token_ids.shape[1], device)
     with watch.measure("survey"):
-        basis = _basis(dense, plan, settings, windows, arguments, device, work, progress)
+        basis, plan = _survey(dense, plan, settings, windows, arguments, device, work, progress)
     job = Job.of(
         basis,
         device=device,
         family=dense.family,
+        dense_config=dense.model.config,
         plan=plan,
         config=settings,
-        epsilon=float(dense.model.config.rms_norm_eps),
         tokens=windows.token_ids.numel(),
         stored_dtype=dtype,
         progress=progress,
@@ -86,7 +87,7 @@ def compress(
     with watch.measure("narrow"):
         state, fits = narrow_tensors(job, dense, windows.token_ids, arguments, work)
     with watch.measure("assemble"):
-        narrow = assemble(plan.narrow_config, state, dense.family, dtype)
+        narrow = assemble(plan.narrow_config, state, plan.narrow_family, dtype)
         if dense.generation_config is not None:
             narrow.generation_config = dense.generation_config
     return CompressResult(
@@ -116,7 +117,7 @@ def _checked_and_loaded(spec: str, config: CompressConfig) -> DenseModel:
     return opened.load()
 
 
-def _basis(
+def _survey(
     dense: DenseModel,
     plan: Plan,
     config: Settings,
@@ -125,22 +126,35 @@ def _basis(
     device: torch.device,
     work: WorkDirectory,
     progress: Progress,
-) -> Basis:
-    """The residual basis, from disk when an earlier run got that far; the identity when it stays."""
-    if not plan.changes_basis:
-        identity = np.eye(plan.dense.hidden_size)
-        return Basis(identity, identity, None)
+) -> tuple[Basis | None, Plan]:
+    """The residual basis, None when it stays, and the plan with the layers that stay.
+
+    They come from disk when an earlier run got that far.
+    """
+    if not plan.changes_basis and not plan.drops_layers:
+        return None, plan
     kept = work.load("basis")
     if kept is not None:
-        return Basis(kept[0]["project"].numpy(), kept[0]["expand"].numpy(), None)
-    moment = residual_second_moment(dense, windows.token_ids, arguments, device, progress).numpy()
-    basis = residual_basis(
-        moment, plan.narrow.hidden_size, method=config.method, reg=config.reg, signed=config.signed
-    )
-    work.store(
-        "basis", {"project": torch.from_numpy(basis.project), "expand": torch.from_numpy(basis.expand)}, {}
-    )
-    return basis
+        tensors, layers = kept
+        basis = Basis(tensors["project"].numpy(), tensors["expand"].numpy(), None) if tensors else None
+        return basis, plan.keeping(tuple(layers))
+    survey = survey_stream(dense, windows.token_ids, arguments, device, progress)
+    basis = None
+    if plan.changes_basis:
+        basis = residual_basis(
+            survey.moment.numpy(),
+            plan.narrow.hidden_size,
+            method=config.method,
+            reg=config.reg,
+            signed=config.signed,
+            zero_sum=dense.family.norm_kind == "layer",
+        )
+    if plan.drops_layers:
+        plan = plan.keeping(layers_that_stay(survey.influence, plan.narrow.num_hidden_layers))
+    names = () if basis is None else ("project", "expand")
+    tensors = {name: torch.from_numpy(getattr(basis, name)) for name in names}
+    work.store("basis", tensors, list(plan.kept_layers))
+    return basis, plan
 
 
 def choose_device(name: str) -> torch.device:
@@ -192,8 +206,9 @@ def _report(
         config=config.to_dict(),
         dense=plan.dense,
         narrow=plan.narrow,
+        kept_layers=plan.kept_layers if plan.drops_layers else None,
         dense_counts=count_sizes(dense.model.config, dense.family, dtype),
-        narrow_counts=count_sizes(plan.narrow_config, dense.family, dtype),
+        narrow_counts=count_sizes(plan.narrow_config, plan.narrow_family, dtype),
         calibration=windows.record,
         fits=fits,
         notes=tuple(notes),

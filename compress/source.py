@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError
 from ..foreign import reading
 from ..json_files import read_json
-from .families import FAMILIES, Family, family_of
+from .families import Family
+from .family_rows import FAMILIES, family_of
 from .locate import DEMO_MODEL, Located, locate
 from .model_config import check_config, check_vocabulary
 from .report import Source
@@ -175,13 +176,15 @@ def _check_files(spec: str, config: "PreTrainedConfig", architecture: str, files
         raise ModelError(f"{spec} holds weight files without a single tensor; download or make it again")
     if not _is_supported(config, architecture):
         return  # other families may be stored in other names than they have in memory
+    family = family_of(config.model_type, architecture)
+    if not family.stored_as_named:
+        return
     with reading(spec, ModelError, by="transformers"):
         import torch
         from transformers import AutoModelForCausalLM
 
         with torch.device("meta"):
             hollow = AutoModelForCausalLM.from_config(config)
-    family = family_of(config.model_type, architecture)
     expected = {name: tuple(tensor.shape) for name, tensor in hollow.state_dict().items()}
     tied = {f"{family.head}.weight"} if config.tie_word_embeddings else set()
     check_headers(headers, expected, tied, spec)

@@ -3,12 +3,13 @@
 Shapes: w windows of t tokens, d hidden size.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .activations import batches, branches_of, unit_rows
+from .activations import batches, branches_of, normalise
+from .ends import embedded
 from .guards import check_finite
 from .moments import second_moment
 from .precision import fast_products
@@ -16,46 +17,57 @@ from .progress import Progress
 from .source import DenseModel
 from .surgery import to_float32
 
-__all__ = ["embed", "residual_second_moment"]
+__all__ = ["Survey", "embed", "survey_stream"]
+
+
+class Survey(NamedTuple):
+    """What one pass over the dense model shows."""
+
+    moment: Tensor  # (d, d) float64 on the CPU, mean over norm sites and tokens of the unit rows' products
+    influence: Tensor  # (layers,) float64, mean over tokens of 1 - cosine between a layer's input and output
 
 
 def embed(dense: DenseModel, token_ids: Tensor) -> Tensor:
     """The dense residual stream before the first layer, (w, t, d) float32 on the CPU."""
-    embedding = dense.model.get_submodule(dense.family.embedding)
-    return embedding(token_ids.to(embedding.get_parameter("weight").device)).float().cpu()  # type: ignore[no-any-return]
+    model = dense.model
+    return embedded(model.state_dict(), dense.family, model.config, token_ids, model.dtype)
 
 
-def residual_second_moment(
+def survey_stream(
     dense: DenseModel,
     token_ids: Tensor,
     arguments: list[list[dict[str, Any]]],
     device: torch.device,
     progress: Progress,
-) -> Tensor:
-    """Mean over all norm sites of the second moment of x / rms(x), (d, d) float64 on the CPU.
+) -> Survey:
+    """Second moment of x / rms(x) over all norm sites, and how far each layer turns the stream.
 
     Each token counts the same at each site, because that is what the readers behind a norm see;
     otherwise the first token's huge activations would own the result. Which directions carry energy needs
     few digits: the layers' matrix products may use the reduced precision that the processor is fastest at.
     """
+    family, config = dense.family, dense.model.config
     stream = embed(dense, token_ids)
     windows, tokens, width = stream.shape
-    epsilon = dense.model.config.rms_norm_eps
+    epsilon, kind = family.epsilon_of(config), family.norm_kind
     total = torch.zeros(width, width, dtype=torch.float64, device=device)
-    layers = list(dense.model.get_submodule(dense.family.layers).children())
+    layers = list(dense.model.get_submodule(family.layers).children())
+    influence = torch.zeros(len(layers), dtype=torch.float64)
     progress.begin("survey the residual stream", len(layers) * windows)
     for index, (layer, layer_arguments) in enumerate(zip(layers, arguments, strict=True)):
-        branches = branches_of(to_float32(layer, device), dense.family, layer_arguments)
+        branches = branches_of(to_float32(layer, device), family, config, layer_arguments)
         for batch in batches(windows, tokens):
-            x = stream[batch].to(device)
+            x = entered = stream[batch].to(device)
             for branch in branches:
-                second_moment(total, unit_rows(x, epsilon))
+                second_moment(total, normalise(x, epsilon, kind).flatten(0, -2))
                 with fast_products():
                     x = x + branch.forward(x)
-                check_finite(f"layer {index}, {branch.sublayer.core}", x)
+                check_finite(f"layer {index}, {branch.sublayer.name}", x)
+            cosine = torch.cosine_similarity(entered, x, dim=-1)
+            influence[index] += (1.0 - cosine).sum(dtype=torch.float64).cpu()
             stream[batch] = x.cpu()
             progress.advance(len(x))
     for batch in batches(windows, tokens):
-        second_moment(total, unit_rows(stream[batch].to(device), epsilon))
-    sites = len(layers) * len(dense.family.sublayers) + 1
-    return (total / (sites * windows * tokens)).cpu()
+        second_moment(total, normalise(stream[batch].to(device), epsilon, kind).flatten(0, -2))
+    sites = len(layers) * len(family.sublayers) + 1
+    return Survey((total / (sites * windows * tokens)).cpu(), influence / (windows * tokens))

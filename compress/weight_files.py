@@ -3,7 +3,6 @@
 The order is the one of transformers: one safetensors file, an index of shards, then the same for pickles.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import NamedTuple
 from ..errors import ModelError
 from ..foreign import reading
 from ..json_files import read_json
+from .file_hash import file_sha256, files_sha256
 
 __all__ = ["TensorHeader", "check_headers", "read_headers", "sha256_of", "weight_files"]
 
@@ -77,13 +77,13 @@ def _inside(directory: Path, name: str, named_by: str) -> Path:
 
 
 def sha256_of(files: list[Path]) -> str:
-    """One hash over the content of files, in the order given."""
-    digest = hashlib.sha256()
-    for file in files:
-        with reading(file, ModelError), file.open("rb") as stream:
-            while chunk := stream.read(1 << 24):
-                digest.update(chunk)
-    return digest.hexdigest()
+    """One hash over the names and the content of files."""
+
+    def hashed(file: Path) -> str:
+        with reading(file, ModelError):
+            return file_sha256(file)
+
+    return files_sha256((file.name, hashed(file)) for file in files)
 
 
 def read_headers(files: list[Path]) -> dict[str, TensorHeader]:

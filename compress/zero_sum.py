@@ -7,12 +7,16 @@ LayerNorm of the narrow model subtracts a mean that is zero and divides by the s
 Shapes: d hidden size, k new hidden size; frames are (d, d - 1) and (k, k - 1).
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 __all__ = ["carry_constant", "zero_sum_basis", "zero_sum_frame"]
 
 Array = NDArray[np.float64]
+Rows = TypeVar("Rows", Array, Tensor)
 
 
 def zero_sum_frame(width: int) -> Array:
@@ -38,11 +42,11 @@ def zero_sum_basis(reduced: Array) -> Array:
     return basis
 
 
-def carry_constant(reader: Array, constant: Array) -> Array:
+def carry_constant(reader: Rows, constant: Rows) -> Rows:
     """A reader (o, k) that adds `constant` (o,) when the norm before it has the bias (1, ..., 1).
 
     The direction (1, ..., 1) is free, because the narrow stream has no mean: a head without a bias of its own
     gets through it what a dense norm's bias gave.
     """
-    free: Array = reader + (constant - reader.sum(1))[:, None] / reader.shape[1]
+    free: Rows = reader + (constant - reader.sum(1))[:, None] / reader.shape[1]
     return free

@@ -6,6 +6,7 @@ narrow copies wants both in the same form.
 
 from pathlib import Path
 
+from ..compress.shape import head_dim_of
 from ..compress.source import DenseModel
 from . import manifest, reference
 from .checkpoint import DEFAULT_SHARD_BYTES, complete_config, save_weights, weight_records
@@ -25,11 +26,9 @@ def save_dense(dense: DenseModel, directory: Path, *, force: bool = False) -> Ma
     for name in ("hf_quantizer", "is_quantized", "quantization_method"):
         if name in vars(dense.model):  # left by reading a GGUF file: the weights are plain by now
             delattr(dense.model, name)
-    config = dense.model.config
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     with staged_directory(directory, force=force) as temporary:
         save_weights(dense.model, dense.generation_config, temporary, DEFAULT_SHARD_BYTES)
-        complete_config(temporary / "config.json", head_dim=head_dim)
+        complete_config(temporary / "config.json", head_dim=head_dim_of(dense.model.config))
         dense.tokenizer.save_pretrained(temporary)
         kept = reference.save(reference.make_reference(dense.model, dense.tokenizer), temporary)
         record = Manifest(

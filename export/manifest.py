@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ..compress.file_hash import file_sha256, files_sha256
 from ..compress.report import Report
 from ..errors import ManifestError
 from ..json_files import read_json, validated
@@ -161,14 +162,12 @@ def write(manifest: Manifest, directory: Path) -> None:
 
 def file_record(path: Path) -> FileRecord:
     """Hash one file."""
-    with path.open("rb") as stream:
-        return FileRecord(bytes=path.stat().st_size, sha256=hashlib.file_digest(stream, "sha256").hexdigest())
+    return FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path))
 
 
 def digest(records: Iterable[tuple[str, FileRecord]]) -> str:
     """One hash over several named files."""
-    lines = "".join(f"{record.sha256}  {name}\n" for name, record in sorted(records))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return files_sha256((name, record.sha256) for name, record in records)
 
 
 def _to_json(manifest: Manifest) -> str:

@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..compress.shape import head_dim_of
 from ..errors import ModelError
 from ..export.manifest import MANIFEST_NAME, Manifest
 from ..export.manifest import read as read_manifest
@@ -73,7 +74,7 @@ def read_facts(directory: Path) -> ModelFacts:
         num_hidden_layers=config["num_hidden_layers"],
         num_attention_heads=heads,
         num_key_value_heads=config.get("num_key_value_heads") or heads,
-        head_dim=config.get("head_dim") or hidden_size // heads,
+        head_dim=head_dim_of(config),
         max_position_embeddings=config.get("max_position_embeddings"),
         dtype=config.get("dtype") or config.get("torch_dtype") or "float32",
         weight_bytes=sum(path.stat().st_size for path in weights),

@@ -1,4 +1,4 @@
-"""Oracles: the real parameters of the model, the bytes of its files, `plan.count_sizes`, and sums by hand."""
+"""Oracles: the real parameters of the model, the bytes of its files, `count_sizes`, and sums by hand."""
 
 import json
 import shutil
@@ -11,9 +11,9 @@ import pytest
 from dotresize.bench.model_cost import describe, part_of, tokenizer_sha256
 from dotresize.bench.results import BenchModel
 from dotresize.compress.config import CompressConfig
-from dotresize.compress.families import FAMILIES
-from dotresize.compress.plan import count_sizes
+from dotresize.compress.family_rows import FAMILIES
 from dotresize.compress.run import compress
+from dotresize.compress.sizes import count_sizes
 from dotresize.errors import ManifestError, ModelError
 from dotresize.export.checkpoint import save
 

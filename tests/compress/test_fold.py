@@ -24,7 +24,7 @@ def test_reader_behind_the_narrow_norm_sees_the_dense_norm() -> None:
     dense = (rms_norm(stream, epsilon) * gain) @ weight.T
     readout = fold.unfitted_readout(project.T)
     narrow_weight = fold.fold_reader(fold.absorb_gain(weight, gain), readout)
-    narrow = rms_norm(stream @ project, fold.narrow_epsilon(epsilon, D, K)) @ narrow_weight.T
+    narrow = rms_norm(stream @ project * fold.stream_scale(D, K), epsilon) @ narrow_weight.T
     assert_close(narrow, dense, rtol=1e-12, atol=1e-12)
 
 

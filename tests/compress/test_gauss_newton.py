@@ -64,9 +64,10 @@ def _directions(problem: Problem) -> tuple[Tensor, Tensor]:
         add_step_rows(sums, problem.x[rows], neurons, error, problem.weights[rows], problem.down)
     gate, up = problem.gate.clone().requires_grad_(), problem.up.clone().requires_grad_()
     slopes = torch.autograd.grad(problem.loss(gate, up), (gate, up))
-    assert_close(sums.gate_gradient, -slopes[0] / 2, atol=1e-3, rtol=1e-4)
-    assert_close(sums.up_gradient, -slopes[1] / 2, atol=1e-3, rtol=1e-4)
-    return directions(sums, problem.down, damping=0.1)
+    for gradient, slope in zip(sums.gradients, slopes, strict=True):
+        assert_close(gradient, -slope / 2, atol=1e-3, rtol=1e-4)
+    by_gate, by_up = directions(sums, problem.down, damping=0.1)
+    return by_gate, by_up
 
 
 def test_gradients_are_autograds_and_the_step_lowers_the_error(problem: Problem) -> None:
@@ -80,10 +81,13 @@ def test_gradients_are_autograds_and_the_step_lowers_the_error(problem: Problem)
     after = problem.loss(problem.gate + by_gate * moves[0], problem.up + by_up * moves[1])
     assert after < 0.6 * before
 
+    by_up_slope = neurons.by_up
+    assert by_up_slope is not None
+
     def linearised(gate_length: Tensor, up_length: Tensor) -> Tensor:
         moved = (
             neurons.by_gate * (problem.x @ moves[0].T) * gate_length
-            + neurons.by_up * (problem.x @ moves[1].T) * up_length
+            + by_up_slope * (problem.x @ moves[1].T) * up_length
         )
         return ((error - moved @ problem.down.T).square().sum(-1) * problem.weights).sum()
 

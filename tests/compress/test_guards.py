@@ -63,6 +63,6 @@ def test_a_factorisation_that_gives_up_says_what_to_try() -> None:
     with pytest.raises(ConvergenceError, match="second moment of a fit's inputs.*higher --ridge-tokens"):
         ridge_solve(sums, torch.zeros(3, 2), 0.2)
     negative = -torch.eye(3)
-    steps = StepSums(negative, torch.ones(2, 3), torch.ones(2, 3), torch.eye(2), torch.eye(2))
+    steps = StepSums(negative, (torch.ones(2, 3),) * 2, (torch.eye(2),) * 2)
     with pytest.raises(ConvergenceError, match="curvature of a neuron fit could not be factorised"):
         directions(steps, torch.ones(3, 2), 0.3)

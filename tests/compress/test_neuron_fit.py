@@ -23,7 +23,7 @@ def dense(pico_llama: Path) -> DenseModel:
 @pytest.fixture
 def mlp(dense: DenseModel) -> Branch:
     layer = next(iter(dense.model.get_submodule(dense.family.layers).children()))
-    return branches_of(layer.requires_grad_(False), dense.family, [{}, {}])[1]
+    return branches_of(layer.requires_grad_(False), dense.family, dense.model.config, [{}, {}])[1]
 
 
 JOB = cast(Job, SimpleNamespace(device=torch.device("cpu"), stored_dtype=torch.float32))  # what a step reads
@@ -44,7 +44,7 @@ def _weights(mlp: Branch) -> dict[str, Tensor]:
 
 def test_a_step_lowers_the_error_and_touches_gate_and_up_only(mlp: Branch) -> None:
     torch.manual_seed(0)
-    width = cast(Any, mlp.norm).weight.shape[0]
+    width = cast(Any, mlp.sites.norm).weight.shape[0]
     stream = torch.randn(8, 50, width)
     wanted = mlp.forward(stream)
     for name in ("gate_proj", "up_proj"):  # so the wanted output is another MLP's
@@ -60,7 +60,7 @@ def test_a_step_lowers_the_error_and_touches_gate_and_up_only(mlp: Branch) -> No
 
 def test_a_step_that_cannot_help_changes_nothing(mlp: Branch) -> None:
     torch.manual_seed(0)
-    stream = torch.randn(8, 50, cast(Any, mlp.norm).weight.shape[0])
+    stream = torch.randn(8, 50, cast(Any, mlp.sites.norm).weight.shape[0])
     old = _weights(mlp)
     before, after = step_gate_and_up(JOB, mlp, _rows(stream, mlp.forward(stream)))
     assert before == after < 1e-10
@@ -70,7 +70,7 @@ def test_a_step_that_cannot_help_changes_nothing(mlp: Branch) -> None:
 
 def test_a_step_that_overflows_the_stored_dtype_is_undone(mlp: Branch) -> None:
     torch.manual_seed(0)
-    stream = torch.randn(8, 50, cast(Any, mlp.norm).weight.shape[0])
+    stream = torch.randn(8, 50, cast(Any, mlp.sites.norm).weight.shape[0])
     old = _weights(mlp)
     half = cast(Job, SimpleNamespace(device=torch.device("cpu"), stored_dtype=torch.float16))
     before, after = step_gate_and_up(half, mlp, _rows(stream, 1e9 * mlp.forward(stream)))

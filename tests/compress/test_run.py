@@ -12,7 +12,7 @@ from torch.testing import assert_close
 import dotresize
 from dotresize.compress.calibration import draw_windows
 from dotresize.compress.config import CompressConfig, Method
-from dotresize.compress.families import FAMILIES
+from dotresize.compress.family_rows import FAMILIES
 from dotresize.compress.plan import make_plan
 from dotresize.compress.progress import Silent
 from dotresize.compress.report import Report

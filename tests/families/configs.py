@@ -89,7 +89,8 @@ def _of(name: str, shape: dict[str, Any] = SHAPE, **own: Any) -> Callable[[], "P
 CONFIGS: dict[str, Callable[[], "PretrainedConfig"]] = {
     "llama": _of("LlamaConfig", attention_bias=True, mlp_bias=True),
     "mistral": _of("MistralConfig", sliding_window=24),
-    "qwen2": _of("Qwen2Config", tie_word_embeddings=True),
+    # room for the <|endoftext|> that transformers adds to every tokenizer of a Qwen2
+    "qwen2": _of("Qwen2Config", SHAPE | {"vocab_size": SHAPE["vocab_size"] + 8}, tie_word_embeddings=True),
     "qwen3": _of("Qwen3Config"),
     "gemma": _of("GemmaConfig"),
     "gemma2": _gemma2,

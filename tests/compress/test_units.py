@@ -2,10 +2,37 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
+from dotresize.compress.canonical import Matrix
 from dotresize.compress.config import Mass
-from dotresize.compress.mlp import keep_neurons, output_energy, pseudo_inverse, transport_neurons
+from dotresize.compress.families import Site
+from dotresize.compress.report import Widths
+from dotresize.compress.units import (
+    group_energy,
+    keep_units,
+    merge_neurons,
+    output_energy,
+    pseudo_inverse,
+    take_columns,
+    take_rows,
+)
+
+WIDTHS = Widths(
+    hidden_size=4,
+    intermediate_size=4,
+    num_hidden_layers=1,
+    num_attention_heads=6,
+    num_key_value_heads=3,
+    head_dim=2,
+    vocab_size=1,
+)
+GATE = Site(path="gate", role="gate", inner="neuron")
+DOWN = Site(path="down", role="writer", inner="neuron")
+QUERY = Site(path="q", role="reader", inner="query")
+KEY = Site(path="k", role="reader", inner="key")
+OUT = Site(path="o", role="writer", inner="query")
 
 
 def gated(gate: np.ndarray, up: np.ndarray) -> np.ndarray:
@@ -17,9 +44,30 @@ def test_output_energy_weighs_activations_by_what_the_writer_does_with_them() ->
 
 
 def test_keeping_neurons_selects_the_best_in_order() -> None:
-    neurons = keep_neurons(np.array([3.0, 9.0, 1.0, 5.0]), 2)
-    assert_allclose(neurons.gate, np.eye(4)[:, [1, 3]])
-    assert_allclose(neurons.expand, np.eye(4)[[1, 3]])
+    units = keep_units(np.array([3.0, 9.0, 1.0, 5.0]), 2)
+    weight = torch.arange(16.0).reshape(4, 4)
+    rows = take_rows(Matrix(weight, torch.arange(4.0)), GATE, units, WIDTHS)
+    assert torch.equal(rows.weight, weight[[1, 3]])
+    assert rows.bias is not None
+    assert rows.bias.tolist() == [1.0, 3.0]
+    assert torch.equal(take_columns(weight, DOWN, units, WIDTHS), weight[:, [1, 3]])
+
+
+def test_a_group_is_its_key_head_and_all_of_its_query_heads() -> None:
+    """Three groups of two query heads and one key head, two values each."""
+    units = keep_units(np.array([1.0, 0.0, 2.0]), 2)
+    queries = torch.arange(12.0)[:, None].expand(12, 4)
+    kept = [0, 1, 2, 3, 8, 9, 10, 11]
+    assert take_rows(Matrix(queries, None), QUERY, units, WIDTHS).weight[:, 0].tolist() == kept
+    assert take_rows(Matrix(queries[:6], None), KEY, units, WIDTHS).weight[:, 0].tolist() == [0, 1, 4, 5]
+    assert take_columns(queries.T, OUT, units, WIDTHS)[0].tolist() == kept
+
+
+def test_group_energy_is_what_each_block_adds() -> None:
+    rng = np.random.default_rng(4)
+    inner, writer = rng.normal(size=(50, 12)), rng.normal(size=(4, 12))
+    added = [np.sum((inner[:, g * 4 : g * 4 + 4] @ writer[:, g * 4 : g * 4 + 4].T) ** 2) for g in range(3)]
+    assert_allclose(group_energy(inner.T @ inner, writer, 3), added)
 
 
 @pytest.mark.parametrize("mass", ["uniform", "energy"])
@@ -32,7 +80,8 @@ def test_copies_of_a_neuron_merge_without_loss(mass: Mass) -> None:
     up_rows = np.concatenate([up_rows, up_rows * np.array([[1.0], [-1.0], [1.0]])])
     inner = gated(x @ gate_rows.T, x @ up_rows.T)
     score = np.array([3.0, 3.0, 3.0, 1.0, 1.0, 1.0])
-    neurons = transport_neurons(inner.T @ inner / 300, score, 3, reg=0.0, signed=True, mass=mass)
+    neurons = merge_neurons(inner.T @ inner / 300, score, 3, reg=0.0, signed=True, mass=mass).merge
+    assert neurons is not None
     narrow = gated(x @ (neurons.gate.T @ gate_rows).T, x @ (neurons.up.T @ up_rows).T)
     writer = rng.normal(size=(4, 6))
     # least squares through the new neurons recovers the old output: nothing was lost in the merge
@@ -47,7 +96,8 @@ def test_energy_mass_lets_a_kept_neuron_stay_closer_to_itself() -> None:
     score = np.diag(second_moment).copy()
     own = {}
     for mass in ("uniform", "energy"):
-        neurons = transport_neurons(second_moment, score, 6, reg=0.01, signed=True, mass=mass)
+        neurons = merge_neurons(second_moment, score, 6, reg=0.01, signed=True, mass=mass).merge
+        assert neurons is not None
         own[mass] = neurons.gate[np.arange(6), np.arange(6)].mean()
     assert own["energy"] > own["uniform"]
 
@@ -56,7 +106,8 @@ def test_the_merge_is_undone_by_its_pseudo_inverse() -> None:
     rng = np.random.default_rng(2)
     inner = rng.normal(size=(200, 30))
     score = np.diag(inner.T @ inner / 200).copy()
-    neurons = transport_neurons(inner.T @ inner / 200, score, 25, reg=0.0, signed=True, mass="energy")
+    neurons = merge_neurons(inner.T @ inner / 200, score, 25, reg=0.0, signed=True, mass="energy").merge
+    assert neurons is not None
     assert_allclose(neurons.expand, np.linalg.pinv(neurons.up), atol=1e-9)
 
 

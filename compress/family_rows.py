@@ -1,0 +1,308 @@
+"""The families, one row each."""
+
+from dataclasses import replace
+from typing import Any
+
+from ..errors import ModelError
+from .families import Family, Inner, Limit, Part, Requirement, Role, Site, Sublayer, value_of
+
+__all__ = ["FAMILIES", "family_of", "require"]
+
+_QKV: tuple[Inner, ...] = ("query", "key", "value")
+_GATE_UP: tuple[Inner, ...] = ("neuron", "neuron")
+_EXPERTS = "experts"
+_HALVES: tuple[Role, ...] = ("gate", "up")
+
+
+def _attention(writer: str = "o_proj", **more: Any) -> Sublayer:
+    """Queries, keys and values in matrices of their own."""
+    readers = tuple(Site(path=f"{inner[0]}_proj", role="reader", inner=inner) for inner in _QKV)
+    defaults: dict[str, Any] = {"core": "self_attn", "norm": "input_layernorm"}
+    return Sublayer(
+        **defaults | more,
+        sites=(*readers, Site(path=writer, role="writer", inner="query")),
+    )
+
+
+def _fused_attention(path: str, writer: str, *, transposed: bool = False, **more: Any) -> Sublayer:
+    """Queries, keys and values stacked in one matrix."""
+    readers = tuple(
+        Site(path=path, role="reader", inner=inner, part=Part(index=index, of=_QKV), transposed=transposed)
+        for index, inner in enumerate(_QKV)
+    )
+    return Sublayer(
+        **more, sites=(*readers, Site(path=writer, role="writer", inner="query", transposed=transposed))
+    )
+
+
+def _mlp(gate: str, up: str | None, down: str, *, transposed: bool = False, **more: Any) -> Sublayer:
+    """act(gate) * up, or act(gate) alone; gate and up of one name are halves of one matrix."""
+    fused = gate == up
+    sites = [
+        Site(
+            path=path,
+            role=role,
+            inner="neuron",
+            part=Part(index=index, of=_GATE_UP) if fused else None,
+            transposed=transposed,
+        )
+        for index, (path, role) in enumerate(zip((gate, up), _HALVES, strict=True))
+        if path is not None
+    ]
+    writer = Site(path=down, role="writer", inner="neuron", transposed=transposed)
+    defaults: dict[str, Any] = {"core": "mlp", "norm": "post_attention_layernorm", "activation": "act_fn"}
+    return Sublayer(**defaults | more, sites=(*sites, writer))
+
+
+_GATED_MLP = _mlp("gate_proj", "up_proj", "down_proj")
+_EXPERT_MLP = Sublayer(
+    core="mlp",
+    norm="post_attention_layernorm",
+    activation="experts.act_fn",
+    experts=True,
+    sites=(
+        Site(path="gate", role="router", inner="expert"),
+        *(
+            Site(
+                path=_EXPERTS,
+                role=role,
+                inner="neuron",
+                part=Part(index=index, of=_GATE_UP),
+                parameter="gate_up_proj",
+            )
+            for index, role in enumerate(_HALVES)
+        ),
+        Site(path=_EXPERTS, role="writer", inner="neuron", parameter="down_proj"),
+    ),
+)
+
+
+def _llama_like(name: str, model_type: str, architecture: str, **more: Any) -> Family:
+    defaults: dict[str, Any] = {
+        "decoder": "model",
+        "embedding": "model.embed_tokens",
+        "layers": "model.layers",
+        "final_norm": "model.norm",
+        "head": "lm_head",
+        "sublayers": (_attention(), _GATED_MLP),
+    }
+    return Family(name=name, model_type=model_type, architecture=architecture, **defaults | more)
+
+
+def _gemma_with_post_norms(name: str, model_type: str, architecture: str) -> Family:
+    """Norms with gains of their own behind each sublayer."""
+    return _llama_like(
+        name,
+        model_type,
+        architecture,
+        sublayers=(
+            _attention(post_norm="post_attention_layernorm"),
+            replace(_GATED_MLP, norm="pre_feedforward_layernorm", post_norm="post_feedforward_layernorm"),
+        ),
+        gain_offset=1.0,
+        embedding_multiplier="sqrt_hidden",
+        hidden_size_divisor="num_attention_heads",
+        rotates=False,
+        per_layer_keys=("layer_types",),
+    )
+
+
+_ROWS = (
+    _llama_like("Llama", "llama", "LlamaForCausalLM", hidden_size_divisor="num_attention_heads"),
+    _llama_like("Mistral", "mistral", "MistralForCausalLM"),
+    _llama_like(
+        "Qwen2, Qwen2.5",
+        "qwen2",
+        "Qwen2ForCausalLM",
+        hidden_size_divisor="num_attention_heads",  # of the Llama that it becomes
+        derives_head_dim=True,
+        rewritten_as="llama",
+        per_layer_keys=("layer_types",),
+        requires=(
+            Requirement(
+                key="use_sliding_window",
+                values=(False, None),
+                reason="its layers have sliding windows",
+            ),
+        ),
+    ),
+    _llama_like("Qwen3", "qwen3", "Qwen3ForCausalLM", per_layer_keys=("layer_types",)),
+    _llama_like(
+        "Phi-3, Phi-3.5, Phi-4",
+        "phi3",
+        "Phi3ForCausalLM",
+        sublayers=(
+            _fused_attention("qkv_proj", "o_proj", core="self_attn", norm="input_layernorm"),
+            _mlp("gate_up_proj", "gate_up_proj", "down_proj", activation="activation_fn"),
+        ),
+        derives_head_dim=("rope_parameters.rope_type", ("longrope",)),
+    ),
+    _llama_like(
+        "Granite",
+        "granite",
+        "GraniteForCausalLM",
+        embedding_multiplier="embedding_multiplier",
+        residual_multiplier="residual_multiplier",
+        logits_divisor="logits_scaling",
+    ),
+    _llama_like(
+        "SmolLM3",
+        "smollm3",
+        "SmolLM3ForCausalLM",
+        per_layer_keys=("no_rope_layers", "layer_types"),
+    ),
+    _llama_like(
+        "Gemma",
+        "gemma",
+        "GemmaForCausalLM",
+        gain_offset=1.0,
+        embedding_multiplier="sqrt_hidden",
+        hidden_size_divisor=None,
+    ),
+    _gemma_with_post_norms("Gemma 2", "gemma2", "Gemma2ForCausalLM"),
+    _gemma_with_post_norms("Gemma 3 (text)", "gemma3_text", "Gemma3ForCausalLM"),
+    _llama_like(
+        "OLMo 2",
+        "olmo2",
+        "Olmo2ForCausalLM",
+        sublayers=(
+            _attention(norm=None, post_norm="post_attention_layernorm"),
+            replace(_GATED_MLP, norm=None, post_norm="post_feedforward_layernorm"),
+        ),
+        rotates=False,
+        limits=(
+            Limit(
+                axis="kv_groups",
+                reason="OLMo 2 normalises the queries of all heads together, and the keys, so no head can go "
+                "alone; narrow its MLP, its depth, or its hidden size with --method magnitude.",
+            ),
+        ),
+    ),
+    Family(
+        name="OPT",
+        model_type="opt",
+        architecture="OPTForCausalLM",
+        decoder="model.decoder",
+        embedding="model.decoder.embed_tokens",
+        position_embedding="model.decoder.embed_positions",
+        position_offset=2,
+        layers="model.decoder.layers",
+        final_norm="model.decoder.final_layer_norm",
+        head="lm_head",
+        sublayers=(
+            _attention("out_proj", norm="self_attn_layer_norm"),
+            _mlp("fc1", None, "fc2", core="", norm="final_layer_norm", activation="activation_fn"),
+        ),
+        norm_kind="layer",
+        epsilon=1e-5,
+        stored_as_named=False,
+        inner_key="ffn_dim",
+        derives_head_dim=True,
+        requires=(
+            Requirement(
+                key="do_layer_norm_before", values=(True,), reason="its norms stand behind the sublayers"
+            ),
+            Requirement(
+                key="layer_norm_elementwise_affine",
+                values=(True,),
+                reason="its norms have no gains to fold into",
+            ),
+            Requirement(key="_remove_final_layer_norm", values=(False, None), reason="it has no final norm"),
+        ),
+    ),
+    Family(
+        name="GPT-2",
+        model_type="gpt2",
+        architecture="GPT2LMHeadModel",
+        decoder="transformer",
+        embedding="transformer.wte",
+        position_embedding="transformer.wpe",
+        layers="transformer.h",
+        final_norm="transformer.ln_f",
+        head="lm_head",
+        sublayers=(
+            _fused_attention("c_attn", "c_proj", transposed=True, core="attn", norm="ln_1"),
+            _mlp("c_fc", None, "c_proj", transposed=True, norm="ln_2", activation="act"),
+        ),
+        norm_kind="layer",
+        epsilon="layer_norm_epsilon",
+        stored_as_named=False,
+        inner_key="n_inner",
+        derives_head_dim=True,
+        requires=(
+            Requirement(key="add_cross_attention", values=(False, None), reason="it attends to an encoder"),
+        ),
+        limits=(
+            Limit(
+                axis="layers",
+                key="scale_attn_by_inverse_layer_idx",
+                values=(True,),
+                reason="this GPT-2 divides attention by the layer's number, so none can go; narrow its MLP.",
+            ),
+        ),
+    ),
+    _llama_like(
+        "StarCoder2",
+        "starcoder2",
+        "Starcoder2ForCausalLM",
+        sublayers=(_attention(), _mlp("c_fc", None, "c_proj", activation="act")),
+        norm_kind="layer",
+        epsilon="norm_epsilon",
+    ),
+    _llama_like(
+        "Mixtral",
+        "mixtral",
+        "MixtralForCausalLM",
+        sublayers=(_attention(), _EXPERT_MLP),
+        stored_as_named=False,
+        experts_key="num_local_experts",
+    ),
+    _llama_like(
+        "Qwen3-MoE",
+        "qwen3_moe",
+        "Qwen3MoeForCausalLM",
+        sublayers=(_attention(), _EXPERT_MLP),
+        stored_as_named=False,
+        inner_key="moe_intermediate_size",
+        experts_key="num_experts",
+        requires=(
+            Requirement(key="decoder_sparse_step", values=(1,), reason="some of its layers have no experts"),
+            Requirement(
+                key="mlp_only_layers", values=(None, [], ()), reason="some of its layers have no experts"
+            ),
+        ),
+    ),
+)
+
+FAMILIES: dict[str, Family] = {family.model_type: family for family in _ROWS}
+
+
+def family_of(model_type: str, architecture: str) -> Family:
+    """The row of a model.
+
+    Raises:
+        ModelError: no row has this model type and architecture.
+    """
+    family = FAMILIES.get(model_type)
+    if family is None or family.architecture != architecture:
+        supported = ", ".join(f"{row.model_type} ({row.architecture})" for row in FAMILIES.values())
+        raise ModelError(
+            f"the model is a {architecture} of type {model_type!r}, which is not supported yet; "
+            f"supported are {supported}."
+        )
+    return family
+
+
+def require(config: Any, family: Family) -> None:
+    """Check that a config is of a kind that its family's row describes.
+
+    Raises:
+        ModelError: it is not.
+    """
+    for requirement in family.requires:
+        value = value_of(config, requirement.key)
+        if value not in requirement.values:
+            raise ModelError(
+                f"this {family.name} has {requirement.key} {value!r}: {requirement.reason}, which cannot be "
+                "narrowed."
+            )

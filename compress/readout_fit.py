@@ -1,0 +1,112 @@
+"""What a norm of the narrow model feeds its readers (METHOD, readout fit), and the readers themselves.
+
+Shapes: d, k old and new hidden size; i, n old and new inner size. M (k, d) maps the narrow normalised stream
+back to the dense one.
+"""
+
+from torch import Tensor
+
+from .activations import Branch, normalise
+from .canonical import Matrix
+from .fit import Sums, add_rows, empty_sums, relative_error, ridge_solve
+from .fold import fold_reader
+from .guards import check_finite
+from .job import Job
+from .report import BlockFit
+from .units import Units, take_rows
+from .zero_sum import carry_constant
+
+__all__ = ["add_readout_rows", "empty_readout_sums", "fit_readout", "set_readers"]
+
+
+def empty_readout_sums(job: Job) -> Sums | None:
+    """Sums over no rows; None when readouts are not fitted."""
+    if not job.fits_readout:
+        return None
+    return empty_sums(job.plan.narrow.hidden_size, job.plan.dense.hidden_size, job.device)
+
+
+def add_readout_rows(job: Job, sums: Sums, dense: Tensor, narrow: Tensor, *, normed: bool = True) -> None:
+    """Add a batch, in place.
+
+    Args:
+        job: norms and device.
+        sums: where to add.
+        dense: (b, t, d).
+        narrow: (b, t, k).
+        normed: whether a norm stands in front of the readers. Without one both streams are divided by the
+            dense rms, so that each token counts the same.
+    """
+    narrow, dense = narrow.to(job.device), dense.to(job.device)
+    if normed:
+        kind = job.family.norm_kind
+        rows, wanted = normalise(narrow, job.epsilon, kind), normalise(dense, job.epsilon, kind)
+    else:
+        weight = (dense.square().mean(-1, keepdim=True) + job.epsilon).rsqrt()
+        rows, wanted = narrow * weight, dense * weight
+    add_rows(sums, rows.flatten(0, -2), wanted.flatten(0, -2))
+
+
+def fit_readout(job: Job, sums: Sums | None, index: int, site: str) -> tuple[Tensor | None, list[BlockFit]]:
+    """M (k, d), None for the identity, and its error."""
+    if sums is None:
+        return job.readout, []
+    check_finite(f"layer {index}, {site}", *sums)
+    prior = job.readout_prior
+    readout = ridge_solve(sums, prior, job.ridge)
+    before, after = relative_error(sums, prior), relative_error(sums, readout)
+    return readout, [BlockFit(layer=index, site=site, error_before=before, error_after=after)]
+
+
+def set_readers(
+    job: Job, dense: Branch, narrow: Branch, readout: Tensor | None, units: dict[int, Units]
+) -> None:
+    """Set the norms and readers of a narrow branch.
+
+    Args:
+        job: widths and stored dtype.
+        dense: the dense branch.
+        narrow: the narrow branch.
+        readout: M (k, d), or None for the identity.
+        units: of each expert whose units are not all kept.
+    """
+    carries = _carries_constant(narrow)
+    _set_norms(job, dense, narrow, ones=carries)
+    for site in dense.sublayer.readers:
+        for expert in dense.sites.experts if site.role != "router" else range(1):
+            whole, constant = dense.sites.reader(site, expert), dense.sites.constant(site, expert)
+            weight, bias = take_rows(whole, site, units.get(expert), job.plan.dense)
+            if readout is not None:
+                weight = fold_reader(weight, readout)
+            if constant is not None:
+                shifted = whole._replace(bias=constant)
+                added = take_rows(shifted, site, units.get(expert), job.plan.dense).bias
+                if carries and added is not None:
+                    weight = carry_constant(weight, added)
+                elif bias is not None and added is not None:
+                    bias = bias + added
+            narrow.sites.write(site, Matrix(weight, bias), job.stored_dtype, expert)
+
+
+def _carries_constant(narrow: Branch) -> bool:
+    """Whether a norm adds ones because a reader has no bias that could take the dense norm's shift."""
+    norm = narrow.sites.norm
+    if norm is None or getattr(norm, "bias", None) is None:
+        return False
+    return not all(narrow.sites.has_bias(site) for site in narrow.sublayer.readers)
+
+
+def _set_norms(job: Job, dense: Branch, narrow: Branch, *, ones: bool) -> None:
+    """Gain one, shift zero or one: readers have absorbed them. Post-norms keep theirs, in the new basis."""
+    norm, offset = narrow.sites.norm, job.family.gain_offset
+    if norm is not None:
+        if getattr(norm, "weight", None) is not None:
+            norm.get_parameter("weight").fill_(1.0 - offset)
+        if getattr(norm, "bias", None) is not None:
+            norm.get_parameter("bias").fill_(float(ones))
+    if narrow.sites.post_norm is not None and dense.sites.post_norm is not None:
+        gain = dense.sites.post_norm.get_parameter("weight").double() + offset
+        if job.project is not None:
+            gain = job.project.T @ gain  # of kept coordinates, so a choice of them
+        stored = (gain - offset).to(job.stored_dtype)
+        narrow.sites.post_norm.get_parameter("weight").copy_(stored)

@@ -1,0 +1,50 @@
+"""Exact sizes of the stock model that a config describes."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from .families import Family
+from .report import Counts
+from .shape import widths_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+__all__ = ["count_sizes"]
+
+
+def count_sizes(config: "PreTrainedConfig", family: Family, dtype: torch.dtype) -> Counts:
+    """Parameters, bytes and operations, counted on the meta device. A token uses some of the experts."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    tables = tuple(path for path in (family.embedding, family.position_embedding) if path)
+    embedding = sum(model.get_submodule(path).weight.numel() for path in tables)
+    tied = bool(config.tie_word_embeddings)
+    head = model.get_submodule(family.head).weight
+    body = matrices = 0
+    for name, parameter in model.named_parameters():
+        if name.startswith((*tables, family.head)):
+            continue
+        body += parameter.numel()
+        if name.startswith(family.layers) and parameter.ndim == 2:
+            matrices += parameter.numel()
+        elif name.startswith(family.layers) and parameter.ndim == 3:
+            matrices += parameter[0].numel() * config.num_experts_per_tok
+    widths = widths_of(config, family)
+    item_bytes = torch.empty((), dtype=dtype).element_size()
+    stored = embedding + (0 if tied else head.numel()) + body
+    return Counts(
+        embedding_parameters=embedding,
+        head_parameters=0 if tied else head.numel(),
+        layer_parameters=body,
+        weight_bytes=stored * item_bytes,
+        flops_per_token=2 * (matrices + head.numel()),
+        kv_cache_bytes_per_token=2
+        * widths.num_hidden_layers
+        * widths.num_key_value_heads
+        * widths.head_dim
+        * item_bytes,
+    )

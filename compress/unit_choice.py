@@ -1,0 +1,61 @@
+"""Which inner units of a sublayer stay, from what the dense stream shows of them.
+
+Shapes: i inner size; n tokens that an expert sees.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .activations import Branch, Inner
+from .job import Job
+from .moments import second_moment
+from .units import Units, group_energy, keep_units, merge_neurons, output_energy
+
+__all__ = ["InnerSums"]
+
+
+class InnerSums:
+    """Second moments of what the writers of one dense sublayer read, as far as the choice needs them."""
+
+    def __init__(self, job: Job, branch: Branch) -> None:
+        """Sums over no rows."""
+        self.job, self.branch = job, branch
+        size = branch.sites.read(branch.sublayer.writer).weight.shape[1]
+        full = not branch.sublayer.is_mlp or job.config.mlp_method == "dot"
+        shape = (size, size) if full else (size,)
+        # transport costs need few digits, and nothing is solved with them
+        dtype = torch.float32 if full else torch.float64
+        self.sums = [torch.zeros(shape, dtype=dtype, device=job.device) for _ in branch.sites.experts]
+
+    def add(self, inner: list[Inner]) -> None:
+        """Add a batch."""
+        for routed, value in inner:
+            total = self.sums[routed.expert]
+            rows = value if routed.share is None else value * routed.share
+            if total.ndim == 2:
+                second_moment(total, rows)
+            else:
+                total.add_(rows.square().sum(0, dtype=torch.float64))
+
+    def choose(self) -> dict[int, Units]:
+        """The units of each expert."""
+        pick = self._neurons if self.branch.sublayer.is_mlp else self._groups
+        return {expert: pick(expert, total) for expert, total in enumerate(self.sums)}
+
+    def _groups(self, expert: int, total: Tensor) -> Units:
+        writer = self.branch.sites.writer(expert).weight.cpu().numpy()
+        dense, narrow = self.job.plan.dense, self.job.plan.narrow
+        score = group_energy(total.cpu().double().numpy(), writer, dense.num_key_value_heads)
+        return keep_units(score, narrow.num_key_value_heads)
+
+    def _neurons(self, expert: int, total: Tensor) -> Units:
+        config, width = self.job.config, self.job.plan.narrow.intermediate_size
+        inner = total.cpu().double().numpy()
+        writer = self.branch.sites.writer(expert).weight
+        energy = writer.square().sum(0).cpu().numpy()
+        if inner.ndim == 1:
+            return keep_units(output_energy(inner, energy), width)
+        score: np.ndarray = output_energy(inner.diagonal(), energy)
+        signed = config.signed and self.branch.sublayer.site("up") is not None
+        return merge_neurons(inner, score, width, reg=config.reg, signed=signed, mass=config.mass)
