@@ -1,6 +1,6 @@
 """Narrow picos in stock vLLM: one of each kind of layout.
 
-The families not named here differ from one of these in numbers only; all reload strictly in stock transformers
+The families not named here differ from one of these in numbers only. All reload strictly in transformers
 (test_exact_narrowing.py).
 """
 
