@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .activations import Branch, Inner
 from .advance import advance_dense, advance_narrow
+from .gain_fit import fit_gain
 from .guards import check_finite
 from .job import Job, Streams
 from .readout_fit import add_readout_rows, empty_readout_sums, fit_readout, set_readers
@@ -51,6 +52,7 @@ def narrow_one_layer(
         kept: list[list[Inner]] = []
         if job.fits_writer:
             fits += fit_writer(job, narrow, streams, index, kept)
+            fits += fit_gain(job, narrow, streams, index)
         advance_narrow(job, narrow, streams, kept)
     refuse_unset(layer, index)
     return layer, fits

@@ -7,9 +7,10 @@ back to the dense one.
 from torch import Tensor
 
 from .activations import Branch, normalise
-from .canonical import Matrix
+from .canonical import Matrix, gain_of
 from .fit import Sums, add_rows, empty_sums, relative_error, ridge_solve
 from .fold import fold_reader
+from .gain_fit import kept_gain
 from .guards import check_finite
 from .job import Job
 from .report import BlockFit
@@ -104,9 +105,10 @@ def _set_norms(job: Job, dense: Branch, narrow: Branch, *, ones: bool) -> None:
             norm.get_parameter("weight").fill_(1.0 - offset)
         if getattr(norm, "bias", None) is not None:
             norm.get_parameter("bias").fill_(float(ones))
-    if narrow.sites.post_norm is not None and dense.sites.post_norm is not None:
-        gain = dense.sites.post_norm.get_parameter("weight").double() + offset
+    post, narrow_post = dense.sites.post_norm, narrow.sites.post_norm
+    if post is not None and narrow_post is not None:
+        gain = gain_of(post, offset)
+        assert gain is not None
         if job.project is not None:
-            gain = job.project.T @ gain  # of kept coordinates, so a choice of them
-        stored = (gain - offset).to(job.stored_dtype)
-        narrow.sites.post_norm.get_parameter("weight").copy_(stored)
+            gain = kept_gain(gain, dense.sites.read(dense.sublayer.writer).weight, job.project)
+        narrow_post.get_parameter("weight").copy_((gain - offset).to(job.stored_dtype))

@@ -33,5 +33,7 @@ def test_a_pico_is_narrowed_like_the_llama_it_is(
         "method": "pca" if row.rotates else "magnitude"
     }
     wanted, found = _logits(pico_llama, options), _logits(save_expressed(pico_llama, family), options)
-    # the streams' scales differ, so float32 rounds them differently, and fits amplify that
-    assert (found - wanted).std() < 0.01 * wanted.std()
+    # the streams' scales differ, so float32 rounds them differently, and fits amplify that; behind a sublayer
+    # the gain is fitted as well, which a Llama does not have
+    limit = 0.01 if row.attention.post_norm is None else 0.1
+    assert (found - wanted).std() < limit * wanted.std()
