@@ -15,7 +15,7 @@ Mass = Literal["uniform", "energy"]
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _DEVICES = ("auto", "cpu", "cuda")
 _LARGEST = 2**63 - 1
-_AXES = ("width", "hidden_size", "mlp_width", "intermediate_size", "kv_groups", "layers")
+_AXES = ("width", "hidden_size", "mlp_width", "intermediate_size", "kv_groups", "layers", "experts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Settings:
     intermediate_size: int | None
     kv_groups: float | None
     layers: float | None
+    experts: float | None
     method: Method = "pca"
     mlp_method: MlpMethod = "magnitude"
     compensate: Compensation = "full"
@@ -69,6 +70,7 @@ class CompressConfig:
         kv_groups: key-value groups that stay, each with its query heads: an int is their number, a float in
             (0, 1] a fraction of them.
         layers: whole layers that stay: an int is their number, a float in (0, 1] a fraction of them.
+        experts: whole experts of each layer that stay: an int is their number, a float in (0, 1] a fraction.
         method: how the residual basis is found (pca); with a hidden width only.
         mlp_method: how MLP neurons are reduced (magnitude); with an MLP width only.
         compensate: closed-form fits on the calibration tokens: none (fold only), readout (what each
@@ -95,6 +97,7 @@ class CompressConfig:
     intermediate_size: int | None = None
     kv_groups: float | None = None
     layers: float | None = None
+    experts: float | None = None
     method: Method | None = None
     mlp_method: MlpMethod | None = None
     compensate: Compensation = "full"
@@ -175,7 +178,7 @@ class CompressConfig:
                 raise OptionError(
                     f"{fraction} is {value}; it is a fraction of the old width, above 0 and up to 1."
                 )
-        for name in ("kv_groups", "layers"):
+        for name in ("kv_groups", "layers", "experts"):
             value = getattr(self, name)
             if isinstance(value, float) and not 0.0 < value <= 1.0:
                 raise OptionError(f"{name} is {value}; give a whole number, or a fraction in (0, 1].")
@@ -183,7 +186,7 @@ class CompressConfig:
             raise OptionError(
                 "no new width was given; give a hidden width (--width 0.8 or --hidden-size N), "
                 "an MLP width (--mlp-width 0.75 or --intermediate-size N), fewer heads (--kv-groups 0.5 or "
-                "N), fewer layers (--layers 0.9 or N), or several of them."
+                "N), fewer layers (--layers 0.9 or N) or experts (--experts 0.75 or N), or several of them."
             )
 
     @staticmethod

@@ -19,9 +19,9 @@ __all__ = ["fit_gain", "kept_gain"]
 
 
 def kept_gain(gain: Tensor, writer: Tensor, project: Tensor) -> Tensor:
-    """(k,) float64 gain without a fit: of the kept coordinates, times the root of the share of u they hold.
+    """(k,) float64 gain without a fit: of the kept coordinates, times the root of their share of u.
 
-    The share of white inner activations: |W_S|^2 / |W|^2. By its root the narrow u_S / rms(u_S) is larger than
+    The share of white inner activations is |W_S|^2 / |W|^2. By its root the narrow u_S / rms(u_S) exceeds
     the kept part of u / rms(u).
 
     Args:

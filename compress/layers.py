@@ -17,7 +17,7 @@ from .readout_fit import add_readout_rows, empty_readout_sums, fit_readout, set_
 from .report import BlockFit
 from .surgery import narrow_layer, refuse_unset, to_float32
 from .unit_choice import InnerSums
-from .units import Units
+from .units import Chosen
 from .writer_fit import fit_writer, set_writer
 
 __all__ = ["advance", "drop_layer", "narrow_one_layer"]
@@ -45,10 +45,10 @@ def narrow_one_layer(
         job.dense_branches(dense_layer, arguments), job.narrow_branches(layer, arguments), strict=True
     )
     for dense, narrow in pairs:
-        readout, units, fit = _observe(job, dense, streams, index)
+        readout, chosen, fit = _observe(job, dense, streams, index)
         fits += fit
-        set_readers(job, dense, narrow, readout, units)
-        set_writer(job, dense, narrow, units)
+        set_readers(job, dense, narrow, readout, chosen)
+        set_writer(job, dense, narrow, chosen)
         kept: list[list[Inner]] = []
         if job.fits_writer:
             fits += fit_writer(job, narrow, streams, index, kept)
@@ -75,8 +75,8 @@ def drop_layer(job: Job, dense_layer: nn.Module, streams: Streams, arguments: li
 
 def _observe(
     job: Job, dense: Branch, streams: Streams, index: int
-) -> tuple[Tensor | None, dict[int, Units], list[BlockFit]]:
-    """Pass the dense stream through one sublayer; the readout in front of it, and which units stay."""
+) -> tuple[Tensor | None, Chosen, list[BlockFit]]:
+    """Pass the dense stream through one sublayer; the readout in front of it, and what stays of it."""
     sums = empty_readout_sums(job)
     inner_sums = InnerSums(job, dense) if job.plan.chooses(dense.sublayer) else None
     normed = dense.sublayer.norm is not None
@@ -92,4 +92,5 @@ def _observe(
     if inner_sums is not None:
         check_finite(f"layer {index}, {dense.sublayer.name}", *inner_sums.sums)
     readout, fits = fit_readout(job, sums, index, f"{dense.sublayer.name}.readout")
-    return readout, {} if inner_sums is None else inner_sums.choose(), fits
+    chosen = Chosen(tuple(dense.sites.experts), {}) if inner_sums is None else inner_sums.choose()
+    return readout, chosen, fits

@@ -50,6 +50,8 @@ def narrow_config(
     config.num_attention_heads = narrow.num_attention_heads
     config.num_key_value_heads = narrow.num_key_value_heads
     config.num_hidden_layers = narrow.num_hidden_layers
+    if narrow_family.experts_key is not None:
+        setattr(config, narrow_family.experts_key, narrow.num_experts)
     if changes_basis:
         config.hidden_size = narrow.hidden_size
         config.tie_word_embeddings = False  # the head reads through the readout, the embedding does not

@@ -37,11 +37,16 @@ class Plan(NamedTuple):
 
     @property
     def chooses_units(self) -> bool:
-        """Whether neurons or key-value groups go."""
+        """Whether neurons, key-value groups or experts go."""
         return any(self.chooses(sublayer) for sublayer in self.family.sublayers)
 
     def chooses(self, sublayer: Sublayer) -> bool:
-        """Whether units of this sublayer go."""
+        """Whether units of this sublayer go, or whole experts."""
+        drops_experts = self.narrow.num_experts != self.dense.num_experts
+        return self.chooses_inside(sublayer) or (sublayer.experts and drops_experts)
+
+    def chooses_inside(self, sublayer: Sublayer) -> bool:
+        """Whether neurons or key-value groups of this sublayer go."""
         if sublayer.is_mlp:
             return self.narrow.intermediate_size != self.dense.intermediate_size
         return self.narrow.num_key_value_heads != self.dense.num_key_value_heads
@@ -66,6 +71,7 @@ def make_plan(dense_config: "PreTrainedConfig", family: Family, config: Compress
     notes: list[str] = []
     groups = _resolve_count("kv-groups", config.kv_groups, dense.num_key_value_heads, notes)
     layers = _resolve_count("layers", config.layers, dense.num_hidden_layers, notes)
+    experts = _resolve_experts(dense_config, config.experts, dense.num_experts, notes)
     heads = dense.num_attention_heads // dense.num_key_value_heads * groups
     divisor = heads if family.hidden_size_divisor else 1
     grid = hidden_grid(config.width, dense.hidden_size, divisor)
@@ -88,6 +94,7 @@ def make_plan(dense_config: "PreTrainedConfig", family: Family, config: Compress
         "num_key_value_heads": groups,
         "num_attention_heads": heads,
         "num_hidden_layers": layers,
+        "num_experts": experts,
     }
     narrow = Widths(**vars(dense) | changed)
     narrow_family = _narrow_family(dense_config, family, narrow)
@@ -111,7 +118,10 @@ def _check_axes(dense_config: "PreTrainedConfig", family: Family, config: Compre
         "mlp": config.mlp_width is not None or config.intermediate_size is not None,
         "kv_groups": config.kv_groups is not None,
         "layers": config.layers is not None,
+        "experts": config.experts is not None,
     }
+    if asked["experts"] and family.experts_key is None:
+        raise WidthError(f"{family.name} has no experts to remove; narrow its MLP with --mlp-width.")
     for limit in family.limits:
         if asked.get(limit.axis) and limit.applies(dense_config):
             raise WidthError(limit.reason)
@@ -130,6 +140,20 @@ def _resolve_count(name: str, asked: float | None, old: int, notes: list[str]) -
         check_exact(name, asked, old, 1)
         return asked
     return resolve(name, asked, None, old, 1, 1, notes)
+
+
+def _resolve_experts(
+    dense_config: "PreTrainedConfig", asked: float | None, old: int, notes: list[str]
+) -> int:
+    """Experts of a layer; as many as serve one token must stay."""
+    experts = _resolve_count("experts", asked, old, notes)
+    served_by = getattr(dense_config, "num_experts_per_tok", 0)
+    if asked is not None and experts < served_by:
+        raise WidthError(
+            f"experts {experts} cannot be used: each token is served by {served_by}; give at least "
+            f"{served_by}, or narrow the experts with --mlp-width."
+        )
+    return experts
 
 
 def _narrow_family(dense_config: "PreTrainedConfig", family: Family, narrow: Widths) -> Family:

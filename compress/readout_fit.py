@@ -8,13 +8,14 @@ from torch import Tensor
 
 from .activations import Branch, normalise
 from .canonical import Matrix, gain_of
+from .families import Site
 from .fit import Sums, add_rows, empty_sums, relative_error, ridge_solve
 from .fold import fold_reader
 from .gain_fit import kept_gain
 from .guards import check_finite
 from .job import Job
 from .report import BlockFit
-from .units import Units, take_rows
+from .units import Chosen, take_experts, take_rows
 from .zero_sum import carry_constant
 
 __all__ = ["add_readout_rows", "empty_readout_sums", "fit_readout", "set_readers"]
@@ -59,9 +60,7 @@ def fit_readout(job: Job, sums: Sums | None, index: int, site: str) -> tuple[Ten
     return readout, [BlockFit(layer=index, site=site, error_before=before, error_after=after)]
 
 
-def set_readers(
-    job: Job, dense: Branch, narrow: Branch, readout: Tensor | None, units: dict[int, Units]
-) -> None:
+def set_readers(job: Job, dense: Branch, narrow: Branch, readout: Tensor | None, chosen: Chosen) -> None:
     """Set the norms and readers of a narrow branch.
 
     Args:
@@ -69,24 +68,31 @@ def set_readers(
         dense: the dense branch.
         narrow: the narrow branch.
         readout: M (k, d), or None for the identity.
-        units: of each expert whose units are not all kept.
+        chosen: the experts and units that stay.
     """
     carries = _carries_constant(narrow)
     _set_norms(job, dense, narrow, ones=carries)
     for site in dense.sublayer.readers:
-        for expert in dense.sites.experts if site.role != "router" else range(1):
+        for number, expert in enumerate(chosen.experts if site.role != "router" else (0,)):
             whole, constant = dense.sites.reader(site, expert), dense.sites.constant(site, expert)
-            weight, bias = take_rows(whole, site, units.get(expert), job.plan.dense)
+            weight, bias = _taken(job, whole, site, chosen, expert)
             if readout is not None:
                 weight = fold_reader(weight, readout)
             if constant is not None:
                 shifted = whole._replace(bias=constant)
-                added = take_rows(shifted, site, units.get(expert), job.plan.dense).bias
+                added = _taken(job, shifted, site, chosen, expert).bias
                 if carries and added is not None:
                     weight = carry_constant(weight, added)
                 elif bias is not None and added is not None:
                     bias = bias + added
-            narrow.sites.write(site, Matrix(weight, bias), job.stored_dtype, expert)
+            narrow.sites.write(site, Matrix(weight, bias), job.stored_dtype, number)
+
+
+def _taken(job: Job, whole: Matrix, site: Site, chosen: Chosen, expert: int) -> Matrix:
+    """The rows of a reader that stay."""
+    if site.role == "router":
+        return take_experts(whole, chosen.experts)
+    return take_rows(whole, site, chosen.units.get(expert), job.plan.dense)
 
 
 def _carries_constant(narrow: Branch) -> bool:

@@ -1,16 +1,18 @@
-"""Which inner units of a sublayer stay, from what the dense stream shows of them.
+"""Which inner units and experts of a sublayer stay, from what the dense stream shows of them.
 
 Shapes: i inner size; n tokens that an expert sees.
 """
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .activations import Branch, Inner
+from .basis import largest
 from .job import Job
 from .moments import second_moment
-from .units import Units, group_energy, keep_units, merge_neurons, output_energy
+from .units import Chosen, Units, group_energy, keep_units, merge_neurons, output_energy
 
 __all__ = ["InnerSums"]
 
@@ -38,10 +40,20 @@ class InnerSums:
             else:
                 total.add_(rows.square().sum(0, dtype=torch.float64))
 
-    def choose(self) -> dict[int, Units]:
-        """The units of each expert."""
+    def choose(self) -> Chosen:
+        """The experts that add most, and the units of each."""
+        experts = self._experts()
+        if not self.job.plan.chooses_inside(self.branch.sublayer):
+            return Chosen(experts, {})
         pick = self._neurons if self.branch.sublayer.is_mlp else self._groups
-        return {expert: pick(expert, total) for expert, total in enumerate(self.sums)}
+        return Chosen(experts, {expert: pick(expert, self.sums[expert]) for expert in experts})
+
+    def _experts(self) -> tuple[int, ...]:
+        count = self.job.plan.narrow.num_experts
+        if not self.branch.sublayer.experts or count == len(self.sums):
+            return tuple(range(len(self.sums)))
+        energies = [self._neuron_energy(expert).sum() for expert in range(len(self.sums))]
+        return tuple(largest(np.array(energies), count).tolist())
 
     def _groups(self, expert: int, total: Tensor) -> Units:
         writer = self.branch.sites.writer(expert).weight.cpu().numpy()
@@ -51,11 +63,16 @@ class InnerSums:
 
     def _neurons(self, expert: int, total: Tensor) -> Units:
         config, width = self.job.config, self.job.plan.narrow.intermediate_size
+        score = self._neuron_energy(expert)
+        if total.ndim == 1:
+            return keep_units(score, width)
         inner = total.cpu().double().numpy()
-        writer = self.branch.sites.writer(expert).weight
-        energy = writer.square().sum(0).cpu().numpy()
-        if inner.ndim == 1:
-            return keep_units(output_energy(inner, energy), width)
-        score: np.ndarray = output_energy(inner.diagonal(), energy)
         signed = config.signed and self.branch.sublayer.site("up") is not None
         return merge_neurons(inner, score, width, reg=config.reg, signed=signed, mass=config.mass)
+
+    def _neuron_energy(self, expert: int) -> NDArray[np.float64]:
+        """What each neuron adds to the stream, (m,)."""
+        total = self.sums[expert]
+        inner = (total if total.ndim == 1 else total.diagonal()).cpu().double().numpy()
+        writer = self.branch.sites.writer(expert).weight
+        return output_energy(inner, writer.square().sum(0).cpu().numpy())

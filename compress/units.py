@@ -22,6 +22,7 @@ from .shape import unit_size
 from .transport import TransportMap, activation_cost, solve_transport
 
 __all__ = [
+    "Chosen",
     "Merge",
     "Units",
     "group_energy",
@@ -30,6 +31,7 @@ __all__ = [
     "output_energy",
     "pseudo_inverse",
     "take_columns",
+    "take_experts",
     "take_rows",
 ]
 
@@ -52,6 +54,13 @@ class Units(NamedTuple):
 
     kept: NDArray[np.int64]  # (n,) ascending
     merge: Merge | None = None
+
+
+class Chosen(NamedTuple):
+    """What stays of a sublayer."""
+
+    experts: tuple[int, ...]  # numbers of the dense experts that stay, ascending; (0,) in a sublayer without
+    units: dict[int, Units]  # of each dense expert whose units do not all stay
 
 
 def output_energy(activation_energy: Array, writer_column_energy: Array) -> Array:
@@ -107,6 +116,12 @@ def merge_neurons(
     return Units(kept, Merge(np.abs(mixture), mixture, pseudo_inverse(mixture), transport))
 
 
+def take_experts(router: Matrix, experts: tuple[int, ...]) -> Matrix:
+    """The rows (experts, d) of the experts that stay."""
+    rows = list(experts)
+    return Matrix(router.weight[rows], None if router.bias is None else router.bias[rows])
+
+
 def take_rows(matrix: Matrix, site: Site, units: Units | None, widths: Widths) -> Matrix:
     """The new units' rows of a reader (i, d) and of its bias.
 
@@ -116,7 +131,7 @@ def take_rows(matrix: Matrix, site: Site, units: Units | None, widths: Widths) -
         units: None keeps all.
         widths: of the dense model.
     """
-    if units is None or site.inner == "expert":
+    if units is None:
         return matrix
     weight, bias = matrix
     if units.merge is not None:

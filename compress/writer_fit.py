@@ -19,7 +19,7 @@ from .job import Job, Streams, keeps_inner
 from .neuron_fit import Row, shared_rest, step_gate_and_up
 from .precision import fast_products
 from .report import BlockFit
-from .units import Units, take_columns
+from .units import Chosen, take_columns
 
 __all__ = ["fit_writer", "set_writer"]
 
@@ -31,16 +31,16 @@ class _Expert(NamedTuple):
     tokens: list[int]  # how many rows were added, batch by batch
 
 
-def set_writer(job: Job, dense: Branch, narrow: Branch, units: dict[int, Units]) -> None:
+def set_writer(job: Job, dense: Branch, narrow: Branch, chosen: Chosen) -> None:
     """Set the writers of a narrow branch without a fit; those that `fit_writer` will replace in float32."""
-    for expert in dense.sites.experts:
+    for number, expert in enumerate(chosen.experts):
         weight, bias = dense.sites.writer(expert)
-        weight = take_columns(weight, dense.sublayer.writer, units.get(expert), job.plan.dense)
+        weight = take_columns(weight, dense.sublayer.writer, chosen.units.get(expert), job.plan.dense)
         if job.project is not None:
             weight = fold_writer(weight, job.project)  # (k, i)
             bias = None if bias is None else fold_writer_bias(bias, job.project)
         dtype = torch.float32 if job.fits_writer else job.stored_dtype
-        narrow.sites.set_writer(Matrix(weight, bias), dtype, expert)
+        narrow.sites.set_writer(Matrix(weight, bias), dtype, number)
 
 
 def fit_writer(
