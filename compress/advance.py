@@ -26,14 +26,14 @@ def advance_dense(
         seen: told the dense batch (b, t, d) before it moves, which windows it is, and what the writers read.
     """
     for batch in streams.slices():
-        x = streams.dense[batch].to(job.device)
+        x = streams.read_dense(batch).to(job.device)
         if seen is None:
             change = branch.forward(x)
         else:
             inner = branch.inner(x)
             seen(x, batch, inner)
             change = branch.output(inner, x)
-        streams.dense[batch] = (x + change).cpu()
+        streams.dense[batch] += change.cpu()
         job.progress.advance(len(x))
 
 
@@ -42,11 +42,11 @@ def advance_narrow(job: Job, branch: Branch, streams: Streams, kept: list[list[I
     if streams.narrow is None:
         return
     for number, batch in enumerate(streams.slices()):
-        y = streams.narrow[batch].to(job.device)
+        y = streams.read_narrow(batch).to(job.device)
         if kept:
             inner = [entry._replace(value=entry.value.to(job.device)) for entry in kept[number]]
             change = branch.output(inner, y)
         else:
             change = branch.forward(y)
-        streams.narrow[batch] = (y + change).cpu()
+        streams.narrow[batch] += change.cpu()
         job.progress.advance(len(y))

@@ -60,23 +60,23 @@ class Canonical:
         return range(self.widths.num_experts if self.sublayer.experts else 1)
 
     def read(self, site: Site, expert: int = 0) -> Matrix:
-        """A site as it is stored, without gains: views of the module's own tensors."""
-        module = self.core.get_submodule(site.path)
-        bias = module.bias if site.parameter == "weight" and hasattr(module, "bias") else None
-        return Matrix(self._view(module.get_parameter(site.parameter), site, expert), self._rows(bias, site))
+        """A site as it is stored, without gains: views of the module, where its rows are in one piece."""
+        weight, bias = self._stored(site, expert)
+        rows = self._rows(site)
+        return Matrix(weight[rows], None if bias is None else bias[rows])
 
     def write(self, site: Site, matrix: Matrix, stored_dtype: torch.dtype, expert: int = 0) -> None:
         """Set a site; a bias that the module has and the matrix lacks becomes zero."""
-        stored = self.read(site, expert)
-        weight, bias = matrix
-        if stored.weight.shape != weight.shape:
+        weight, bias = self._stored(site, expert)
+        rows, (new, new_bias) = self._rows(site), matrix
+        if weight[rows].shape != new.shape:
             raise AssertionError(
-                f"{site.path} holds {tuple(stored.weight.shape)}, the result is {tuple(weight.shape)}"
+                f"{site.path} holds {tuple(weight[rows].shape)}, the result is {tuple(new.shape)}"
             )
-        stored.weight.copy_(weight.to(stored_dtype))
-        if stored.bias is not None:
-            stored.bias.copy_(torch.zeros_like(stored.bias) if bias is None else bias.to(stored_dtype))
-        elif bias is not None:
+        weight[rows] = new.to(stored_dtype).to(weight)
+        if bias is not None:
+            bias[rows] = 0.0 if new_bias is None else new_bias.to(stored_dtype).to(bias)
+        elif new_bias is not None:
             raise AssertionError(f"{site.path} has no bias, the result has one")
 
     def has_bias(self, site: Site) -> bool:
@@ -127,19 +127,24 @@ class Canonical:
         gain = None if self.post_norm is None else gain_of(self.post_norm, self.gain_offset)
         return scale if gain is None else gain.double() * scale.to(gain.device)
 
-    def _view(self, tensor: Tensor, site: Site, expert: int) -> Tensor:
-        matrix = tensor[expert] if tensor.ndim == 3 else tensor
-        return self._sliced(matrix.T if site.transposed else matrix, site)
+    def _stored(self, site: Site, expert: int) -> Matrix:
+        """The whole tensor that a site is in, as (out, in), and its bias."""
+        module = self.core.get_submodule(site.path)
+        weight = module.get_parameter(site.parameter).data
+        weight = weight[expert] if weight.ndim == 3 else weight
+        bias = getattr(module, "bias", None) if site.parameter == "weight" else None
+        return Matrix(weight.T if site.transposed else weight, None if bias is None else bias.data)
 
-    def _rows(self, bias: Any, site: Site) -> Tensor | None:
-        return None if bias is None else self._sliced(bias, site)
-
-    def _sliced(self, tensor: Tensor, site: Site) -> Tensor:
+    def _rows(self, site: Site) -> slice | Tensor:
+        """Which rows of that tensor are the site's."""
         if site.part is None:
-            return tensor
+            return slice(None)
         sizes = [inner_size(inner, self.widths) for inner in site.part.of]
+        if site.part.by_head:
+            grid = torch.arange(sum(sizes)).view(-1, len(sizes), self.widths.head_dim)
+            return grid[:, site.part.index].flatten()
         start = sum(sizes[: site.part.index])
-        return tensor[start : start + sizes[site.part.index]]
+        return slice(start, start + sizes[site.part.index])
 
 
 def gain_of(norm: nn.Module, offset: float) -> Tensor | None:

@@ -21,6 +21,7 @@ class Part:
 
     index: int
     of: tuple[Inner, ...]
+    by_head: bool = False  # the parts of one head stand together, heads follow each other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +125,21 @@ class Family:
     derives_head_dim: tuple[str, tuple[Any, ...]] | bool = (
         False  # engines take hidden_size / heads; or (key, values)
     )
+    parallel: tuple[str, tuple[Any, ...]] | bool = (
+        False  # MLP reads what the attention reads; or (key, values)
+    )
     rotates: bool = True  # whether the stream can be rotated; else hidden narrowing keeps coordinates
     rewritten_as: str | None = None  # model type of the row that results are written as once head_dim differs
     stored_as_named: bool = True  # False: checkpoints on disk may name or stack tensors in another way
     per_layer_keys: tuple[str, ...] = ()  # config keys with one entry for each layer
     limits: tuple[Limit, ...] = ()
     requires: tuple[Requirement, ...] = ()
+
+    def limit(self, axis: Axis, config: Any) -> Limit | None:
+        """Why a model of this config cannot be narrowed along an axis; None when it can."""
+        if axis == "experts" and self.experts_key is None:
+            return Limit(axis=axis, reason=f"{self.name} has no experts to remove; narrow its MLP instead.")
+        return next((row for row in self.limits if row.axis == axis and row.applies(config)), None)
 
     @property
     def attention(self) -> Sublayer:
@@ -147,10 +157,18 @@ class Family:
 
     def ties_head_dim(self, config: Any) -> bool:
         """Whether some engine works head_dim out as hidden_size / heads, whatever the config says."""
-        if isinstance(self.derives_head_dim, bool):
-            return self.derives_head_dim
-        key, values = self.derives_head_dim
-        return value_of(config, key) in values
+        return _holds(self.derives_head_dim, config)
+
+    def runs_in_parallel(self, config: Any) -> bool:
+        """Whether attention and MLP of a layer both read what enters it."""
+        return _holds(self.parallel, config)
+
+
+def _holds(condition: tuple[str, tuple[Any, ...]] | bool, config: Any) -> bool:
+    if isinstance(condition, bool):
+        return condition
+    key, values = condition
+    return value_of(config, key) in values
 
 
 def value_of(config: Any, key: str) -> Any:

@@ -24,10 +24,18 @@ def _attention(writer: str = "o_proj", **more: Any) -> Sublayer:
     )
 
 
-def _fused_attention(path: str, writer: str, *, transposed: bool = False, **more: Any) -> Sublayer:
+def _fused_attention(
+    path: str, writer: str, *, transposed: bool = False, by_head: bool = False, **more: Any
+) -> Sublayer:
     """Queries, keys and values stacked in one matrix."""
     readers = tuple(
-        Site(path=path, role="reader", inner=inner, part=Part(index=index, of=_QKV), transposed=transposed)
+        Site(
+            path=path,
+            role="reader",
+            inner=inner,
+            part=Part(index=index, of=_QKV, by_head=by_head),
+            transposed=transposed,
+        )
         for index, inner in enumerate(_QKV)
     )
     return Sublayer(
@@ -248,6 +256,48 @@ _ROWS = (
         sublayers=(_attention(), _mlp("c_fc", None, "c_proj", activation="act")),
         norm_kind="layer",
         epsilon="norm_epsilon",
+    ),
+    Family(
+        name="GPT-NeoX, Pythia",
+        model_type="gpt_neox",
+        architecture="GPTNeoXForCausalLM",
+        decoder="gpt_neox",
+        embedding="gpt_neox.embed_in",
+        layers="gpt_neox.layers",
+        final_norm="gpt_neox.final_layer_norm",
+        head="lm_head",
+        sublayers=(
+            _fused_attention(
+                "query_key_value", "dense", by_head=True, core="attention", norm="input_layernorm"
+            ),
+            _mlp("dense_h_to_4h", None, "dense_4h_to_h", activation="act"),
+        ),
+        norm_kind="layer",
+        epsilon="layer_norm_eps",
+        derives_head_dim=True,
+        parallel=("use_parallel_residual", (True,)),
+    ),
+    _llama_like(
+        "Cohere, Command R",
+        "cohere",
+        "CohereForCausalLM",
+        sublayers=(_attention(), replace(_GATED_MLP, norm="input_layernorm")),
+        norm_kind="layer",
+        epsilon="layer_norm_eps",
+        parallel=True,
+        limits=(
+            Limit(
+                axis="hidden",
+                reason="Cohere's head is its embedding in every engine, and narrowing the hidden size unties "
+                "them; narrow its MLP, its heads or its depth.",
+            ),
+            Limit(
+                axis="kv_groups",
+                key="use_qk_norm",
+                values=(True,),
+                reason="this Cohere has a norm of its own for every head; narrow its MLP or its depth.",
+            ),
+        ),
     ),
     _llama_like(
         "Mixtral",

@@ -51,9 +51,9 @@ def fit_gain(job: Job, narrow: Branch, streams: Streams, index: int) -> list[Blo
     gram, cross = torch.zeros_like(prior), torch.zeros_like(prior)
     energy = 0.0
     for batch in streams.slices():
-        y = streams.narrow[batch].to(job.device)
+        y = streams.read_narrow(batch).to(job.device)
         dense = streams.dense[batch].to(job.device)  # already past this sublayer
-        lacking = (job.projected(dense) - y).flatten(0, -2)
+        lacking = (job.projected(dense) - streams.narrow[batch].to(job.device)).flatten(0, -2)
         normed = (narrow.output(narrow.inner(y), y).flatten(0, -2) / prior.to(y.dtype)).nan_to_num(0, 0, 0)
         weights = 1.0 / (dense.square().mean(-1) + job.epsilon).flatten()
         gram += (normed.square() * weights[:, None]).sum(0, dtype=torch.float64)

@@ -101,6 +101,11 @@ class Job:
         """Relative strength of the penalty, for `fit.ridge_solve`."""
         return self.config.ridge_tokens / self.tokens
 
+    @cached_property
+    def parallel(self) -> bool:
+        """Whether the sublayers of a layer run side by side."""
+        return self.family.runs_in_parallel(self.dense_config)
+
     @property
     def fits_readout(self) -> bool:
         """Whether readouts are fitted."""
@@ -140,6 +145,22 @@ class Streams:
 
     dense: Tensor  # (w, t, d)
     narrow: Tensor | None  # (w, t, k); None when nothing is fitted
+    entered: tuple[Tensor, Tensor | None] | None = None  # both before a layer whose sublayers all read that
+
+    def enter_layer(self, *, parallel: bool) -> None:
+        """Call before a layer; `parallel` says that no sublayer reads what another one added."""
+        narrow = self.narrow
+        self.entered = (self.dense.clone(), None if narrow is None else narrow.clone()) if parallel else None
+
+    def read_dense(self, batch: slice) -> Tensor:
+        """What the next sublayer of the dense layer reads, (b, t, d)."""
+        return (self.dense if self.entered is None else self.entered[0])[batch]
+
+    def read_narrow(self, batch: slice) -> Tensor:
+        """What the next sublayer of the narrow layer reads, (b, t, k)."""
+        narrow = self.narrow if self.entered is None else self.entered[1]
+        assert narrow is not None
+        return narrow[batch]
 
     def slices(self) -> list[slice]:
         """Batches of windows."""

@@ -41,6 +41,7 @@ def narrow_one_layer(
     dense_layer = to_float32(dense_layer, job.device)
     layer = narrow_layer(job.make_layer, dense_layer, job.family, job.plan.narrow_config, index)
     fits: list[BlockFit] = []
+    streams.enter_layer(parallel=job.parallel)
     pairs = zip(
         job.dense_branches(dense_layer, arguments), job.narrow_branches(layer, arguments), strict=True
     )
@@ -69,6 +70,7 @@ def advance(
 
 def drop_layer(job: Job, dense_layer: nn.Module, streams: Streams, arguments: list[dict[str, Any]]) -> None:
     """Move the dense stream alone through a layer: what the narrow one lacks then is for the next fits."""
+    streams.enter_layer(parallel=job.parallel)
     for branch in job.dense_branches(to_float32(dense_layer, job.device), arguments):
         advance_dense(job, branch, streams)
 
@@ -83,7 +85,7 @@ def _observe(
 
     def seen(x: Tensor, batch: slice, inner: list[Inner]) -> None:
         if sums is not None and streams.narrow is not None:
-            add_readout_rows(job, sums, x, streams.narrow[batch], normed=normed)
+            add_readout_rows(job, sums, x, streams.read_narrow(batch), normed=normed)
         if inner_sums is not None:
             inner_sums.add(inner)
 

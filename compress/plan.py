@@ -120,10 +120,9 @@ def _check_axes(dense_config: "PreTrainedConfig", family: Family, config: Compre
         "layers": config.layers is not None,
         "experts": config.experts is not None,
     }
-    if asked["experts"] and family.experts_key is None:
-        raise WidthError(f"{family.name} has no experts to remove; narrow its MLP with --mlp-width.")
-    for limit in family.limits:
-        if asked.get(limit.axis) and limit.applies(dense_config):
+    for axis in (axis for axis, wanted in asked.items() if wanted):
+        limit = family.limit(axis, dense_config)
+        if limit is not None:
             raise WidthError(limit.reason)
     if asked["hidden"] and not family.rotates and config.settings().method != "magnitude":
         raise WidthError(

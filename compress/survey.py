@@ -49,7 +49,7 @@ def survey_stream(
     family, config = dense.family, dense.model.config
     stream = embed(dense, token_ids)
     windows, tokens, width = stream.shape
-    epsilon, kind = family.epsilon_of(config), family.norm_kind
+    epsilon, kind, parallel = family.epsilon_of(config), family.norm_kind, family.runs_in_parallel(config)
     total = torch.zeros(width, width, dtype=torch.float64, device=device)
     layers = list(dense.model.get_submodule(family.layers).children())
     influence = torch.zeros(len(layers), dtype=torch.float64)
@@ -59,9 +59,10 @@ def survey_stream(
         for batch in batches(windows, tokens):
             x = entered = stream[batch].to(device)
             for branch in branches:
-                second_moment(total, normalise(x, epsilon, kind).flatten(0, -2))
+                read = entered if parallel else x
+                second_moment(total, normalise(read, epsilon, kind).flatten(0, -2))
                 with fast_products():
-                    x = x + branch.forward(x)
+                    x = x + branch.forward(read)
                 check_finite(f"layer {index}, {branch.sublayer.name}", x)
             cosine = torch.cosine_similarity(entered, x, dim=-1)
             influence[index] += (1.0 - cosine).sum(dtype=torch.float64).cpu()

@@ -117,9 +117,9 @@ def _rows(job: Job, narrow: Branch, streams: Streams, *, every: int = 1) -> Iter
     assert streams.narrow is not None
     bias = narrow.sites.writer().bias
     for batch in streams.slices()[::every]:
-        y = streams.narrow[batch].to(job.device)
+        y = streams.read_narrow(batch).to(job.device)
         dense = streams.dense[batch].to(job.device)  # already past this sublayer
-        lacking = job.projected(dense) - y
+        lacking = job.projected(dense) - streams.narrow[batch].to(job.device)
         weights = 1.0 / (dense.square().mean(-1) + job.epsilon)
         if narrow.sites.post_norm is not None:
             scale = narrow.written(narrow.inner(y), y).square().mean(-1) + job.epsilon

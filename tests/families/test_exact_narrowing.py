@@ -17,7 +17,6 @@ from .conftest import SaveFamily, logits_of, strictly_loaded
 from .dead_parts import confine_stream, silence_group, silence_neurons
 
 TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
-NO_HEADS = {"olmo2"}  # its norms of queries and keys run over all heads
 
 
 def _directions(width: int, rank: int, *, rotated: bool) -> torch.Tensor:
@@ -32,12 +31,14 @@ def _directions(width: int, rank: int, *, rotated: bool) -> torch.Tensor:
 def test_what_is_alive_is_kept(family: str, compensate: str, save_family: SaveFamily, tmp_path: Path) -> None:
     row = FAMILIES[family]
     model = strictly_loaded(save_family(family), torch.float32)
-    width = 3 * model.config.hidden_size // 4
-    rank = width - (row.norm_kind == "layer")
-    confine_stream(model, _directions(model.config.hidden_size, rank, rotated=row.rotates))
     silence_neurons(model, 24)
-    axes: dict[str, Any] = {"hidden_size": width, "intermediate_size": 72}
-    if family not in NO_HEADS:
+    axes: dict[str, Any] = {"intermediate_size": 72}
+    width = model.config.hidden_size
+    if row.limit("hidden", model.config) is None:
+        width = axes["hidden_size"] = 3 * width // 4
+        rank = width - (row.norm_kind == "layer")
+        confine_stream(model, _directions(model.config.hidden_size, rank, rotated=row.rotates))
+    if row.limit("kv_groups", model.config) is None:
         groups = getattr(model.config, "num_key_value_heads", None) or model.config.num_attention_heads
         silence_group(model, 1)
         axes["kv_groups"] = groups - 1

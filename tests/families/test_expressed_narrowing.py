@@ -32,6 +32,9 @@ def test_a_pico_is_narrowed_like_the_llama_it_is(
     options = (CUT_BEFORE_EXPERTS if row.experts_key else CUT) | {
         "method": "pca" if row.rotates else "magnitude"
     }
+    if family == "cohere":  # its head is its embedding, and silent sublayers would be fitted to speak
+        options = {name: value for name, value in options.items() if name != "hidden_size"}
+        options["compensate"] = "none"
     wanted, found = _logits(pico_llama, options), _logits(save_expressed(pico_llama, family), options)
     # the streams' scales differ, so float32 rounds them differently, and fits amplify that; behind a sublayer
     # the gain is fitted as well, which a Llama does not have
