@@ -4,121 +4,23 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import ModelError
-from .families import Family, Inner, Limit, Part, Requirement, Role, Site, Sublayer, value_of
+from .families import Family, Limit, Requirement, value_of
+from .family_parts import (
+    EXPERT_MLP,
+    GATED_MLP,
+    attention,
+    fused_attention,
+    gemma_with_post_norms,
+    llama_like,
+    mlp,
+)
 
 __all__ = ["FAMILIES", "family_of", "require"]
 
-_QKV: tuple[Inner, ...] = ("query", "key", "value")
-_GATE_UP: tuple[Inner, ...] = ("neuron", "neuron")
-_EXPERTS = "experts"
-_HALVES: tuple[Role, ...] = ("gate", "up")
-
-
-def _attention(writer: str = "o_proj", **more: Any) -> Sublayer:
-    """Queries, keys and values in matrices of their own."""
-    readers = tuple(Site(path=f"{inner[0]}_proj", role="reader", inner=inner) for inner in _QKV)
-    defaults: dict[str, Any] = {"core": "self_attn", "norm": "input_layernorm"}
-    return Sublayer(
-        **defaults | more,
-        sites=(*readers, Site(path=writer, role="writer", inner="query")),
-    )
-
-
-def _fused_attention(
-    path: str, writer: str, *, transposed: bool = False, by_head: bool = False, **more: Any
-) -> Sublayer:
-    """Queries, keys and values stacked in one matrix."""
-    readers = tuple(
-        Site(
-            path=path,
-            role="reader",
-            inner=inner,
-            part=Part(index=index, of=_QKV, by_head=by_head),
-            transposed=transposed,
-        )
-        for index, inner in enumerate(_QKV)
-    )
-    return Sublayer(
-        **more, sites=(*readers, Site(path=writer, role="writer", inner="query", transposed=transposed))
-    )
-
-
-def _mlp(gate: str, up: str | None, down: str, *, transposed: bool = False, **more: Any) -> Sublayer:
-    """act(gate) * up, or act(gate) alone; gate and up of one name are halves of one matrix."""
-    fused = gate == up
-    sites = [
-        Site(
-            path=path,
-            role=role,
-            inner="neuron",
-            part=Part(index=index, of=_GATE_UP) if fused else None,
-            transposed=transposed,
-        )
-        for index, (path, role) in enumerate(zip((gate, up), _HALVES, strict=True))
-        if path is not None
-    ]
-    writer = Site(path=down, role="writer", inner="neuron", transposed=transposed)
-    defaults: dict[str, Any] = {"core": "mlp", "norm": "post_attention_layernorm", "activation": "act_fn"}
-    return Sublayer(**defaults | more, sites=(*sites, writer))
-
-
-_GATED_MLP = _mlp("gate_proj", "up_proj", "down_proj")
-_EXPERT_MLP = Sublayer(
-    core="mlp",
-    norm="post_attention_layernorm",
-    activation="experts.act_fn",
-    experts=True,
-    sites=(
-        Site(path="gate", role="router", inner="expert"),
-        *(
-            Site(
-                path=_EXPERTS,
-                role=role,
-                inner="neuron",
-                part=Part(index=index, of=_GATE_UP),
-                parameter="gate_up_proj",
-            )
-            for index, role in enumerate(_HALVES)
-        ),
-        Site(path=_EXPERTS, role="writer", inner="neuron", parameter="down_proj"),
-    ),
-)
-
-
-def _llama_like(name: str, model_type: str, architecture: str, **more: Any) -> Family:
-    defaults: dict[str, Any] = {
-        "decoder": "model",
-        "embedding": "model.embed_tokens",
-        "layers": "model.layers",
-        "final_norm": "model.norm",
-        "head": "lm_head",
-        "sublayers": (_attention(), _GATED_MLP),
-    }
-    return Family(name=name, model_type=model_type, architecture=architecture, **defaults | more)
-
-
-def _gemma_with_post_norms(name: str, model_type: str, architecture: str) -> Family:
-    """Norms with gains of their own behind each sublayer."""
-    return _llama_like(
-        name,
-        model_type,
-        architecture,
-        sublayers=(
-            _attention(post_norm="post_attention_layernorm"),
-            replace(_GATED_MLP, norm="pre_feedforward_layernorm", post_norm="post_feedforward_layernorm"),
-        ),
-        gain_offset=1.0,
-        embedding_multiplier="sqrt_hidden",
-        hidden_size_divisor="num_attention_heads",
-        rotates=False,
-        per_layer_keys=("layer_types",),
-    )
-
-
 _ROWS = (
-    _llama_like("Llama", "llama", "LlamaForCausalLM", hidden_size_divisor="num_attention_heads"),
-    _llama_like("Mistral", "mistral", "MistralForCausalLM"),
-    _llama_like(
+    llama_like("Llama", "llama", "LlamaForCausalLM", hidden_size_divisor="num_attention_heads"),
+    llama_like("Mistral", "mistral", "MistralForCausalLM"),
+    llama_like(
         "Qwen2, Qwen2.5",
         "qwen2",
         "Qwen2ForCausalLM",
@@ -134,18 +36,18 @@ _ROWS = (
             ),
         ),
     ),
-    _llama_like("Qwen3", "qwen3", "Qwen3ForCausalLM", per_layer_keys=("layer_types",)),
-    _llama_like(
+    llama_like("Qwen3", "qwen3", "Qwen3ForCausalLM", per_layer_keys=("layer_types",)),
+    llama_like(
         "Phi-3, Phi-3.5, Phi-4",
         "phi3",
         "Phi3ForCausalLM",
         sublayers=(
-            _fused_attention("qkv_proj", "o_proj", core="self_attn", norm="input_layernorm"),
-            _mlp("gate_up_proj", "gate_up_proj", "down_proj", activation="activation_fn"),
+            fused_attention("qkv_proj", "o_proj", core="self_attn", norm="input_layernorm"),
+            mlp("gate_up_proj", "gate_up_proj", "down_proj", activation="activation_fn"),
         ),
         derives_head_dim=("rope_parameters.rope_type", ("longrope",)),
     ),
-    _llama_like(
+    llama_like(
         "Granite",
         "granite",
         "GraniteForCausalLM",
@@ -153,13 +55,13 @@ _ROWS = (
         residual_multiplier="residual_multiplier",
         logits_divisor="logits_scaling",
     ),
-    _llama_like(
+    llama_like(
         "SmolLM3",
         "smollm3",
         "SmolLM3ForCausalLM",
         per_layer_keys=("no_rope_layers", "layer_types"),
     ),
-    _llama_like(
+    llama_like(
         "Gemma",
         "gemma",
         "GemmaForCausalLM",
@@ -167,15 +69,15 @@ _ROWS = (
         embedding_multiplier="sqrt_hidden",
         hidden_size_divisor=None,
     ),
-    _gemma_with_post_norms("Gemma 2", "gemma2", "Gemma2ForCausalLM"),
-    _gemma_with_post_norms("Gemma 3 (text)", "gemma3_text", "Gemma3ForCausalLM"),
-    _llama_like(
+    gemma_with_post_norms("Gemma 2", "gemma2", "Gemma2ForCausalLM"),
+    gemma_with_post_norms("Gemma 3 (text)", "gemma3_text", "Gemma3ForCausalLM"),
+    llama_like(
         "OLMo 2",
         "olmo2",
         "Olmo2ForCausalLM",
         sublayers=(
-            _attention(norm=None, post_norm="post_attention_layernorm"),
-            replace(_GATED_MLP, norm=None, post_norm="post_feedforward_layernorm"),
+            attention(norm=None, post_norm="post_attention_layernorm"),
+            replace(GATED_MLP, norm=None, post_norm="post_feedforward_layernorm"),
         ),
         rotates=False,
         limits=(
@@ -198,8 +100,8 @@ _ROWS = (
         final_norm="model.decoder.final_layer_norm",
         head="lm_head",
         sublayers=(
-            _attention("out_proj", norm="self_attn_layer_norm"),
-            _mlp("fc1", None, "fc2", core="", norm="final_layer_norm", activation="activation_fn"),
+            attention("out_proj", norm="self_attn_layer_norm"),
+            mlp("fc1", None, "fc2", core="", norm="final_layer_norm", activation="activation_fn"),
         ),
         norm_kind="layer",
         epsilon=1e-5,
@@ -229,8 +131,8 @@ _ROWS = (
         final_norm="transformer.ln_f",
         head="lm_head",
         sublayers=(
-            _fused_attention("c_attn", "c_proj", transposed=True, core="attn", norm="ln_1"),
-            _mlp("c_fc", None, "c_proj", transposed=True, norm="ln_2", activation="act"),
+            fused_attention("c_attn", "c_proj", transposed=True, core="attn", norm="ln_1"),
+            mlp("c_fc", None, "c_proj", transposed=True, norm="ln_2", activation="act"),
         ),
         norm_kind="layer",
         epsilon="layer_norm_epsilon",
@@ -249,11 +151,11 @@ _ROWS = (
             ),
         ),
     ),
-    _llama_like(
+    llama_like(
         "StarCoder2",
         "starcoder2",
         "Starcoder2ForCausalLM",
-        sublayers=(_attention(), _mlp("c_fc", None, "c_proj", activation="act")),
+        sublayers=(attention(), mlp("c_fc", None, "c_proj", activation="act")),
         norm_kind="layer",
         epsilon="norm_epsilon",
     ),
@@ -267,21 +169,22 @@ _ROWS = (
         final_norm="gpt_neox.final_layer_norm",
         head="lm_head",
         sublayers=(
-            _fused_attention(
+            fused_attention(
                 "query_key_value", "dense", by_head=True, core="attention", norm="input_layernorm"
             ),
-            _mlp("dense_h_to_4h", None, "dense_4h_to_h", activation="act"),
+            mlp("dense_h_to_4h", None, "dense_4h_to_h", activation="act"),
         ),
         norm_kind="layer",
         epsilon="layer_norm_eps",
         derives_head_dim=True,
         parallel=("use_parallel_residual", (True,)),
+        stored_as_named=False,  # the head is embed_out in files
     ),
-    _llama_like(
+    llama_like(
         "Cohere, Command R",
         "cohere",
         "CohereForCausalLM",
-        sublayers=(_attention(), replace(_GATED_MLP, norm="input_layernorm")),
+        sublayers=(attention(), replace(GATED_MLP, norm="input_layernorm")),
         norm_kind="layer",
         epsilon="layer_norm_eps",
         parallel=True,
@@ -299,19 +202,19 @@ _ROWS = (
             ),
         ),
     ),
-    _llama_like(
+    llama_like(
         "Mixtral",
         "mixtral",
         "MixtralForCausalLM",
-        sublayers=(_attention(), _EXPERT_MLP),
+        sublayers=(attention(), EXPERT_MLP),
         stored_as_named=False,
         experts_key="num_local_experts",
     ),
-    _llama_like(
+    llama_like(
         "Qwen3-MoE",
         "qwen3_moe",
         "Qwen3MoeForCausalLM",
-        sublayers=(_attention(), _EXPERT_MLP),
+        sublayers=(attention(), EXPERT_MLP),
         stored_as_named=False,
         inner_key="moe_intermediate_size",
         experts_key="num_experts",

@@ -6,6 +6,7 @@ save_expressed      function (Llama directory, model type) -> directory of the s
 Norm gains and all biases are random: an unfolded or doubly folded one changes every logit.
 """
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,13 @@ def stock(expressed: Expressed, dtype: "torch.dtype") -> "PreTrainedModel":
     return model
 
 
+def save_tokenizer(tokenizer: "PreTrainedTokenizerFast", directory: Path) -> None:
+    """Qwen2's class would add a token of its own for unknown text, beyond the vocabulary of a pico."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.unk_token = tokenizer.eos_token
+    tokenizer.save_pretrained(directory)
+
+
 @pytest.fixture(scope="session")
 def save_family(
     tmp_path_factory: pytest.TempPathFactory, pico_tokenizer: "PreTrainedTokenizerFast"
@@ -96,7 +104,7 @@ def save_family(
             randomise(model)
             saved[family] = tmp_path_factory.mktemp("family") / family
             model.save_pretrained(saved[family])
-            pico_tokenizer.save_pretrained(saved[family])
+            save_tokenizer(pico_tokenizer, saved[family])
         return saved[family]
 
     return save
@@ -112,7 +120,8 @@ def save_expressed(tmp_path_factory: pytest.TempPathFactory) -> SaveExpressed:
         expressed = EXPRESSIONS[family](Expressed(model.config, dict(model.state_dict())))
         directory = tmp_path_factory.mktemp("expressed") / family
         stock(expressed, torch.float32).save_pretrained(directory)
-        AutoTokenizer.from_pretrained(llama).save_pretrained(directory)
+        tokenizer: Any = AutoTokenizer.from_pretrained(llama)
+        save_tokenizer(tokenizer, directory)
         return directory
 
     return save

@@ -29,7 +29,7 @@ def as_cohere(llama: Expressed) -> Expressed:
             state[f"model.layers.{j}.input_layernorm.weight"] = torch.cat((gain, gain))
             for name, value in layer.items():
                 if not name.endswith("layernorm.weight"):
-                    silence = 0.0 if name.startswith(silent) else 1.0
+                    silence = 2.0**-100 if name.startswith(silent) else 1.0
                     state[f"model.layers.{j}.{name}"] = _doubled(name, value, config.head_dim) * silence
     gain = old["model.norm.weight"] * 0.5 / 0.25  # both halves reach the head, and logits are scaled
     state["model.norm.weight"] = torch.cat((gain, gain))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,10 +60,13 @@ def test_a_narrow_model_reloads_strictly_and_is_better_with_the_fits(
     tokens = draw_windows(TEXT, dense.tokenizer, windows=None, window_tokens=64, seed=0).token_ids[-8:]
     wanted = logits_on(dense, tokens)
     square = dense.family.ties_head_dim(dense.model.config) and dense.family.rewritten_as is None
-    axes = {"kv_groups": 3, "hidden_size": 96} if square else {"hidden_size": 48}  # heads of 32
+    axes: dict[str, Any] = (
+        {"kv_groups": 3, "hidden_size": 96} if square else {"hidden_size": 48}
+    )  # heads of 32
+    axes["method"] = method_of(family)
     if dense.family.limit("hidden", dense.model.config) is not None:
         axes = {"kv_groups": 1}
-    shape = {"width": None, "mlp_width": 0.75, "method": method_of(family), **axes}
+    shape = {"width": None, "mlp_width": 0.75, **axes}
 
     def divergence(compensate: str) -> tuple[float, CompressResult]:
         result = compress(dense, replace(BASE, **shape, compensate=compensate, calibration_windows=20))  # type: ignore[arg-type]
