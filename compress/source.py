@@ -78,7 +78,7 @@ class OpenModel:
             ModelError: a tensor is missing, unknown, not finite, or carries nothing.
         """
         located = self.located
-        how = _common(located, self.trust_remote_code)
+        how = _common(located, self.trust_remote_code) | attention_for(self.config)
         model = load_strictly(located.directory, what=self.spec, dtype="auto", **how)
         model.requires_grad_(False)
         check_tie(model, self.spec)
@@ -162,6 +162,14 @@ def open_model(spec: str, *, any_family: bool = False, trust_remote_code: bool =
 def _common(located: Located, trust_remote_code: bool) -> dict[str, Any]:
     where = {"gguf_file": located.gguf_file} if located.gguf_file else {}
     return {**where, "trust_remote_code": trust_remote_code}
+
+
+def attention_for(config: "PreTrainedConfig") -> dict[str, Any]:
+    """How transformers has to compute attention, for `from_pretrained`.
+
+    Its default takes no notice of a soft cap on attention scores (Gemma 2), which engines apply.
+    """
+    return {"attn_implementation": "eager"} if getattr(config, "attn_logit_softcapping", None) else {}
 
 
 def _is_supported(config: "PreTrainedConfig", architecture: str) -> bool:

@@ -21,6 +21,9 @@ def main(artefact: str, prompts_json: str, out: str) -> None:
             "gguf_file": Path(artefact).name,
         }
         how["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    config = transformers.AutoConfig.from_pretrained(**where)
+    if getattr(config, "attn_logit_softcapping", None):
+        how["attn_implementation"] = "eager"  # the default would leave the cap out
     loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
         **where, **how, dtype=torch.float32, output_loading_info=True
     )

@@ -56,7 +56,11 @@ def strictly_loaded(directory: Path, dtype: "torch.dtype") -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
 
     loaded: Any = AutoModelForCausalLM.from_pretrained(
-        directory, dtype=dtype, output_loading_info=True, experts_implementation="eager"
+        directory,
+        dtype=dtype,
+        output_loading_info=True,
+        experts_implementation="eager",
+        attn_implementation="eager",  # the default leaves Gemma 2's cap on attention scores out
     )
     model: PreTrainedModel
     model, found = loaded
