@@ -75,7 +75,7 @@ def stock(expressed: Expressed, dtype: "torch.dtype") -> "PreTrainedModel":
 
     config = expressed.config
     model: PreTrainedModel = AutoModelForCausalLM.from_config(
-        config, dtype=dtype, experts_implementation="eager"
+        config, dtype=dtype, experts_implementation="eager", attn_implementation="eager"
     )
     state = dict(expressed.state)
     if config.tie_word_embeddings:

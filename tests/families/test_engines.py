@@ -20,7 +20,7 @@ TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 KINDS: dict[str, dict[str, Any]] = {
     "qwen2": {"hidden_size": 48},  # written as a Llama with biases
     "gemma3_text": {"hidden_size": 48, "method": "magnitude"},  # norms before, behind and inside
-    "mixtral": {"hidden_size": 48, "kv_groups": 1},  # experts in stacks
+    "mixtral": {"hidden_size": 32, "kv_groups": 1},  # experts in stacks; CPU kernels take multiples of 32
     "gpt2": {
         "hidden_size": 96,
         "kv_groups": 3,
