@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..compress.report import Report
 from ..compress.weight_files import read_headers
 from ..errors import ModelError
 from ..json_files import validated
@@ -170,14 +171,28 @@ def _provenance(record: Manifest | None) -> tuple[str, ...]:
         source = record.report.source
         origin = f", dequantised from {source.dequantised_from}" if source.dequantised_from else ""
         chain.append(f"{source.name} ({source.kind}{origin}, sha256 {source.sha256[:12]})")
-        widths = f"{record.report.dense.hidden_size}/{record.report.dense.intermediate_size}"
-        narrow = f"{record.report.narrow.hidden_size}/{record.report.narrow.intermediate_size}"
-        chain.append(f"compressed {widths} to {narrow} (hidden/MLP)")
+        chain.append(_narrowing(record.report))
     if record.source is not None:
         parent = record.source
         chain.append(f"{parent.format} {parent.precision} (manifest {parent.manifest_sha256[:12]})")
     chain.append(f"{record.format} {record.precision} (manifest {record.sha256[:12]})")
     return tuple(chain)
+
+
+def _narrowing(report: Report) -> str:
+    """Widths before and after; of heads and depth only what changed."""
+    dense, narrow = report.dense, report.narrow
+    text = f"compressed {dense.hidden_size}/{dense.intermediate_size} to "
+    text += f"{narrow.hidden_size}/{narrow.intermediate_size} (hidden/MLP)"
+    for name, width in (
+        ("key-value groups", "num_key_value_heads"),
+        ("layers", "num_hidden_layers"),
+        ("experts", "num_experts"),
+    ):
+        before, after = getattr(dense, width), getattr(narrow, width)
+        if before != after:
+            text += f", {before} to {after} {name}"
+    return text
 
 
 def _verification(record: Manifest | None) -> str:

@@ -3,12 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..compress.report import Counts, Report, Widths
+from ..compress.report import Report
 from ..version import __version__
 
 __all__ = ["NAME", "render"]
 
 NAME = "README.md"
+
+_WIDTHS = (
+    ("hidden width", "hidden_size"),
+    ("MLP width", "intermediate_size"),
+    ("key-value groups", "num_key_value_heads"),
+    ("query heads", "num_attention_heads"),
+    ("layers", "num_hidden_layers"),
+    ("experts per layer", "num_experts"),
+)
 
 
 def render(report: Report, quality: dict[str, Any] | None) -> str:
@@ -68,8 +77,10 @@ def _intro(report: Report) -> str:
 def _sizes(report: Report) -> str:
     rows = [("", "original", "this model", "ratio")]
     dense_widths, narrow_widths = report.dense, report.narrow
-    for label, field in (("hidden width", "hidden_size"), ("MLP width", "intermediate_size")):
-        rows.append(_row(label, getattr(dense_widths, field), getattr(narrow_widths, field)))
+    for label, field in _WIDTHS:
+        before, after = getattr(dense_widths, field), getattr(narrow_widths, field)
+        if before != after or field in ("hidden_size", "intermediate_size"):
+            rows.append(_row(label, before, after))
     dense, narrow = report.dense_counts, report.narrow_counts
     rows += [
         _row("layer parameters", dense.layer_parameters, narrow.layer_parameters),
@@ -80,20 +91,29 @@ def _sizes(report: Report) -> str:
         _row("FLOPs per token", dense.flops_per_token, narrow.flops_per_token),
         _row("KV cache bytes per token", dense.kv_cache_bytes_per_token, narrow.kv_cache_bytes_per_token),
     ]
-    return "## Size\n\n" + _table(rows) + _unchanged(dense_widths, dense, narrow)
+    return "## Size\n\n" + _table(rows) + _unchanged(report)
 
 
 def _row(label: str, dense: int, narrow: int) -> tuple[str, str, str, str]:
     return label, f"{dense:,}", f"{narrow:,}", f"{narrow / dense:.3f}" if dense else "-"
 
 
-def _unchanged(widths: Widths, dense: Counts, narrow: Counts) -> str:
-    text = (
-        f"\nUnchanged: {widths.num_hidden_layers} layers, {widths.num_attention_heads} heads, "
-        f"{widths.num_key_value_heads} key-value heads of {widths.head_dim}, "
-        f"vocabulary {widths.vocab_size}.\n"
-    )
-    saved = 1 - narrow.total_parameters / dense.total_parameters
+def _unchanged(report: Report) -> str:
+    widths, narrow = report.dense, report.narrow
+    same = []
+    if narrow.num_hidden_layers == widths.num_hidden_layers:
+        same.append(f"{widths.num_hidden_layers} layers")
+    if narrow.num_attention_heads == widths.num_attention_heads:
+        same.append(f"{widths.num_attention_heads} heads")
+        same.append(f"{widths.num_key_value_heads} key-value heads of {widths.head_dim}")
+    text = f"\nUnchanged: {', '.join([*same, f'vocabulary {widths.vocab_size}'])}.\n"
+    if report.kept_layers is not None:
+        gone = [str(index) for index in range(widths.num_hidden_layers) if index not in report.kept_layers]
+        text += (
+            f"\nLayers {', '.join(gone)} of the original are gone, counted from 0: they turned the residual "
+            "stream least on the calibration text.\n"
+        )
+    saved = 1 - report.narrow_counts.total_parameters / report.dense_counts.total_parameters
     verb = "fewer" if saved >= 0 else "more"
     return text + f"{abs(saved):.1%} {verb} parameters are stored than in the original.\n"
 

@@ -36,6 +36,19 @@ def compress_command(
     intermediate_size: Annotated[
         int | None, typer.Option(help="New MLP width, exactly.", rich_help_panel=_WIDTHS)
     ] = None,
+    kv_groups: Annotated[
+        str | None,
+        typer.Option(
+            help="Key-value groups to keep, with their query heads: a number, or a fraction such as 0.5.",
+            rich_help_panel=_WIDTHS,
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Whole layers to keep: a number, or a fraction such as 0.9.", rich_help_panel=_WIDTHS
+        ),
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -132,6 +145,8 @@ def compress_command(
         hidden_size=hidden_size,
         mlp_width=mlp_width,
         intermediate_size=intermediate_size,
+        kv_groups=_number_or_fraction("--kv-groups", kv_groups),
+        layers=_number_or_fraction("--layers", layers),
         method=method,  # type: ignore[arg-type]  # CompressConfig checks the choices below
         mlp_method=mlp_method,  # type: ignore[arg-type]
         compensate=compensate,  # type: ignore[arg-type]
@@ -157,6 +172,20 @@ def compress_command(
         force=force,
         as_json=as_json,
     )
+
+
+def _number_or_fraction(option: str, text: str | None) -> float | None:
+    """An int for a whole number, a float for anything with a point; the config checks the range."""
+    from ..errors import OptionError
+
+    if text is None:
+        return None
+    try:
+        return int(text) if text.lstrip("+-").isdigit() else float(text)
+    except ValueError:
+        raise OptionError(
+            f"{option} is {text!r}; give a whole number, or a fraction in (0, 1] such as 0.9."
+        ) from None
 
 
 def run_compress(

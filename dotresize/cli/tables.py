@@ -39,7 +39,8 @@ def _sizes(report: "Report") -> Table:
     table = _table("Sizes", "", "dense", "narrow", "change")
     rows: list[tuple[str, int, int]] = [
         (name, getattr(report.dense, name), getattr(report.narrow, name))
-        for name in ("hidden_size", "intermediate_size")
+        for name in _WIDTHS
+        if name in _WIDTHS[:2] or getattr(report.dense, name) != getattr(report.narrow, name)
     ]
     rows += [(label, value(report.dense_counts), value(report.narrow_counts)) for label, value in _COUNTS]
     for label, dense, narrow in rows:
@@ -48,6 +49,14 @@ def _sizes(report: "Report") -> Table:
     return table
 
 
+_WIDTHS = (
+    "hidden_size",
+    "intermediate_size",
+    "num_key_value_heads",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_experts",
+)
 _COUNTS: list[tuple[str, Any]] = [
     ("parameters: embedding", lambda counts: counts.embedding_parameters),
     ("parameters: head (0 = tied)", lambda counts: counts.head_parameters),

@@ -1,0 +1,50 @@
+"""The table of families in the README, made from the rows."""
+
+from .families import Axis, Family
+from .family_rows import FAMILIES
+
+__all__ = ["family_table"]
+
+_AXES: tuple[Axis, ...] = ("kv_groups", "layers")
+
+
+def family_table() -> str:
+    """Markdown: a line per family, and along which axes it narrows."""
+    lines = [
+        "| family | class in transformers | hidden width | MLP width | KV groups | layers |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in FAMILIES.values():
+        cells = [
+            row.name,
+            f"`{row.architecture}`",
+            _hidden(row),
+            "yes",
+            *(_cell(row, axis) for axis in _AXES),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _hidden(row: Family) -> str:
+    if row.derives_head_dim is True and row.rewritten_as is None:
+        return "with KV groups [1]"
+    if row.rewritten_as is not None:
+        return f"yes, written as `{FAMILIES[row.rewritten_as].architecture}` [2]"
+    if isinstance(row.derives_head_dim, tuple):
+        return f"yes; {' or '.join(row.derives_head_dim[1])}: with KV groups [1]"
+    return "yes" if row.rotates else "`--method magnitude` [3]"
+
+
+def _cell(row: Family, axis: Axis) -> str:
+    limits = [limit for limit in row.limits if limit.axis == axis]
+    if any(limit.key is None for limit in limits):
+        return "no"
+    if axis == "kv_groups":
+        if row.derives_head_dim is True and row.rewritten_as is None:
+            return "with hidden width [1]"
+        if row.rewritten_as is not None:
+            return f"yes, written as `{FAMILIES[row.rewritten_as].architecture}` [2]"
+        if isinstance(row.derives_head_dim, tuple):
+            return f"yes; {' or '.join(row.derives_head_dim[1])}: with hidden width [1]"
+    return f"not with `{limits[0].key}`" if limits else "yes"
