@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..compress.calibration import Windows
 from ..compress.progress import Progress, Silent
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from .results import Estimate
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ __all__ = [
     "measure_perplexity",
     "quality_record",
 ]
+
+_MOST_NATS = 700.0  # per token; the exponential of more is no float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,9 @@ def measure_perplexity(
         windows: from `calibration.leading_windows`.
         device: where to run; each model's own device by default.
         progress: told about every window.
+
+    Raises:
+        ModelError: a model predicts so badly that there is no perplexity.
     """
     progress = progress or Silent()
     names = list(models)
@@ -115,7 +120,16 @@ def estimate_quality(
         losses: per window.
         reference: the first model's losses, per window.
         divergences: from the first model, per window; None for that model itself.
+
+    Raises:
+        ModelError: The model predicts so badly that there is no perplexity.
     """
+    for nats in (*losses, *(divergences or ())):
+        if not abs(nats) <= _MOST_NATS:
+            raise ModelError(
+                f"{name} is off by {nats:g} nats per token, so there is no perplexity; its weights are "
+                "broken, download or make the model again"
+            )
     compared = divergences is not None
     differences = [loss - other for loss, other in zip(losses, reference, strict=True)]
     return Quality(

@@ -30,6 +30,7 @@ __all__ = [
     "Quality",
     "Results",
     "TaskScore",
+    "is_results",
     "read",
     "write",
 ]
@@ -247,6 +248,15 @@ class Results:
 def write(results: Results, path: Path) -> None:
     """Write the JSON file, replacing an older one in one step."""
     write_atomically(path, json.dumps(asdict(results), indent=1, allow_nan=False) + "\n")
+
+
+def is_results(path: Path) -> bool:
+    """Whether a file is one that `write` made, of whatever version."""
+    try:
+        data = read_json(path, InputError)
+    except InputError:
+        return False
+    return isinstance(data, dict) and {"schema_version", "settings", "measurements"} <= data.keys()
 
 
 def read(path: Path) -> Results:

@@ -21,7 +21,7 @@ from .local_engine import LocalEngine
 from .online import Online
 from .prepare import prepare, settle
 from .quality_scenario import measure_quality
-from .results import BenchModel, Measurement, Results, read, write
+from .results import BenchModel, Measurement, Results, is_results, read, write
 from .schedule import Job, jobs
 from .settings import BenchSettings
 from .vllm_offline import VllmOffline
@@ -115,6 +115,11 @@ def _check_free(directory: Path, *, resume: bool, force: bool) -> None:
         if not resume and not force:
             raise OutputError(
                 f"{directory} holds a benchmark already; go on with it by --resume, or replace it by --force"
+            )
+        if force and not is_results(directory / RESULTS_NAME):
+            raise OutputError(
+                f"{directory / RESULTS_NAME} is no benchmark of ours; --force does not replace it, "
+                "move it away or choose another directory"
             )
     elif not (directory / LOCK_NAME).is_file():
         raise OutputError(f"{directory} holds files that are no benchmark of ours; choose another directory")

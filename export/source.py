@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..compress.family_rows import FAMILIES
 from ..compress.source import open_model
 from ..errors import ManifestError, ModelError
+from ..foreign import reading
 from . import manifest, reference
 from .manifest import Manifest, Provenance
 from .model_files import read_config
@@ -75,12 +77,25 @@ def open_source(directory: Path) -> ExportSource:
 
 
 def check_model(source: ExportSource) -> None:
-    """Refuse a checkpoint whose tensors are not exactly its config's, or that its tokenizer does not fit.
+    """Refuse a checkpoint whose tensors are not exactly its config's, or whose tokenizer does not fit.
+
+    Every tensor is read once, as none of the writers looks at values.
 
     Raises:
-        ModelError: Naming what does not fit.
+        ModelError: Naming what does not fit, or the tensor that holds values that are not finite.
     """
-    open_model(str(source.directory), any_family=True)
+    from safetensors import safe_open
+
+    known = {family.architecture for family in FAMILIES.values()}
+    opened = open_model(str(source.directory), any_family=source.architecture not in known)
+    for file in opened.files:
+        with reading(file, by="safetensors"), safe_open(file, framework="pt") as stream:
+            for name in stream.keys():  # noqa: SIM118  # safe_open has no other iterator
+                if not bool(stream.get_tensor(name).isfinite().all()):
+                    raise ModelError(
+                        f"{file} holds values that are not finite in {name}; its weights are broken, make "
+                        "the directory again"
+                    )
 
 
 def _check_contents(directory: Path, record: Manifest) -> None:

@@ -207,6 +207,12 @@ def test_files_of_others_are_left_alone(pico_llama: Path, tmp_path: Path) -> Non
     with pytest.raises(OutputError, match="holds files that are no benchmark of ours"):
         run_bench([str(pico_llama)] * 2, LATENCY, tmp_path, command="", force=True)
     assert (tmp_path / "thesis.txt").read_text() == "do not delete"
+    (tmp_path / "results.json").write_text('{"mine": 1}')
+    with pytest.raises(
+        OutputError, match="results.json is no benchmark of ours; --force does not replace it"
+    ):
+        run_bench([str(pico_llama)] * 2, LATENCY, tmp_path, command="", force=True)
+    assert (tmp_path / "results.json").read_text() == '{"mine": 1}'
 
 
 def test_a_second_run_in_the_same_directory_harms_nothing(

@@ -13,6 +13,7 @@ __all__ = ["FAILURES", "Ending", "judge"]
 
 OURS, LEGITIMATE = "our error", "legitimate"
 FAILURES = ("foreign", "silent", "damaged", "left over", "hang", "crash")
+WORK_SUFFIX = ".dotresize-work"  # of the directory of kept layers
 EXECUTED = "home/executed"  # the mark of containers.py
 ERROR_CODES = (1, 2, 3, 4)
 
@@ -71,17 +72,23 @@ def _damage(attempt: Attempt, ending: Ending) -> str:
 def _left_over(attempt: Attempt, ending: Ending) -> str:
     """What appeared beside the output; a run that can be resumed may leave its work directory."""
     allowed = list(attempt.touched)
-    if ending.code == 0 and attempt.output is not None:
-        out = os.path.relpath(os.path.realpath(f"{ending.root}/home/{attempt.output}"), ending.root)
-        if Path(attempt.output).is_absolute():
-            out = os.path.relpath(os.path.realpath(attempt.output), ending.root)
-        allowed += [out, f"{out}.dotresize", *(str(parent) for parent in Path(out).parents)]
+    if out := _inside(attempt.output, ending.root):
+        work = f"{Path(out).parent}/.{Path(out).name}{WORK_SUFFIX}"
+        finished = ending.code == 0 or f"{out}/dotresize.json" in ending.after  # written, then not measured
+        written = [out, f"{out}.dotresize", *(str(parent) for parent in Path(out).parents)]
+        allowed += written if finished else [work]
     if ending.code == 0 and (kept := [path for path in attempt.gone if path in ending.after]):
         return f"still there: {', '.join(kept[:3])}"
     added = changes(ending.before, ending.after, altering=allowed).added
-    resumable = {path.rpartition("/")[0] for path in added if path.endswith((".safetensors", "/identity"))}
-    added = [path for path in added if not any(f"{path}/".startswith(f"{each}/") for each in resumable)]
     return f"left behind: {', '.join(added[:3])}" if added else ""
+
+
+def _inside(output: str | None, root: str) -> str:
+    """The output as a path in the sandbox; empty where no file can be called that."""
+    try:
+        return os.path.relpath(os.path.realpath(Path(root) / "home" / output), root) if output else ""
+    except (ValueError, OSError):
+        return ""
 
 
 def _last_line(text: str) -> str:

@@ -30,7 +30,9 @@ NO_NAMES = (
 
 def damage(box: Sandbox) -> Attempt:
     box.copy(base := box.rng.choice(BASES))
-    act = box.rng.choice(["near", "near", "odd", "taken", "taken", "beside"])
+    act = box.rng.choice(["near", "near", "odd", "taken", "taken", "beside", "report"])
+    if act == "report":
+        return _report(box)
     if act == "near":
         output, what = _near(box), "near the model"
     elif act == "odd":
@@ -45,6 +47,18 @@ def damage(box: Sandbox) -> Attempt:
     arguments = [*attempt.arguments, *(["--force"] if force else [])]
     ours = act == "taken" and what.startswith("ours")
     return replace(attempt, arguments=arguments, replaced=[f"home/{output}"] if ours else [])
+
+
+def _report(box: Sandbox) -> Attempt:
+    """A directory of the user's that looks like a benchmark; one model is missing, so it ends soon."""
+    report = box.home / "report"
+    (report / "work").mkdir(parents=True)
+    (report / "work" / "thesis.txt").write_text("the only copy")
+    name = box.rng.choice(["results.json", "report.html", ".lock", "notes.txt"])
+    (report / name).write_text(box.rng.choice(["", "{}", '{"mine": 1}', "[1]"]))
+    how = box.rng.choice([[], ["--force"], ["--resume"]])
+    arguments = ["bench", "model", "nowhere", "-o", "report", "--engine", "transformers", *how]
+    return Attempt(arguments=arguments, damage=f"a report with {name} of the user's {how}")
 
 
 def _command(box: Sandbox, base: str, output: str, what: str) -> Attempt:
@@ -91,6 +105,10 @@ def _link_to_nothing(box: Sandbox, out: Path) -> None:
     out.symlink_to("nowhere")
 
 
+def _foreign_gguf(box: Sandbox, out: Path) -> None:
+    out.write_bytes(b"GGUF\3\0\0\0" + bytes(64))
+
+
 def _foreign_model(box: Sandbox, out: Path) -> None:
     """A model of somebody else's: a config and weights, but no manifest of ours."""
     shutil.copytree(box.home / "model", out)
@@ -113,6 +131,7 @@ TAKEN: dict[str, Taken] = {
     "a thesis and a broken dotresize.json": _thesis_with("dotresize.json"),
     "a thesis and a manifest": _thesis_in_ours,
     "a file": _file,
+    "a GGUF file of somebody else's": _foreign_gguf,
     "a link to a directory": _link_to_precious,
     "a link to nothing": _link_to_nothing,
     "a foreign model": _foreign_model,

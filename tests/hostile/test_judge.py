@@ -53,8 +53,16 @@ def test_every_kind_of_failure_is_seen(ending: Ending, verdict: str) -> None:
 
 
 def test_layers_kept_for_the_next_run_are_no_left_over() -> None:
-    kept = REFUSED.after | {"home/w": "d", "home/w/basis.safetensors": FILE, "home/w/identity": FILE}
+    work = "home/.out.dotresize-work"
+    kept = REFUSED.after | {work: "d", f"{work}/basis.safetensors": FILE}
     assert judge(ATTEMPT, replace(REFUSED, after=kept))[0] == "our error"
+
+
+def test_an_output_that_was_written_and_could_not_be_measured_is_no_left_over() -> None:
+    half = REFUSED.after | {"home/out": "d", "home/out/model.safetensors": FILE}
+    assert judge(ATTEMPT, replace(REFUSED, after=half))[0] == "left over"
+    whole = half | {"home/out/dotresize.json": FILE}
+    assert judge(ATTEMPT, replace(REFUSED, after=whole))[0] == "our error"
 
 
 def test_a_tree_shows_content_links_and_modes(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def find_lies(arguments: list[str], model: Path | None, output: Path | None, pri
     if output is not None and arguments[0] == "compress":
         lies += _checkpoint_lies(output)
     if output is not None and model is not None and arguments[:2] == ["export", "vllm"]:
-        lies += _checkpoint_lies(output) or _difference(_stored(output), _stored(model))
+        lies += _strict_lies(output) or _difference(_stored(output), _stored(model))
     if output is not None and model is not None and arguments[:2] == ["export", "gguf"]:
         lies += _gguf_lies(output, model)
     return lies
@@ -50,7 +50,7 @@ def _loaded_lies(model: Path) -> list[str]:
 
 
 def _promise_lies(model: Path) -> list[str]:
-    """A checkpoint of ours says which bytes it holds, and stock transformers reads all of them."""
+    """A checkpoint of ours says which bytes it holds, and they are the tensors of its config."""
     from transformers import AutoTokenizer
 
     AutoTokenizer.from_pretrained(model)
@@ -59,7 +59,24 @@ def _promise_lies(model: Path) -> list[str]:
         f"{name} has another content than its manifest says"
         for name, entry in record["files"].items()
         if hashlib.sha256((model / name).read_bytes()).hexdigest() != entry["sha256"]
-    ] + _checkpoint_lies(model)
+    ] + _strict_lies(model)
+
+
+def _strict_lies(model: Path) -> list[str]:
+    """The stored tensors are those of the model that the config describes, and finite."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(model)
+    with torch.device("meta"):
+        expected = {
+            name: value.shape for name, value in AutoModelForCausalLM.from_config(config).state_dict().items()
+        }
+    found = {name: value.shape for name, value in _stored(model).items()}
+    if config.tie_word_embeddings and HEAD not in found:
+        expected.pop(HEAD, None)
+    wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+    return [f"{name} is not as the config says" for name in wrong] + _unusual(_stored(model))
 
 
 def _checkpoint_lies(output: Path) -> list[str]:
