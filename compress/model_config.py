@@ -77,12 +77,15 @@ def _check_number(value: float, what: str, path: str, name: str, finite: bool) -
 
 
 def check_vocabulary(tokenizer: Any, vocab_size: int, what: str) -> None:
-    """Refuse a tokenizer that gives token ids which the model has no embedding for.
+    """Refuse a tokenizer that gives token ids which the model has no embedding for, or one id twice.
 
     Raises:
-        ModelError: the two do not belong together.
+        ModelError: the two do not belong together, or the tokenizer is damaged.
     """
-    largest = max(tokenizer.get_vocab().values(), default=-1)
+    ids = list(tokenizer.get_vocab().values())
+    if len(set(ids)) < len(ids):  # the tokenizers library reads such a file one way or another, by chance
+        raise ModelError(f"{what} has a tokenizer in which two tokens share an id; download it again")
+    largest = max(ids, default=-1)
     if largest >= vocab_size:
         raise ModelError(
             f"{what} has a tokenizer with token ids up to {largest}, but the model embeds {vocab_size} "

@@ -75,7 +75,11 @@ def clean(target: Path) -> None:
 
 def _is_ours(folder: Path, name: str) -> bool:
     owner = folder / OWNER
-    if folder.is_symlink() or not folder.is_dir() or owner.is_symlink() or not owner.is_file():
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):  # killed before it could say whose it is; nobody's file is lost with it
+        return True
+    if owner.is_symlink() or not owner.is_file():
         return False
     if {entry.name for entry in folder.iterdir()} - {OWNER, NEW, OLD}:
         return False

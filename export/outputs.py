@@ -10,7 +10,7 @@ from ..json_files import read_json
 from ..paths import LONGEST_NAME_BYTES, path_of
 from .leftovers import clean
 
-__all__ = ["GGUF_MARK", "check_apart", "check_free", "check_writable", "is_ours"]
+__all__ = ["GGUF_MARK", "check_apart", "check_free", "check_writable", "clean_up", "is_ours"]
 
 GGUF_MARK = "dotresize.source"  # key in a GGUF file of ours: the hash of the manifest it was made from
 _MANIFEST = "dotresize.json"
@@ -27,6 +27,7 @@ _WRITTEN = (
         "*.tiktoken",
     ),
     *("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
+    ".dotresize.json.*.dotresize-tmp",  # of a run that was killed while it added its measurements
     *("additional_chat_templates", "preprocessor_config.json", "processor_config.json"),
 )
 _LARGEST_MANIFEST_BYTES = 64 * 2**20
@@ -47,11 +48,7 @@ def check_free(target: Path, *, force: bool) -> None:
     Raises:
         OutputError: `target` is in the way, or no path can be called that.
     """
-    _check_name(target)
-    try:
-        clean(target)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror}; choose another output") from error
+    clean_up(target)
     if not os.path.lexists(target):
         return
     if not force:
@@ -65,6 +62,19 @@ def check_free(target: Path, *, force: bool) -> None:
             f"{target} is not a GGUF file that dotresize wrote; --force does not replace it, remove it "
             "yourself or choose another output"
         )
+
+
+def clean_up(target: Path) -> None:
+    """Remove what dead runs of `target` left beside it.
+
+    Raises:
+        OutputError: No path can be called that, or its directory cannot be read.
+    """
+    _check_name(target)
+    try:
+        clean(target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror}; choose another output") from error
 
 
 def _check_directory(target: Path) -> None:

@@ -18,7 +18,7 @@ from .gguf_tensors import GgufType, TensorPlan, plan_tensors, rope_factors, writ
 from .gguf_tokenizer import GgufTokenizer, read_tokenizer
 from .manifest import Manifest
 from .model_files import open_gguf, read_config
-from .outputs import GGUF_MARK
+from .outputs import GGUF_MARK, clean_up
 from .source import ExportSource, check_model, copy_reference, open_source
 from .staging import check_apart, check_free, staged_directory, staged_file
 
@@ -103,6 +103,7 @@ def export_gguf(
     check_apart(output, [directory])
     replace_file = force or _is_unfinished(output)
     replace_record = force or not output.exists()  # a manifest without its file says nothing
+    clean_up(record_folder)  # also when the file is in the way
     check_free(output, force=replace_file)
     check_free(record_folder, force=replace_record)
     tokenizer = read_tokenizer(source.directory, int(source.config["vocab_size"]))

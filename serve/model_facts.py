@@ -120,6 +120,8 @@ def _check_length(path: Path) -> None:
         by="safetensors",
         advice="it is not a safetensors file, or damaged: copy or make the model again",
     ):
+        if not path.is_file():  # a pipe would keep the reader waiting
+            raise ModelError(f"{path} is not a regular file; copy or make the model again")
         actual_bytes = path.stat().st_size
         with path.open("rb") as stream:
             (header_bytes,) = struct.unpack("<Q", stream.read(LENGTH_BYTES))

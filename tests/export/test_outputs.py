@@ -18,7 +18,7 @@ MANIFEST = {
     "tool_version": "0.1",
     "format": "huggingface",
     "precision": "float32",
-    "files": {"old": {"bytes": 3, "sha256": ""}},
+    "files": {"model.safetensors": {"bytes": 3, "sha256": ""}},
 }
 
 
@@ -26,10 +26,10 @@ def names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 
 
-def earlier_output(directory: Path) -> Path:
+def earlier_output(directory: Path, **fields: str) -> Path:
     directory.mkdir()
-    (directory / "dotresize.json").write_text(json.dumps(MANIFEST))
-    (directory / "README.md").write_text("old")
+    (directory / "dotresize.json").write_text(json.dumps(MANIFEST | fields))
+    (directory / "model.safetensors").write_text("old")
     return directory
 
 
@@ -76,9 +76,18 @@ def test_force_does_not_delete_what_was_put_into_an_earlier_output(tmp_path: Pat
     assert (ours / "my-notes.txt").read_text() == "measured by hand"
 
 
+def test_what_killed_runs_leave_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / ".out.ab12cd34.dotresize-tmp").mkdir()  # killed before it could say whose it is
+    ours = earlier_output(tmp_path / "out")
+    (ours / ".dotresize.json.1.dotresize-tmp").write_text("{}")  # killed while it added its measurements
+    check_free(ours, force=True)
+    assert names(tmp_path) == {"out"}
+
+
 def test_force_replaces_only_gguf_files_of_ours(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_bytes(b"GGUF old")
-    earlier_output(tmp_path / "a.gguf.dotresize")
+    earlier_output(tmp_path / "a.gguf.dotresize", format="gguf")
+    (tmp_path / "a.gguf.dotresize" / "model.safetensors").unlink()
     (tmp_path / "killed.gguf").write_bytes(b"GGUF 16 dotresize.source 12ab")
     check_free(tmp_path / "killed.gguf", force=True)
     (tmp_path / "b.gguf").write_bytes(b"a thesis")
@@ -182,7 +191,7 @@ def test_what_a_killed_run_left_is_cleaned_by_the_next(tmp_path: Path, moment: s
     with pytest.raises(OutputError, match="already exists"):
         check_free(target, force=False)
     assert names(tmp_path) == {"out", users.name}
-    assert (target / "README.md").read_text() == "old"
+    assert (target / "model.safetensors").read_text() == "old"
     assert (users / "mine").read_text() == "mine"
 
 
