@@ -1,5 +1,6 @@
 # The commands that people and CI use. Each one first brings .venv up to date, which is instant when it is.
 #   make test PYTEST_ARGS="-m 'not slow'"     pass options to pytest
+#   make check WORKERS=2                     deal the tests out to two processes
 #   make bench BENCH_ARGS="--rounds 3"       pass options to dotresize bench
 #   make bench-hostile HOSTILE_ARGS="--kinds config"     some kinds only; FAULTS_ARGS of bench-faults likewise
 #   make soak MODEL=narrow MINUTES=5         serve another directory, made by `make demo` otherwise
@@ -7,6 +8,8 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+WORKERS ?= 0
+PYTEST_PARALLEL := $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 MODEL ?= demo-out/mlp-0.75
 MINUTES ?= 10
 BENCH_ARGS ?=
@@ -28,10 +31,10 @@ demo: set-up  ## narrow the real SmolLM2-135M, verify it in vLLM, compare perple
 	@$(VENV_PYTHON) -m dotresize.cli.demo
 
 test: set-up  ## run the tests
-	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+	@$(VENV_PYTHON) -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
 check: set-up  ## formatting, lint, types and tests: what CI runs
-	@$(VENV_PYTHON) .ci/check.py -- $(PYTEST_ARGS)
+	@$(VENV_PYTHON) .ci/check.py --workers $(WORKERS) -- $(PYTEST_ARGS)
 
 bench-quality: set-up  ## measure every method on the real model and write docs/QUALITY.md (about an hour)
 	@$(VENV_PYTHON) -m dotresize.cli.bench_quality

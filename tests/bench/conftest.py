@@ -13,14 +13,15 @@ from dotresize.bench.results import BenchModel
 from dotresize.bench.settings import BenchSettings
 from dotresize.compress.progress import Silent
 
+from ..workers import Once
+
 
 @pytest.fixture(scope="session")
-def pico_onnx_models(
-    pico_llama: Path, pico_llama_untied: Path, tmp_path_factory: pytest.TempPathFactory
-) -> list[BenchModel]:
+def pico_onnx_models(pico_llama: Path, pico_llama_untied: Path, made_once: Once) -> list[BenchModel]:
     settings = settle(BenchSettings(engine="onnx", device="cpu"))
-    work = tmp_path_factory.mktemp("bench-onnx")
-    return prepare([str(pico_llama), str(pico_llama_untied)], settings, work, Silent())
+    sources = [str(pico_llama), str(pico_llama_untied)]
+    work = made_once("bench-onnx", lambda to: prepare(sources, settings, to, Silent()))
+    return prepare(sources, settings, work, Silent())  # reuses what is there
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Oracle: `measure_perplexity`, which is tested against transformers' own loss; ONNX against transformers."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from dotresize.bench.perplexity import measure_perplexity
 from dotresize.bench.perplexity_in_turn import measure_in_turn
 from dotresize.bench.quality_scenario import measure_quality
-from dotresize.bench.results import BenchModel
+from dotresize.bench.results import BenchModel, Quality
 from dotresize.bench.scorers import open_scorer
 from dotresize.bench.settings import BenchSettings
 from dotresize.compress.calibration import leading_windows
@@ -51,19 +52,44 @@ def model_at(directory: Path, name: str, model_format: str = "huggingface") -> B
     )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+class Heard:
+    """Progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, int]] = []
+
+    def begin(self, step: str, units: int) -> None:
+        self.steps.append((step, units))
+
+    def advance(self, units: int = 1) -> None:
+        self.steps.append(("advance", units))
+
+
+@pytest.fixture(scope="module")
+def measured(pico_llama: Path, pico_mistral: Path) -> tuple[Quality, Heard]:
+    """Two models that differ, on text and on a task."""
+    settings = replace(SETTINGS, tasks=("which_word",), task_directory=str(TASKS), task_limit=4)
+    heard = Heard()
+    return measure_quality([model_at(pico_llama, "a"), model_at(pico_mistral, "b")], settings, heard), heard
 
 
 def test_it_is_measure_perplexity_in_a_process_of_its_own(
-    pico_llama: Path, pico_mistral: Path, pico_tokenizer: "PreTrainedTokenizerFast"
+    measured: tuple[Quality, Heard],
+    pico_llama: Path,
+    pico_mistral: Path,
+    pico_tokenizer: "PreTrainedTokenizerFast",
 ) -> None:
     windows = leading_windows("builtin", pico_tokenizer, at_most=3, window_tokens=64)
     models = {name: load_dense(str(path)).model for name, path in (("a", pico_llama), ("b", pico_mistral))}
     expected = measure_perplexity(models, windows)
-
-    quality = measure_quality([model_at(pico_llama, "a"), model_at(pico_mistral, "b")], SETTINGS)
+    quality = measured[0]
 
     assert (quality.text, quality.windows, quality.window_tokens) == ("builtin", 3, 64)
     assert [each.model for each in quality.models] == ["a", "b"]
@@ -83,33 +109,22 @@ def test_a_model_against_itself_shows_no_difference(pico_llama: Path) -> None:
     assert again.kl_nats_per_token.value == 0.0
 
 
-def test_windows_are_cut_to_the_context_of_the_model(pico_llama: Path) -> None:
-    quality = measure_quality([model_at(pico_llama, "a")], replace(SETTINGS, text_window_tokens=512))
-    assert quality.window_tokens == 256
-
-
-def test_relative_paths_are_found_from_any_working_directory(
+def test_relative_paths_are_found_and_windows_cut_to_the_context_of_the_model(
     pico_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "own.txt").write_text("now is better than never, although never is often better " * 40)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").symlink_to(pico_llama)
-    quality = measure_quality([model_at(Path("model"), "a")], replace(SETTINGS, text="own.txt"))
+    settings = replace(SETTINGS, text="own.txt", text_window_tokens=512)
+    quality = measure_quality([model_at(Path("model"), "a")], settings)
     assert quality.text == "own.txt"
+    assert quality.window_tokens == 256
 
 
-def test_steps_are_told(pico_llama: Path) -> None:
-    steps: list[tuple[str, int]] = []
-
-    class Heard:
-        def begin(self, step: str, units: int) -> None:
-            steps.append((step, units))
-
-        def advance(self, units: int = 1) -> None:
-            steps.append(("advance", units))
-
-    measure_quality([model_at(pico_llama, "a")], SETTINGS, Heard())
-    assert steps == [("perplexity", 3), *[("advance", 1)] * 3]
+def test_steps_are_told(measured: tuple[Quality, Heard]) -> None:
+    steps = measured[1].steps
+    assert steps[:7] == [("perplexity", 6), *[("advance", 1)] * 6]
+    assert steps[7:] == [("tasks", 2), ("advance", 1), ("advance", 1)]
 
 
 def test_other_vocabularies_are_refused(pico_llama: Path) -> None:
@@ -126,10 +141,9 @@ def test_errors_of_the_child_arrive_as_themselves(pico_llama: Path, tmp_path: Pa
         measure_quality([model_at(tmp_path / "nothing", "a")], SETTINGS)
 
 
-def test_tasks_are_scored_too(pico_llama: Path) -> None:
-    settings = replace(SETTINGS, tasks=("which_word",), task_directory=str(TASKS), task_limit=4)
-    quality = measure_quality([model_at(pico_llama, "a")], settings)
-    assert {(score.model, score.task, score.documents) for score in quality.tasks} == {("a", "which_word", 4)}
+def test_tasks_are_scored_too(measured: tuple[Quality, Heard]) -> None:
+    scored = {(score.model, score.task, score.documents) for score in measured[0].tasks}
+    assert scored == {("a", "which_word", 4), ("b", "which_word", 4)}
 
 
 def test_too_small_a_disk_is_said_before_it_is_filled(
@@ -147,14 +161,11 @@ def test_too_small_a_disk_is_said_before_it_is_filled(
 
 
 @pytest.mark.slow
-def test_onnx_agrees_with_transformers(narrow_smollm2_directory: Path, tmp_path: Path) -> None:
+def test_onnx_agrees_with_transformers(narrow_smollm2_directory: Path, narrow_smollm2_onnx: Path) -> None:
     """float32 ONNX is verified to 1e-3 in logits elsewhere; perplexities then agree to 1e-3."""
-    from dotresize.export.to_onnx import OnnxConfig, export_onnx
-
-    export_onnx(narrow_smollm2_directory, tmp_path / "onnx", OnnxConfig(precision="fp32"))
     models = [
         model_at(narrow_smollm2_directory, "torch"),
-        model_at(tmp_path / "onnx", "onnx", "onnx"),
+        model_at(narrow_smollm2_onnx, "onnx", "onnx"),
     ]
     settings = replace(SETTINGS, text_windows=2, text_window_tokens=128)
     onnx = measure_quality(models, settings).models[1]

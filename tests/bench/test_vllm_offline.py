@@ -47,6 +47,7 @@ def test_a_vocabulary_too_small_for_vllm_bench_is_refused(pico_llama: Path, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 def test_throughput_of_a_pico_model(pico_llama: Path, tmp_path: Path) -> None:
     pytest.importorskip("vllm")
     model = describe(pico_llama, name="A", source="A", dtype="float32")
@@ -57,6 +58,7 @@ def test_throughput_of_a_pico_model(pico_llama: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 def test_the_pipeline_on_the_real_model(
     smollm2_directory: Path, narrow_smollm2_directory: Path, tmp_path: Path
 ) -> None:

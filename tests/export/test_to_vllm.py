@@ -55,6 +55,7 @@ def test_groups_that_do_not_divide_are_refused_with_the_nearest_width(
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 def test_quantised_weights_run_in_real_vllm(pico_saved: Path, tmp_path: Path) -> None:
     pytest.importorskip("compressed_tensors")
     export_vllm(pico_saved, tmp_path / "out", VllmConfig(quantize="w8a8"))

@@ -150,6 +150,7 @@ def test_without_vllm_nothing_is_claimed(pico_copy: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 def test_real_vllm_sees_damage(pico_copy: Path) -> None:
     """That it agrees with what is whole is shown on the real model, in tests/test_pipeline.py."""
     flip_weight_bytes(pico_copy)

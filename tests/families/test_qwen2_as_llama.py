@@ -29,6 +29,7 @@ def test_the_function_is_the_same(save_family: SaveFamily) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 def test_vllm_runs_the_llama_and_not_the_qwen2(
     save_family: SaveFamily, tmp_path: Path, pico_tokenizer: object
 ) -> None:

@@ -3,7 +3,6 @@
 pico_served       directory: the untied pico Llama with reference and manifest (read-only)
 pico_onnx         directory: its ONNX export, float32
 long_pico_onnx    directory: the same for 8192 positions: an answer that fills them takes a second or more
-narrow_onnx       directory: the ONNX export, float32, of the narrow SmolLM2 (mark such tests `slow`)
 start_serve       a function that runs `dotresize serve ...` until it is ready; all are stopped at the end
 malformed         200 requests, none of which deserves an answer: (path, headers, body)
 """
@@ -25,6 +24,8 @@ import pytest
 from dotresize.export import manifest, reference
 from dotresize.export.manifest import Manifest
 from dotresize.serve.ports import check_port_is_free
+
+from ..workers import Once
 
 API_KEY = "sesame-open-4711"
 MALFORMED_REQUESTS = 200
@@ -100,25 +101,26 @@ def start_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 
 
 @pytest.fixture(scope="session")
-def pico_served(pico_llama_untied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return with_reference(pico_llama_untied, tmp_path_factory.mktemp("served") / "pico")
+def pico_served(pico_llama_untied: Path, made_once: Once) -> Path:
+    return made_once("served", lambda to: with_reference(pico_llama_untied, to / "pico")) / "pico"
 
 
 @pytest.fixture(scope="session")
-def pico_onnx(pico_served: Path) -> Path:
-    return export_onnx_float32(pico_served)
+def pico_onnx(pico_served: Path, made_once: Once) -> Path:
+    return made_once("served-onnx", lambda to: export_onnx_float32(pico_served, to)) / "pico-onnx"
 
 
 @pytest.fixture(scope="session")
-def long_pico_onnx(
-    pico_llama_untied: Path, save_pico: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def long_pico_onnx(pico_llama_untied: Path, save_pico: Callable[..., Path], made_once: Once) -> Path:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(pico_llama_untied)
-    config.max_position_embeddings = 8192
-    made = save_pico(config, "llama-long")
-    return export_onnx_float32(with_reference(made, tmp_path_factory.mktemp("served") / "long"))
+    def make(folder: Path) -> None:
+        config = AutoConfig.from_pretrained(pico_llama_untied)
+        config.max_position_embeddings = 8192
+        made = save_pico(config, "llama-long")
+        export_onnx_float32(with_reference(made, folder / "long"), folder)
+
+    return made_once("served-long", make) / "long-onnx"
 
 
 def with_reference(checkpoint: Path, target: Path) -> Path:
@@ -138,17 +140,10 @@ def with_reference(checkpoint: Path, target: Path) -> Path:
     return directory
 
 
-@pytest.fixture(scope="session")
-def narrow_onnx(narrow_smollm2_directory: Path) -> Path:
-    return export_onnx_float32(narrow_smollm2_directory)
-
-
-def export_onnx_float32(directory: Path) -> Path:
+def export_onnx_float32(directory: Path, folder: Path) -> None:
     from dotresize.export.to_onnx import OnnxConfig, export_onnx
 
-    target = directory.with_name(f"{directory.name}-onnx")
-    export_onnx(directory, target, OnnxConfig(precision="fp32"))
-    return target
+    export_onnx(directory, folder / f"{directory.name}-onnx", OnnxConfig(precision="fp32"))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:

@@ -31,11 +31,11 @@ ANSWER_TOKENS = 12
     params=[
         "pico onnx",
         pytest.param("onnx", marks=pytest.mark.slow),
-        pytest.param("vllm", marks=pytest.mark.slow),
+        pytest.param("vllm", marks=[pytest.mark.slow, pytest.mark.vllm]),
     ],
 )
 def directory(request: pytest.FixtureRequest) -> Path:
-    name = {"pico onnx": "long_pico_onnx", "onnx": "narrow_onnx", "vllm": "narrow_smollm2_directory"}[
+    name = {"pico onnx": "long_pico_onnx", "onnx": "narrow_smollm2_onnx", "vllm": "narrow_smollm2_directory"}[
         request.param
     ]
     found = request.getfixturevalue(name)

@@ -92,6 +92,7 @@ def test_onnx_ends_when_its_parent_is_killed(pico_onnx: Path, start_serve: Calla
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 def test_vllm_stops_on_ctrl_c_and_leaves_nothing(
     pico_served: Path, start_serve: Callable[..., Served]
 ) -> None:
@@ -103,6 +104,7 @@ def test_vllm_stops_on_ctrl_c_and_leaves_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 def test_vllm_ends_when_its_parent_is_killed_during_the_start(pico_served: Path, tmp_path: Path) -> None:
     with (tmp_path / "out").open("w") as out:
         parent = subprocess.Popen(
@@ -125,6 +127,7 @@ def test_vllm_ends_when_its_parent_is_killed_during_the_start(pico_served: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 def test_a_wrong_engine_flag_is_named_without_waiting(pico_served: Path, tmp_path: Path) -> None:
     start = time.monotonic()
     log = tmp_path / "log"
