@@ -12,6 +12,7 @@ from .calibration import Windows, draw_windows
 from .call_arguments import call_arguments
 from .config import CompressConfig, Settings
 from .depth import layers_that_stay
+from .guards import check_finite
 from .identity import identity_of, versions
 from .job import Job
 from .narrow import narrow_tensors
@@ -86,6 +87,8 @@ def compress(
     )
     with watch.measure("narrow"):
         state, fits = narrow_tensors(job, dense, windows.token_ids, arguments, work)
+        for fit in fits:
+            check_finite(f"layer {fit.layer}, {fit.site}", torch.tensor([fit.error_before, fit.error_after]))
     with watch.measure("assemble"):
         narrow = assemble(plan.narrow_config, state, plan.narrow_family, dtype)
         if dense.generation_config is not None:

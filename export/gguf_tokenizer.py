@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..foreign import reading
 from ..json_files import validated
 from .model_files import load_tokenizer, read_object
 
@@ -89,7 +90,8 @@ def read_tokenizer(directory: Path, vocab_size: int) -> GgufTokenizer:
     tokens, types = _tokens(data, vocab_size, sentencepiece)
     special = {"bos": loaded.bos_token_id, "eos": loaded.eos_token_id}
     special |= {"unk": loaded.unk_token_id, "pad": loaded.pad_token_id}
-    first = loaded("a")["input_ids"][:1]
+    with reading(directory, by="transformers"):  # its settings are looked at only when it is used
+        first = loaded("a")["input_ids"][:1]
     return GgufTokenizer(
         model="llama" if sentencepiece else "gpt2",
         pre="default" if sentencepiece else _pre_tokenizer(data),

@@ -97,6 +97,7 @@ def export_gguf(
         WidthError: A row length that the type's blocks do not divide.
         OutputError: The output exists or cannot be written.
     """
+    clean_up(output)
     source = open_source(directory)
     plan = _plan(source, config)
     record_folder = record_directory(output)

@@ -119,7 +119,8 @@ def _ending(attempt: Attempt, place: Path, status: int | None, before: dict[str,
         exited = os.waitstatus_to_exitcode(status)
         code, signal = (exited, None) if exited >= 0 else (-1, -exited)
     lies: list[str] = []
-    written = bool(attempt.output) and os.path.isfile(f"{root}/home/{attempt.output}/dotresize.json")  # noqa: PTH113
+    record = f"home/{attempt.output}/dotresize.json"  # of an output that was written, then not measured
+    written = record in after and record not in before
     if code == 0 or written:
         lies = [*_lies(attempt, root / "home", place), *_other_bytes(attempt, root / "home", place)]
     return Ending(
