@@ -4,13 +4,16 @@ transformers builds tables as large as a config says, and takes what it cannot m
 values that decide sizes and positions are bounded here, in the file and again as transformers resolved them.
 """
 
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..foreign import reading
 
-__all__ = ["check_config", "check_vocabulary"]
+__all__ = ["check_config", "check_token_ids", "check_vocabulary"]
 
 _LARGEST = {  # far above any model there is
     "hidden_size": 2**17,
@@ -76,16 +79,28 @@ def _check_number(value: float, what: str, path: str, name: str, finite: bool) -
         raise ModelError(f"{what} has {path} = {str(value)[:24]}...; expected a number below 2^63")
 
 
-def check_vocabulary(tokenizer: Any, vocab_size: int, what: str) -> None:
-    """Refuse a tokenizer that gives token ids which the model has no embedding for, or one id twice.
+def check_token_ids(file: Path) -> None:
+    """Refuse a tokenizer.json in which two tokens share an id: the tokenizers library reads it by chance.
 
     Raises:
-        ModelError: the two do not belong together, or the tokenizer is damaged.
+        ModelError: it is damaged.
     """
-    ids = list(tokenizer.get_vocab().values())
-    if len(set(ids)) < len(ids):  # the tokenizers library reads such a file one way or another, by chance
-        raise ModelError(f"{what} has a tokenizer in which two tokens share an id; download it again")
-    largest = max(ids, default=-1)
+    with reading(file, ModelError):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        model = content.get("model") if isinstance(content, dict) else None
+        vocabulary = model.get("vocab") if isinstance(model, dict) else None
+        shared = isinstance(vocabulary, dict) and len(set(vocabulary.values())) < len(vocabulary)
+    if shared:
+        raise ModelError(f"{file} gives two tokens the same id; download it again")
+
+
+def check_vocabulary(tokenizer: Any, vocab_size: int, what: str) -> None:
+    """Refuse a tokenizer that gives token ids which the model has no embedding for.
+
+    Raises:
+        ModelError: the two do not belong together.
+    """
+    largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest >= vocab_size:
         raise ModelError(
             f"{what} has a tokenizer with token ids up to {largest}, but the model embeds {vocab_size} "

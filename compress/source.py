@@ -14,7 +14,7 @@ from ..json_files import read_json
 from .families import Family
 from .family_rows import FAMILIES, family_of
 from .locate import DEMO_MODEL, Located, locate
-from .model_config import check_config, check_vocabulary
+from .model_config import check_config, check_token_ids, check_vocabulary
 from .report import Source
 from .strict_load import load_strictly
 from .weight_files import check_headers, read_headers, sha256_of, weight_files
@@ -143,6 +143,8 @@ def open_model(spec: str, *, any_family: bool = False, trust_remote_code: bool =
     files = [located.path] if located.gguf_file else weight_files(located.directory)
     if located.gguf_file is None:
         _check_files(spec, config, architecture, files)
+    if located.gguf_file is None and (file := located.directory / "tokenizer.json").is_file():
+        check_token_ids(file)
     with reading(spec, ModelError, by="transformers"):
         from transformers import AutoTokenizer
 

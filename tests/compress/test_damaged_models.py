@@ -255,3 +255,12 @@ def test_a_damaged_gguf_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"GGUF" + bytes(4096))
     with pytest.raises(ModelError, match="zeros.gguf cannot be read by transformers"):
         load_dense(str(file))
+
+
+def test_two_tokens_of_one_id_are_refused(llama: Path) -> None:
+    file = llama / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["model"]["vocab"]["t"] = content["model"]["vocab"]["e"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="gives two tokens the same id"):
+        open_model(str(llama))

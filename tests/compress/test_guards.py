@@ -50,6 +50,16 @@ def test_activations_that_overflow_name_their_layer(overflowing: Path, config: C
         compress(str(overflowing), config)
 
 
+def test_a_fit_whose_error_overflows_is_refused(pico_llama: Path, tmp_path: Path) -> None:
+    shutil.copytree(pico_llama, tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.layers.0.self_attn.o_proj.weight"][0, 0] = 1e30
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ConvergenceError, match="at layer .* are not finite"):
+        compress(str(tmp_path / "model"), replace(QUICK, mlp_width=0.5, mlp_method="dot", window_tokens=32))
+
+
 def test_sums_are_looked_at() -> None:
     check_finite("here", torch.ones(3), torch.zeros(2, 2).numpy())
     with pytest.raises(ConvergenceError, match=r"at layer 3, mlp.readout are not finite \(1 of 3 values"):
