@@ -136,7 +136,8 @@ def save_weights(
     try:
         # Saving refuses contradictory sampling values, which many models carry; they go out as they came.
         model.generation_config = GenerationConfig.from_model_config(model.config)
-        model.save_pretrained(directory, max_shard_size=max_shard_bytes, save_original_format=False)
+        # in the layout of published checkpoints, which engines read: experts are stacked in memory only
+        model.save_pretrained(directory, max_shard_size=max_shard_bytes, save_original_format=True)
     finally:
         model.generation_config = kept
     if generation_config is not None:

@@ -84,9 +84,11 @@ def _expected_shapes(directory: Path) -> tuple[dict[str, tuple[int, ...]], set[s
     config = load_config(directory)
     with reading(directory / "config.json", by="transformers"), torch.device("meta"):
         from transformers import AutoModelForCausalLM
+        from transformers.core_model_loading import revert_weight_conversion
 
         model = AutoModelForCausalLM.from_config(config)
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        stored = revert_weight_conversion(model, model.state_dict())
+    shapes = {name: tuple(tensor.shape) for name, tensor in stored.items()}
     tied = set(model.all_tied_weights_keys)
     return shapes, tied
 
