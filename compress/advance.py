@@ -43,7 +43,7 @@ def advance_narrow(job: Job, branch: Branch, streams: Streams, kept: list[list[I
         return
     for number, batch in enumerate(streams.slices()):
         y = streams.read_narrow(batch).to(job.device)
-        if kept:
+        if kept and number < len(kept):  # of the windows that fits see, which come first
             inner = [entry._replace(value=entry.value.to(job.device)) for entry in kept[number]]
             change = branch.output(inner, y)
         else:

@@ -130,7 +130,8 @@ class Canonical:
     def _stored(self, site: Site, expert: int) -> Matrix:
         """The whole tensor that a site is in, as (out, in), and its bias."""
         module = self.core.get_submodule(site.path)
-        weight = module.get_parameter(site.parameter).data
+        parameter = module.get_parameter(site.parameter)
+        weight = parameter if parameter.requires_grad else parameter.data  # trained, or to be written
         weight = weight[expert] if weight.ndim == 3 else weight
         bias = getattr(module, "bias", None) if site.parameter == "weight" else None
         return Matrix(weight.T if site.transposed else weight, None if bias is None else bias.data)

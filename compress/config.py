@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from ..errors import OptionError
+from .effort import EFFORTS, Amount, Effort
 
 __all__ = ["Compensation", "CompressConfig", "Mass", "Method", "MlpMethod", "Settings"]
 
 Method = Literal["dot", "magnitude", "pca", "pca+dot"]
-MlpMethod = Literal["dot", "magnitude"]
+MlpMethod = Literal["dot", "magnitude", "magnitude+dot"]
 Compensation = Literal["none", "readout", "full"]
 Mass = Literal["uniform", "energy"]
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -39,7 +40,9 @@ class Settings:
     signed: bool = True
     mass: Mass = "uniform"
     ridge_tokens: float = 1600.0
-    neuron_steps: int = 1
+    ridge_share: float = 0.3
+    effort: Effort = "standard"
+    neuron_steps: int
     calibration: str
     calibration_windows: int | None
     window_tokens: int
@@ -48,6 +51,11 @@ class Settings:
     seed: int
     trust_remote_code: bool
     unused: frozenset[str] = field(default=frozenset())
+
+    @property
+    def amount(self) -> Amount:
+        """What the effort stands for."""
+        return EFFORTS[self.effort]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready dictionary; None for what was not asked for or has no effect."""
@@ -72,7 +80,9 @@ class CompressConfig:
         layers: whole layers that stay: an int is their number, a float in (0, 1] a fraction of them.
         experts: whole experts of each layer that stay: an int is their number, a float in (0, 1] a fraction.
         method: how the residual basis is found (pca); with a hidden width only.
-        mlp_method: how MLP neurons are reduced (magnitude); with an MLP width only.
+        mlp_method: how MLP neurons are reduced (magnitude); with an MLP width only. `dot` merges all of them
+            (the paper), `magnitude` drops the smallest, `magnitude+dot` drops them and transports what they
+            wrote onto the others.
         compensate: closed-form fits on the calibration tokens: none (fold only), readout (what each
             norm feeds its readers), full (readout, and every matrix that writes to the residual).
         reg: entropic regularisation of the transport, on costs scaled to [0, 1]; 0 solves it exactly (0.01).
@@ -80,8 +90,12 @@ class CompressConfig:
         mass: marginals of the MLP transport: uniform (the paper) or proportional to output energy.
         ridge_tokens: pull of the fits towards the unfitted weights, which count as much as this many
             calibration tokens; so more calibration trusts the fits more (1600).
+        ridge_share: what they count beside that, as a share of the calibration however long it is; it keeps
+            what the fits do on text of other kinds near what the original does (0.3).
+        effort: how much work goes into the fits: quick, standard, or thorough, which trains every sublayer
+            after its closed forms and needs two calibration windows (standard).
         neuron_steps: with full compensation, Gauss-Newton steps that also fit each MLP's gate and up rows;
-            0 leaves them as they were merged (1).
+            0 leaves them as they were merged (by effort).
         calibration: `builtin`, a .txt/.jsonl/.parquet file, or `hf:NAME[:CONFIG]`.
         calibration_windows: number of token windows, or None for up to 128.
         window_tokens: tokens per window.
@@ -105,6 +119,8 @@ class CompressConfig:
     signed: bool | None = None
     mass: Mass | None = None
     ridge_tokens: float | None = None
+    ridge_share: float | None = None
+    effort: Effort | None = None
     neuron_steps: int | None = None
     calibration: str = "builtin"
     calibration_windows: int | None = None
@@ -121,11 +137,13 @@ class CompressConfig:
         self._check_choice("mlp_method", self.mlp_method, get_args(MlpMethod))
         self._check_choice("compensate", self.compensate, get_args(Compensation))
         self._check_choice("mass", self.mass, get_args(Mass))
+        self._check_choice("effort", self.effort, get_args(Effort))
         self._check_choice("dtype", self.dtype, _DTYPES)
         self._check_choice("device", self.device, _DEVICES)
         for name, least in (
             ("reg", 0.0),
             ("ridge_tokens", 0.0),
+            ("ridge_share", 0.0),
             ("neuron_steps", 0),
             ("window_tokens", 2),
             ("calibration_windows", 1),
@@ -148,7 +166,10 @@ class CompressConfig:
         for name, (effective, reason) in needs.items():
             if given[name] is not None and not effective:
                 raise OptionError(f"{name} {given[name]} has no effect {reason}; leave it out.")
+        if self.effort == "thorough":
+            self._check_thorough()
         values = {name: value for name, value in vars(self).items() if name not in needs or value is not None}
+        values.setdefault("neuron_steps", EFFORTS[self.effort or "standard"].neuron_steps)
         return Settings(**values, unused=frozenset(name for name, need in needs.items() if not need[0]))
 
     def _needs(self) -> dict[str, tuple[bool, str]]:
@@ -157,17 +178,32 @@ class CompressConfig:
         mlp = self.mlp_width is not None or self.intermediate_size is not None
         mlp_dot = mlp and self.mlp_method == "dot"
         dot = mlp_dot or (hidden and self.method in ("dot", "pca+dot"))
+        onto = mlp and self.mlp_method == "magnitude+dot"
         transport = "without a transport (method dot or pca+dot with a hidden width, or mlp_method dot)"
         fits, full = self.compensate != "none", self.compensate == "full"
         return {
             "method": (hidden, "without a hidden width (width or hidden_size)"),
             "mlp_method": (mlp, "without an MLP width (mlp_width or intermediate_size)"),
-            "reg": (dot, transport),
+            "reg": (dot or onto, transport),
             "signed": (dot, transport),
             "mass": (mlp_dot, "without an MLP transport (mlp_method dot)"),
             "ridge_tokens": (fits, "with compensate none, which fits nothing"),
+            "ridge_share": (fits, "with compensate none, which fits nothing"),
+            "effort": (fits, "with compensate none, which fits nothing"),
             "neuron_steps": (full, f"with compensate {self.compensate}; neurons are fitted with full"),
         }
+
+    def _check_thorough(self) -> None:
+        if self.compensate != "full":
+            raise OptionError(
+                f"effort thorough trains what compensate full has fitted, and compensate is "
+                f"{self.compensate}; use full, or another effort."
+            )
+        if self.calibration_windows == 1:
+            raise OptionError(
+                "effort thorough keeps a window from the fits to see when to stop, and calibration_windows "
+                "is 1; give at least 2."
+            )
 
     def _check_widths(self) -> None:
         for fraction, exact in (("width", "hidden_size"), ("mlp_width", "intermediate_size")):

@@ -90,7 +90,7 @@ def narrow_head(job: Job, model: nn.Module, streams: Streams) -> tuple[dict[str,
 def _head_readout(job: Job, streams: Streams) -> tuple[Tensor | None, list[BlockFit]]:
     sums = empty_readout_sums(job)
     if sums is not None and streams.narrow is not None:
-        for batch in streams.slices():
+        for batch in streams.fitted_slices():
             add_readout_rows(job, sums, streams.dense[batch], streams.narrow[batch])
     return fit_readout(job, sums, job.plan.narrow.num_hidden_layers, f"{job.family.head}.readout")
 

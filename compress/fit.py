@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .guards import factorising
-from .moments import second_moment
+from .moments import add_product, second_moment
 
 __all__ = ["Sums", "add_rows", "empty_sums", "relative_error", "ridge_solve"]
 
@@ -33,7 +33,14 @@ def empty_sums(inputs: int, outputs: int, device: torch.device, dtype: torch.dty
     return Sums(zeros(inputs, inputs), zeros(inputs, outputs), zeros())
 
 
-def add_rows(sums: Sums, inputs: Tensor, outputs: Tensor, weights: Tensor | None = None) -> None:
+def add_rows(
+    sums: Sums,
+    inputs: Tensor,
+    outputs: Tensor,
+    weights: Tensor | None = None,
+    *,
+    products: torch.dtype | None = None,
+) -> None:
     """Add rows to the sums, in place.
 
     Args:
@@ -41,14 +48,15 @@ def add_rows(sums: Sums, inputs: Tensor, outputs: Tensor, weights: Tensor | None
         inputs: (n, p), any float dtype.
         outputs: (n, q), any float dtype.
         weights: (n,) weight of each row's squared error; ones by default.
+        products: dtype of the products of these rows; the sums' own by default.
     """
-    dtype = sums.gram.dtype
+    dtype = products or sums.gram.dtype
     x, y = inputs.to(dtype), outputs.to(dtype)
     if weights is not None:
         root = weights.to(dtype).sqrt()[:, None]
         x, y = _scaled(x, root, inputs), _scaled(y, root, outputs)
-    second_moment(sums.gram, x)
-    sums.cross.addmm_(x.T, y)
+    second_moment(sums.gram, x, dtype)
+    add_product(sums.cross, x, y)
     sums.energy.add_(y.square().sum())
 
 

@@ -50,7 +50,7 @@ def fit_gain(job: Job, narrow: Branch, streams: Streams, index: int) -> list[Blo
     assert prior is not None
     gram, cross = torch.zeros_like(prior), torch.zeros_like(prior)
     energy = 0.0
-    for batch in streams.slices():
+    for batch in streams.fitted_slices():
         y = streams.read_narrow(batch).to(job.device)
         dense = streams.dense[batch].to(job.device)  # already past this sublayer
         lacking = (job.projected(dense) - streams.narrow[batch].to(job.device)).flatten(0, -2)
@@ -60,7 +60,7 @@ def fit_gain(job: Job, narrow: Branch, streams: Streams, index: int) -> list[Blo
         cross += (normed * lacking * weights[:, None]).sum(0, dtype=torch.float64)
         energy += float((lacking.square() * weights[:, None]).sum(dtype=torch.float64))
         job.progress.advance(len(y))
-    pull = (gram * job.ridge).clamp_min(1e-30)
+    pull = (gram * (job.config.ridge_tokens / job.tokens)).clamp_min(1e-30)
     gain = (cross + pull * prior) / (gram + pull)
     norm.get_parameter("weight").copy_((gain - offset).to(job.stored_dtype))
 

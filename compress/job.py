@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import TextError
 from .activations import Branch, batches, branches_of
 from .basis import Basis
 from .config import Settings
@@ -20,7 +21,7 @@ from .progress import Progress
 from .report import Widths
 from .surgery import layer_class
 
-__all__ = ["Job", "Streams", "keeps_inner"]
+__all__ = ["Job", "Streams", "held_last", "keeps_inner"]
 
 PASSES_PER_STEP = 2  # of a step on gate and up: first guess of the writer, direction; parts are not counted
 KEPT_LAYERS = 8
@@ -46,6 +47,7 @@ class Job:
     config: Settings
     project: Tensor | None  # Q (d, k) times the stream's scale, float64 on the device; None: the stream stays
     readout: Tensor | None  # unfitted M (k, d) float64 on the device; None: the identity
+    windows: int  # calibration windows
     tokens: int  # calibration tokens
     stored_dtype: torch.dtype
     device: torch.device
@@ -96,10 +98,9 @@ class Job:
         assert self.project is not None
         return self.project.float()
 
-    @property
-    def ridge(self) -> float:
-        """Relative strength of the penalty, for `fit.ridge_solve`."""
-        return self.config.ridge_tokens / self.tokens
+    def ridge(self, tokens: int) -> float:
+        """Relative strength of the penalty on a fit to so many tokens, for `fit.ridge_solve`."""
+        return self.config.ridge_share + self.config.ridge_tokens / tokens
 
     @cached_property
     def parallel(self) -> bool:
@@ -124,7 +125,7 @@ class Job:
         each = len(sublayers) * (dense + self.fits_readout + self.fits_writer)
         mlps = sum(part.is_mlp for part in sublayers)
         return (
-            kept * (each + PASSES_PER_STEP * mlps * self.neuron_steps)
+            kept * (each + PASSES_PER_STEP * mlps * self.neuron_steps + len(sublayers) * self.epochs)
             + (all_layers - kept) * len(sublayers) * dense
         )
 
@@ -134,9 +135,44 @@ class Job:
         return self.config.neuron_steps if self.fits_writer and self.plan.narrow != self.plan.dense else 0
 
     @property
+    def epochs(self) -> int:
+        """Epochs of local training per sublayer; none at full width, where the unfitted model is exact."""
+        changes = self.plan.narrow != self.plan.dense
+        return self.config.amount.epochs if self.fits_writer and changes else 0
+
+    @property
+    def held_windows(self) -> int:
+        """Calibration windows that are kept from every fit, to see when training stops helping."""
+        every = self.config.amount.held_every
+        return max(1, self.windows // every) if self.epochs and every else 0
+
+    @property
+    def products(self) -> torch.dtype:
+        """Of the products of one batch in the sums of the fits; the sums over batches are float64."""
+        return torch.float32 if self.config.amount.fast else torch.float64
+
+    @property
     def fits_writer(self) -> bool:
         """Whether writers are fitted."""
         return self.config.compensate == "full"
+
+
+def held_last(token_ids: Tensor, held: int) -> Tensor:
+    """The same windows (w, t) with `held` of them, evenly spread, at the end.
+
+    Raises:
+        TextError: all windows would be held.
+    """
+    windows = len(token_ids)
+    if held >= windows:
+        raise TextError(
+            f"the calibration holds {windows} window, and effort thorough keeps {held} from the fits; "
+            "give more text, smaller --window-tokens, or another --effort."
+        )
+    last = ((torch.arange(held) + 0.5) * windows / max(held, 1)).long()
+    chosen = torch.zeros(windows, dtype=torch.bool)
+    chosen[last] = True
+    return torch.cat([token_ids[~chosen], token_ids[chosen]])
 
 
 @dataclass
@@ -145,6 +181,7 @@ class Streams:
 
     dense: Tensor  # (w, t, d)
     narrow: Tensor | None  # (w, t, k); None when nothing is fitted
+    held: int = 0  # windows at the end that no fit sees
     entered: tuple[Tensor, Tensor | None] | None = None  # both before a layer whose sublayers all read that
 
     def enter_layer(self, *, parallel: bool) -> None:
@@ -162,6 +199,20 @@ class Streams:
         assert narrow is not None
         return narrow[batch]
 
+    @property
+    def fitted(self) -> int:
+        """Windows in front of the held ones."""
+        return len(self.dense) - self.held
+
     def slices(self) -> list[slice]:
-        """Batches of windows."""
-        return list(batches(*self.dense.shape[:2]))
+        """Batches of all windows, those that fits see first."""
+        return self.fitted_slices() + self.held_slices()
+
+    def fitted_slices(self) -> list[slice]:
+        """Batches of the windows that fits see."""
+        return list(batches(self.fitted, self.dense.shape[1]))
+
+    def held_slices(self) -> list[slice]:
+        """Batches of the held windows."""
+        found = batches(self.held, self.dense.shape[1])
+        return [slice(self.fitted + part.start, self.fitted + part.stop) for part in found]

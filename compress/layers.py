@@ -4,6 +4,7 @@ See METHOD: the readout fit decides what each norm feeds its readers, the writer
 to the stream; both see the errors of everything before them.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from .advance import advance_dense, advance_narrow
 from .gain_fit import fit_gain
 from .guards import check_finite
 from .job import Job, Streams
+from .local_training import train_sublayer
+from .precision import fast_products
 from .readout_fit import add_readout_rows, empty_readout_sums, fit_readout, set_readers
 from .report import BlockFit
 from .surgery import narrow_layer, refuse_unset, to_float32
@@ -40,6 +43,21 @@ def narrow_one_layer(
     """
     dense_layer = to_float32(dense_layer, job.device)
     layer = narrow_layer(job.make_layer, dense_layer, job.family, job.plan.narrow_config, index)
+    with fast_products() if job.config.amount.fast else nullcontext():
+        fits = _narrow_branches(job, dense_layer, layer, index, streams, arguments)
+    refuse_unset(layer, index)
+    return layer, fits
+
+
+def _narrow_branches(
+    job: Job,
+    dense_layer: nn.Module,
+    layer: nn.Module,
+    index: int,
+    streams: Streams,
+    arguments: list[dict[str, Any]],
+) -> list[BlockFit]:
+    """Set every branch of a narrow layer, and advance both streams."""
     fits: list[BlockFit] = []
     streams.enter_layer(parallel=job.parallel)
     pairs = zip(
@@ -54,9 +72,19 @@ def narrow_one_layer(
         if job.fits_writer:
             fits += fit_writer(job, narrow, streams, index, kept)
             fits += fit_gain(job, narrow, streams, index)
+        if job.epochs:
+            fits.append(_trained(job, narrow, streams, index))
+            kept.clear()
         advance_narrow(job, narrow, streams, kept)
-    refuse_unset(layer, index)
-    return layer, fits
+    return fits
+
+
+def _trained(job: Job, narrow: Branch, streams: Streams, index: int) -> BlockFit:
+    """Train a branch, and say what its error was on the held windows before and after."""
+    seed = job.config.seed + index
+    before, after = train_sublayer(job, narrow, streams, epochs=job.epochs, seed=seed)
+    site = f"{narrow.sublayer.core or 'mlp'}.held"
+    return BlockFit(layer=index, site=site, error_before=before, error_after=after)
 
 
 def advance(
@@ -84,6 +112,8 @@ def _observe(
     normed = dense.sublayer.norm is not None
 
     def seen(x: Tensor, batch: slice, inner: list[Inner]) -> None:
+        if batch.start >= streams.fitted:
+            return
         if sums is not None and streams.narrow is not None:
             add_readout_rows(job, sums, x, streams.read_narrow(batch), normed=normed)
         if inner_sums is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .ends import embedded, narrow_embeddings, narrow_head
-from .job import Job, Streams
+from .job import Job, Streams, held_last
 from .layers import advance, drop_layer, narrow_one_layer
 from .report import BlockFit
 from .resume import WorkDirectory
@@ -40,11 +40,12 @@ def narrow_tensors(
         ModelError: a tensor of the model is unknown to its family, or not finite.
     """
     family = job.plan.narrow_family
+    token_ids = held_last(token_ids, job.held_windows)
     state = narrow_embeddings(job, dense.model)
     narrow_start = None
     if job.fits_readout:
         narrow_start = embedded(state, family, job.plan.narrow_config, token_ids, job.stored_dtype)
-    streams = Streams(embed(dense, token_ids), narrow_start)
+    streams = Streams(embed(dense, token_ids), narrow_start, job.held_windows)
     layers = list(dense.model.get_submodule(job.family.layers).children())
     job.progress.begin("narrow the layers", job.steps * len(token_ids))
     fits: list[BlockFit] = []

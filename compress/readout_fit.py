@@ -46,7 +46,7 @@ def add_readout_rows(job: Job, sums: Sums, dense: Tensor, narrow: Tensor, *, nor
     else:
         weight = (dense.square().mean(-1, keepdim=True) + job.epsilon).rsqrt()
         rows, wanted = narrow * weight, dense * weight
-    add_rows(sums, rows.flatten(0, -2), wanted.flatten(0, -2))
+    add_rows(sums, rows.flatten(0, -2), wanted.flatten(0, -2), products=job.products)
 
 
 def fit_readout(job: Job, sums: Sums | None, index: int, site: str) -> tuple[Tensor | None, list[BlockFit]]:
@@ -55,7 +55,7 @@ def fit_readout(job: Job, sums: Sums | None, index: int, site: str) -> tuple[Ten
         return job.readout, []
     check_finite(f"layer {index}, {site}", *sums)
     prior = job.readout_prior
-    readout = ridge_solve(sums, prior, job.ridge)
+    readout = ridge_solve(sums, prior, job.ridge(job.tokens))
     before, after = relative_error(sums, prior), relative_error(sums, readout)
     return readout, [BlockFit(layer=index, site=site, error_before=before, error_after=after)]
 

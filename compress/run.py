@@ -81,6 +81,7 @@ def compress(
         dense_config=dense.model.config,
         plan=plan,
         config=settings,
+        windows=len(windows.token_ids),
         tokens=windows.token_ids.numel(),
         stored_dtype=dtype,
         progress=progress,

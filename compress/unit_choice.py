@@ -12,7 +12,15 @@ from .activations import Branch, Inner
 from .basis import largest
 from .job import Job
 from .moments import second_moment
-from .units import Chosen, Units, group_energy, keep_units, merge_neurons, output_energy
+from .units import (
+    Chosen,
+    Units,
+    group_energy,
+    keep_units,
+    merge_neurons,
+    output_energy,
+    transport_outputs,
+)
 
 __all__ = ["InnerSums"]
 
@@ -24,7 +32,7 @@ class InnerSums:
         """Sums over no rows."""
         self.job, self.branch = job, branch
         size = branch.sites.read(branch.sublayer.writer).weight.shape[1]
-        full = not branch.sublayer.is_mlp or job.config.mlp_method == "dot"
+        full = not branch.sublayer.is_mlp or "dot" in job.config.mlp_method
         shape = (size, size) if full else (size,)
         # transport costs need few digits, and nothing is solved with them
         dtype = torch.float32 if full else torch.float64
@@ -67,6 +75,8 @@ class InnerSums:
         if total.ndim == 1:
             return keep_units(score, width)
         inner = total.cpu().double().numpy()
+        if config.mlp_method == "magnitude+dot":
+            return transport_outputs(inner, score, width, reg=config.reg)
         signed = config.signed and self.branch.sublayer.site("up") is not None
         return merge_neurons(inner, score, width, reg=config.reg, signed=signed, mass=config.mass)
 

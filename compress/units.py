@@ -33,6 +33,7 @@ __all__ = [
     "take_columns",
     "take_experts",
     "take_rows",
+    "transport_outputs",
 ]
 
 Array = NDArray[np.float64]
@@ -114,6 +115,49 @@ def merge_neurons(
     transport = solve_transport(cost, sign, reg=reg, **masses)
     mixture = transport.matrix
     return Units(kept, Merge(np.abs(mixture), mixture, pseudo_inverse(mixture), transport))
+
+
+def transport_outputs(second_moment: Array, score: Array, width: int, *, reg: float) -> Units:
+    """Keep the `width` best neurons as they are, and transport what the dropped ones wrote onto them.
+
+    The cost is what a kept neuron leaves unexplained of a dropped one, 1 - S_ij^2 / (S_ii S_jj). Both
+    marginals follow the score, so that no kept neuron has to stand in for much more than itself. A dropped
+    activation becomes the mean, by its row of the plan, of its best predictions S_ij / S_jj a_j. Each of
+    these errs less than dropping it, and so does their mean, because the squared error is convex.
+
+    Args:
+        second_moment: S, (m, m).
+        score: (m,) non-negative importance.
+        width: n, at most m.
+        reg: entropic regularisation, 0 for the exact plan.
+    """
+    kept = largest(score, width)
+    dropped = np.setdiff1d(np.arange(len(score)), kept)
+    if not len(dropped):
+        return Units(kept)
+    energy = np.maximum(np.diag(second_moment), 1e-300)
+    inner = second_moment[np.ix_(dropped, kept)]
+    explained = inner**2 / (energy[dropped, None] * energy[None, kept])
+    source, target = (_share(score[some]) for some in (dropped, kept))
+    plan = solve_transport(
+        np.clip(1.0 - explained, 0.0, 1.0),
+        np.where(inner < 0, -1.0, 1.0),
+        reg=reg,
+        source_mass=source,
+        target_mass=target,
+    )
+    rows = plan.plan / plan.plan.sum(axis=1, keepdims=True)
+    selection = np.eye(len(score))[:, kept]
+    expand = selection.T.copy()
+    expand[:, dropped] = (rows * inner / energy[None, kept]).T
+    return Units(kept, Merge(selection, selection, expand, plan))
+
+
+def _share(score: Array) -> Array:
+    """Masses in proportion to a score, none of them zero."""
+    mass = score + 1e-6 * max(float(score.mean()), 1e-300)
+    shares: Array = mass / mass.sum()
+    return shares
 
 
 def take_experts(router: Matrix, experts: tuple[int, ...]) -> Matrix:

@@ -81,13 +81,13 @@ def _solve(
 ) -> list[Tensor]:
     """Set every writer to its fit (k, i), float64.
 
-    The prior counts as much as the same number of tokens for each expert, so one that sees few stays near it.
+    The prior counts at least as much as the same number of tokens for each expert; so few change little.
     """
     weights = []
     for expert, ((sums, tokens), prior) in enumerate(zip(regressions, priors, strict=True)):
         weight = prior.weight
         if sum(tokens):
-            weight = ridge_solve(sums, weight.T, job.config.ridge_tokens / sum(tokens)).T
+            weight = ridge_solve(sums, weight.T, job.ridge(sum(tokens))).T
         narrow.sites.set_writer(Matrix(weight, prior.bias), dtype, expert)
         weights.append(weight)
     return weights
@@ -116,7 +116,7 @@ def _rows(job: Job, narrow: Branch, streams: Streams, *, every: int = 1) -> Iter
     """
     assert streams.narrow is not None
     bias = narrow.sites.writer().bias
-    for batch in streams.slices()[::every]:
+    for batch in streams.fitted_slices()[::every]:
         y = streams.read_narrow(batch).to(job.device)
         dense = streams.dense[batch].to(job.device)  # already past this sublayer
         lacking = job.projected(dense) - streams.narrow[batch].to(job.device)
@@ -145,6 +145,7 @@ def _writer_sums(
     """
     writers = [narrow.sites.writer(expert).weight.float() for expert in narrow.sites.experts]
     hidden, width = writers[0].shape
+    products = torch.float32 if torch.float32 in (dtype, job.products) else torch.float64
     found = [_Expert(empty_sums(width, hidden, job.device, dtype), []) for _ in writers]
     for y, lacking, weights in _rows(job, narrow, streams):
         inner = narrow.inner(y)
@@ -154,7 +155,7 @@ def _writer_sums(
             if routed.share is not None:
                 wanted = wanted + value @ writers[routed.expert].T
                 weight = weight * routed.share[:, 0]
-            add_rows(found[routed.expert].sums, value, wanted, weight)
+            add_rows(found[routed.expert].sums, value, wanted, weight, products=products)
             found[routed.expert].tokens.append(len(value))
         if keep is not None:
             keep.append([entry._replace(value=entry.value.cpu()) for entry in inner])

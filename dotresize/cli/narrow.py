@@ -59,7 +59,8 @@ def compress_command(
     mlp_method: Annotated[
         str | None,
         typer.Option(
-            help="MLP neurons, with an MLP width: dot or magnitude (default).", rich_help_panel=_METHOD
+            help="MLP neurons, with an MLP width: dot, magnitude (default), magnitude+dot.",
+            rich_help_panel=_METHOD,
         ),
     ] = None,
     compensate: Annotated[
@@ -89,10 +90,24 @@ def compress_command(
             help="The unfitted weights count as this many tokens; default 1600.", rich_help_panel=_METHOD
         ),
     ] = None,
+    ridge_share: Annotated[
+        float | None,
+        typer.Option(
+            help="... and as this share of the calibration, for text of other kinds; default 0.3.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    effort: Annotated[
+        str | None,
+        typer.Option(
+            help="Work in the fits: quick, standard (default) or thorough.", rich_help_panel=_METHOD
+        ),
+    ] = None,
     neuron_steps: Annotated[
         int | None,
         typer.Option(
-            help="With full, Gauss-Newton steps on gate and up; 0: none; default 1.", rich_help_panel=_METHOD
+            help="With full, Gauss-Newton steps on gate and up; 0: none; default by effort.",
+            rich_help_panel=_METHOD,
         ),
     ] = None,
     calibration: Annotated[
@@ -154,6 +169,8 @@ def compress_command(
         signed=signed,
         mass=mass,  # type: ignore[arg-type]
         ridge_tokens=ridge_tokens,
+        ridge_share=ridge_share,
+        effort=effort,  # type: ignore[arg-type]
         neuron_steps=neuron_steps,
         calibration=calibration,
         calibration_windows=calibration_windows,

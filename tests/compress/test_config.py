@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from dotresize.compress.config import CompressConfig
+from dotresize.compress.effort import EFFORTS
 from dotresize.errors import OptionError
 
 
@@ -18,9 +19,11 @@ from dotresize.errors import OptionError
         ({"width": 0.5, "method": "svd"}, "method is 'svd'; choose one of dot, magnitude, pca, pca.dot"),
         ({"width": 0.5, "mlp_method": "pca"}, "mlp_method is 'pca'; choose one of dot, magnitude"),
         ({"width": 0.5, "compensate": "some"}, "compensate is 'some'"),
+        ({"width": 0.5, "effort": "fast"}, "effort is 'fast'; choose one of quick, standard, thorough"),
         ({"width": 0.5, "dtype": "int8"}, "dtype is 'int8'"),
         ({"width": 0.5, "device": "tpu"}, "device is 'tpu'"),
         ({"width": 0.5, "reg": -1.0}, "reg is -1.0; it must be at least 0"),
+        ({"width": 0.5, "ridge_share": -0.1}, "ridge_share is -0.1; it must be at least 0"),
         ({"width": 0.5, "ridge_tokens": float("nan")}, "ridge_tokens is nan; it must be at least 0"),
         ({"width": 0.5, "window_tokens": 1}, "window_tokens is 1; it must be at least 2"),
         ({"width": 0.5, "calibration_windows": 0}, "calibration_windows is 0; it must be at least 1"),
@@ -53,6 +56,14 @@ def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any], messa
         ),
         ({"width": 0.5, "compensate": "readout", "neuron_steps": 0}, "neuron_steps 0 has no effect"),
         ({"width": 0.5, "compensate": "none", "ridge_tokens": 5.0}, "ridge_tokens 5.0 has no effect with"),
+        ({"width": 0.5, "compensate": "none", "ridge_share": 0.1}, "ridge_share 0.1 has no effect with"),
+        ({"width": 0.5, "compensate": "none", "effort": "quick"}, "effort quick has no effect with"),
+        (
+            {"width": 0.5, "compensate": "readout", "effort": "thorough"},
+            "thorough trains what compensate full",
+        ),
+        ({"width": 0.5, "calibration_windows": 1, "effort": "thorough"}, "is 1; give at least 2"),
+        ({"mlp_width": 0.5, "mlp_method": "magnitude+dot", "signed": True}, "signed True has no effect"),
     ],
 )
 def test_an_option_without_effect_is_refused(options: dict[str, Any], message: str) -> None:
@@ -73,3 +84,9 @@ def test_only_effective_values_are_recorded() -> None:
         "uniform",
     )
     assert (transport["ridge_tokens"], transport["neuron_steps"]) == (None, None)
+
+
+def test_an_effort_sets_the_steps_that_were_not_asked_for() -> None:
+    steps = {effort: CompressConfig(width=0.5, effort=effort).settings().neuron_steps for effort in EFFORTS}
+    assert steps == {"quick": 0, "standard": 1, "thorough": 2}
+    assert CompressConfig(width=0.5, effort="quick", neuron_steps=3).settings().neuron_steps == 3

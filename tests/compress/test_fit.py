@@ -76,3 +76,15 @@ def test_sums_are_float64_for_any_input(dtype: torch.dtype) -> None:
     sums = sums_of(x.to(dtype), y.to(dtype))
     assert sums.gram.dtype == sums.cross.dtype == torch.float64
     assert_close(sums.gram, x.to(dtype).double().T @ x.to(dtype).double())
+
+
+def test_products_in_single_precision_are_summed_in_double() -> None:
+    """A product of 13 rows in float32 is off by 13 units of 6e-8 at most; the sums must not lose more."""
+    x, y = problem(6, rows=4000)
+    exact, single = sums_of(x, y), empty_sums(7, 4, torch.device("cpu"))
+    for part in torch.arange(len(x)).split(13):
+        add_rows(single, x[part], y[part], torch.ones(len(part)), products=torch.float32)
+    assert single.gram.dtype == single.cross.dtype == torch.float64
+    scale = exact.gram.diagonal().max()
+    assert_close(single.gram, exact.gram, atol=float(1e-6 * scale), rtol=0)
+    assert_close(single.cross, exact.cross, atol=float(1e-6 * scale), rtol=0)

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 import dotresize
 from dotresize.compress.calibration import draw_windows
 from dotresize.compress.config import CompressConfig, Method
+from dotresize.compress.effort import Effort
 from dotresize.compress.family_rows import FAMILIES
 from dotresize.compress.plan import make_plan
 from dotresize.compress.progress import Silent
@@ -21,6 +22,7 @@ from dotresize.compress.run import CompressResult, compress
 from dotresize.compress.source import DenseModel, load_dense
 from dotresize.errors import OptionError, WidthError
 
+EFFORTS: tuple[Effort, ...] = ("standard", "quick")
 TOKENS = torch.arange(2, 66)[None]
 SMALL = CompressConfig(
     width=0.75,
@@ -118,6 +120,30 @@ def test_the_neuron_fit_moves_gate_and_up_and_can_be_left_out(dense: DenseModel)
     assert not torch.equal(fitted.model.get_parameter(name), plain.model.get_parameter(name))
 
 
+def test_a_prior_that_counts_for_everything_leaves_the_unfitted_model(dense: DenseModel) -> None:
+    """However long the calibration is: the share does not fall with it."""
+    fixed = compress(dense, replace(SMALL, neuron_steps=0, ridge_share=1e12)).model
+    unfitted = compress(dense, replace(SMALL, compensate="none")).model
+    assert_close(logits_of(fixed), logits_of(unfitted), atol=1e-4, rtol=1e-4)
+
+
+def test_a_quick_fit_is_nearly_the_plain_one(dense: DenseModel) -> None:
+    """Without steps both solve the same regressions; bfloat16 inputs of products keep three digits."""
+    plain, quick = (compress(dense, replace(SMALL, effort=effort, neuron_steps=0)) for effort in EFFORTS)
+    for one, other in zip(plain.report.fits, quick.report.fits, strict=True):
+        assert other.error_after == pytest.approx(one.error_after, rel=0.1, abs=1e-3)
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_thorough_trains_every_sublayer_on_windows_of_its_own(dense: DenseModel) -> None:
+    fits = compress(dense, replace(SMALL, effort="thorough", calibration_windows=30)).report.fits
+    held = [fit for fit in fits if fit.site.endswith(".held")]
+    assert [fit.site for fit in held] == 3 * ["self_attn.held", "mlp.held"]
+    assert all(fit.error_after <= fit.error_before for fit in held)
+    assert any(fit.error_after < fit.error_before for fit in held)
+    assert len([fit for fit in fits if fit.site == "mlp.gate_up"]) == 2 * 3
+
+
 def test_compensation_brings_the_logits_closer(dense: DenseModel) -> None:
     """On held-out tokens, with enough calibration tokens for 64 columns (1920 of them)."""
     held_out = draw_windows(SMALL.calibration, dense.tokenizer, windows=None, window_tokens=64, seed=0)
@@ -162,10 +188,10 @@ class Interrupt(Silent):
             raise KeyboardInterrupt
 
 
-def interrupted(model: Path, work: Path) -> None:
-    """Leave a work directory with the basis and the first layers of a run of SMALL."""
+def interrupted(model: Path, work: Path, config: CompressConfig = SMALL, after: int = 18 + 6 * 12) -> None:
+    """Leave a work directory with the basis and the first layers of a run."""
     with pytest.raises(KeyboardInterrupt), WorkDirectory(work) as kept:
-        compress(str(model), SMALL, work=kept, progress=Interrupt(after=18 + 6 * 12))
+        compress(str(model), config, work=kept, progress=Interrupt(after))
 
 
 def test_an_interrupted_run_resumes_to_the_same_bytes(pico_llama: Path, tmp_path: Path) -> None:
@@ -181,6 +207,17 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(pico_llama: Path, tmp_path
         kept_work.discard()
     assert not work.exists()
     assert resumed.report == whole.report
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+
+
+def test_an_interrupted_thorough_run_resumes_to_the_same_bytes(pico_llama: Path, tmp_path: Path) -> None:
+    work, config = tmp_path / "work", replace(SMALL, effort="thorough", width=None)
+    whole = compress(str(pico_llama), config)
+    interrupted(pico_llama, work, config, after=6 * 40)
+    assert list(work.glob("layer-*.safetensors"))
+    with WorkDirectory(work) as kept:
+        resumed = compress(str(pico_llama), config, work=kept)
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
 

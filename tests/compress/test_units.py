@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from dotresize.compress.canonical import Matrix
@@ -17,6 +19,7 @@ from dotresize.compress.units import (
     pseudo_inverse,
     take_columns,
     take_rows,
+    transport_outputs,
 )
 
 WIDTHS = Widths(
@@ -120,3 +123,34 @@ def test_the_pseudo_inverse_holds_for_every_condition(columns: str) -> None:
     inverse = pseudo_inverse(matrix)
     assert_allclose(matrix @ inverse @ matrix, matrix, atol=1e-9)
     assert_allclose(inverse, np.linalg.pinv(matrix), atol=1e-9 * np.abs(inverse).max())
+
+
+def test_what_copies_wrote_is_transported_without_loss() -> None:
+    """Three neurons are multiples of three others and as important, so the exact plan is their matching."""
+    rng = np.random.default_rng(5)
+    inner = rng.normal(size=(300, 3))
+    inner = np.concatenate([inner, inner * np.array([0.5, -2.0, 1.5])], axis=1)
+    units = transport_outputs(inner.T @ inner / 300, np.array([2.0, 2, 2, 1, 1, 1]), 3, reg=0.0)
+    assert units.merge is not None
+    assert units.kept.tolist() == [0, 1, 2]
+    # the plan gives 1e-6 of the mass to others at most
+    assert_allclose(inner[:, units.kept] @ units.merge.expand, inner, atol=1e-5)
+    assert_allclose(units.merge.gate, np.eye(6)[:, :3])
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1), reg=st.sampled_from([0.0, 0.05, 1.0]), kept=st.integers(1, 11))
+def test_transported_outputs_never_err_more_than_dropped_ones(seed: int, reg: float, kept: int) -> None:
+    rng = np.random.default_rng(seed)
+    inner = rng.normal(size=(50, 12)) @ rng.normal(size=(12, 12)) * np.geomspace(3, 0.3, 12)
+    score = rng.uniform(0.1, 1.0, size=12)
+    units = transport_outputs(inner.T @ inner / 50, score, kept, reg=reg)
+    assert units.merge is not None
+    rest = inner - inner[:, units.kept] @ units.merge.expand
+    dropped = np.setdiff1d(np.arange(12), units.kept)
+    assert np.all(np.sum(rest[:, dropped] ** 2, 0) <= np.sum(inner[:, dropped] ** 2, 0) * (1 + 1e-9))
+    assert_allclose(rest[:, units.kept], 0.0, atol=1e-12)
+
+
+def test_nothing_is_transported_when_every_neuron_stays() -> None:
+    assert transport_outputs(np.eye(4), np.ones(4), 4, reg=0.1).merge is None
