@@ -6,8 +6,8 @@ window is context only, so a window has t - 1 predictions.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -29,7 +29,6 @@ __all__ = [
     "mean_kl",
     "mean_loss",
     "measure_perplexity",
-    "quality_record",
 ]
 
 _MOST_NATS = 700.0  # per token; the exponential of more is no float
@@ -166,14 +165,3 @@ def check_same_tokenizer(tokenizers: "Mapping[str, PreTrainedTokenizerBase]") ->
                 f"{name} has another vocabulary than {names[0]}, so their perplexities do not compare; "
                 "measure them in separate runs."
             )
-
-
-def quality_record(qualities: list[Quality], windows: Windows) -> dict[str, Any]:
-    """JSON-ready record: the text and every model's numbers."""
-    return {
-        "text": windows.record.name,
-        "windows": windows.record.windows,
-        "window_tokens": windows.record.window_tokens,
-        "text_sha256": windows.record.sha256,
-        "models": [asdict(quality) for quality in qualities],
-    }

@@ -1,15 +1,17 @@
 """Documents -> fixed-length token windows, drawn by seed, with a content hash."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..errors import TextError
-from .report import CalibrationRecord
-from .text import Split, read_documents
+from ..errors import OptionError, TextError
+from .conversation import Conversation, render
+from .mixture import SELF, Part, mixture_of, windows_of
+from .report import CalibrationPart, CalibrationRecord
+from .text import Document, Split, name_of, read_documents
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_WINDOWS", "Windows", "draw_windows", "leading_windows"]
 
 DEFAULT_WINDOWS = 128
-_DRAWN_FROM = 2**22  # tokens; windows are drawn from the text's first four million, or from what they need
+_DRAWN_FROM = 2**22  # tokens; windows are drawn from a text's first four million, or from what they need
 _LONGEST_PIECE = 2**21  # characters
 
 
@@ -29,27 +31,66 @@ class Windows(NamedTuple):
     available: int  # windows that the text holds
 
 
+class _Cut(NamedTuple):
+    """A text as windows, (windows, window_tokens), and the hash of its documents."""
+
+    windows: Tensor
+    text_sha256: str
+
+
 def draw_windows(
-    spec: str, tokenizer: "PreTrainedTokenizerBase", *, windows: int | None, window_tokens: int, seed: int
+    specs: str | Sequence[str],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    windows: int | None,
+    window_tokens: int,
+    seed: int,
+    self_text: Callable[[int], list[str]] | None = None,
 ) -> Windows:
-    """Calibration windows: the packed text is cut into windows and `windows` of them are drawn by seed.
+    """Calibration windows: each packed text is cut into windows, and its share of them is drawn by seed.
+
+    No window is drawn twice, not even when two texts both hold it. The windows of a mixture are shuffled, so
+    that any part of them is a mixture, too.
 
     Args:
-        spec: see `text.read_documents`; the calibration split.
+        specs: texts with optional shares, see `mixture.mixture_of` and `text.read_documents`; the calibration
+            split of each. "self" is text that the model itself writes.
         tokenizer: of the model.
-        windows: how many; None takes 128 or what the text allows.
+        windows: how many in all; None takes 128 or what the texts allow.
         window_tokens: tokens per window.
         seed: of the draw, without replacement.
+        self_text: gives documents with at least so many tokens, written by the model.
 
     Raises:
-        TextError: the text is shorter than asked for.
+        OptionError: shares that cannot be, or self text where no model can write it.
+        TextError: a text is shorter than asked for.
     """
-    cut = _cut(
-        spec, "calibration", tokenizer, window_tokens, max((windows or 0) * window_tokens, _DRAWN_FROM)
-    )
-    count = _count(spec, windows, len(cut), window_tokens)
-    order = torch.randperm(len(cut), generator=torch.Generator().manual_seed(seed))[:count]
-    return _windows(spec, cut, order.sort().values, seed)
+    specs = [specs] if isinstance(specs, str) else list(specs)
+    parts = mixture_of(specs)
+    need = max((windows or 0) * window_tokens, _DRAWN_FROM)
+    cuts = {
+        part.spec: _cut(part.spec, read_documents(part.spec, "calibration"), tokenizer, window_tokens, need)
+        for part in parts
+        if part.spec != SELF
+    }
+    count = _default_windows(parts, cuts) if windows is None else windows
+    counts = windows_of(parts, count)
+    chosen: list[Tensor] = []
+    records = []
+    for part, wanted in zip(parts, counts, strict=True):
+        if part.spec == SELF:
+            cut = _written(self_text, wanted, tokenizer, window_tokens)
+            order = torch.arange(wanted)
+        else:
+            cut = cuts[part.spec]
+            order = _draw(part.spec, cut.windows, wanted, chosen, seed)
+        chosen.append(cut.windows[order])
+        records.append(_part(part.spec, part.share, cut, order))
+    token_ids = torch.cat(chosen)
+    if len(parts) > 1:
+        token_ids = token_ids[torch.randperm(len(token_ids), generator=torch.Generator().manual_seed(seed))]
+    available = sum(len(cut.windows) for cut in cuts.values())
+    return _windows(specs, token_ids, records, seed, available)
 
 
 def leading_windows(
@@ -65,21 +106,31 @@ def leading_windows(
     Raises:
         TextError: the text is shorter than asked for.
     """
-    need = windows if windows is not None else at_most
-    cut = _cut(spec, "evaluation", tokenizer, window_tokens, None if need is None else need * window_tokens)
-    count = min(len(cut), at_most or len(cut)) if windows is None else windows
-    return _windows(spec, cut, torch.arange(_count(spec, count, len(cut), window_tokens)), 0)
+    wanted = windows if windows is not None else at_most
+    need = None if wanted is None else wanted * window_tokens
+    cut = _cut(spec, read_documents(spec, "evaluation"), tokenizer, window_tokens, need, "evaluation")
+    available = len(cut.windows)
+    count = min(available, at_most or available) if windows is None else windows
+    _check_enough(spec, count, available, window_tokens)
+    order = torch.arange(count)
+    return _windows([spec], cut.windows[order], [_part(spec, 1.0, cut, order)], 0, available)
 
 
 def _cut(
-    spec: str, split: Split, tokenizer: "PreTrainedTokenizerBase", window_tokens: int, need: int | None
-) -> Tensor:
-    """Whole windows of the packed text, (windows, window_tokens): all, or as many as hold `need` tokens."""
+    spec: str,
+    documents: list[Document],
+    tokenizer: "PreTrainedTokenizerBase",
+    window_tokens: int,
+    need: int | None,
+    split: Split = "calibration",
+) -> _Cut:
+    """Whole windows of the packed text: all, or as many as hold `need` tokens."""
     packed: list[int] = []
-    for document in read_documents(spec, split):
+    for document in documents:
         if packed and tokenizer.eos_token_id is not None:
             packed.append(tokenizer.eos_token_id)
-        for piece in _pieces(document):
+        text = render(document, tokenizer) if isinstance(document, Conversation) else document
+        for piece in _pieces(text):
             packed.extend(tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"])
             if need is not None and len(packed) >= need:
                 break
@@ -91,7 +142,8 @@ def _cut(
             "give more text or a smaller --window-tokens."
         )
     whole = len(packed) // window_tokens * window_tokens
-    return torch.tensor(packed[:whole], dtype=torch.int64).reshape(-1, window_tokens)
+    windows = torch.tensor(packed[:whole], dtype=torch.int64).reshape(-1, window_tokens)
+    return _Cut(windows, _sha256(documents))
 
 
 def _pieces(document: str) -> Iterator[str]:
@@ -109,24 +161,75 @@ def _pieces(document: str) -> Iterator[str]:
     yield document[start:]
 
 
-def _count(spec: str, asked: int | None, available: int, window_tokens: int) -> int:
-    if asked is not None and asked > available:
+def _sha256(documents: list[Document]) -> str:
+    """Of what the documents say, whatever the tokenizer."""
+    digest = hashlib.sha256()
+    for document in documents:
+        text = document if isinstance(document, str) else repr(document)
+        digest.update(text.encode(errors="replace") + b"\0")
+    return digest.hexdigest()
+
+
+def _written(
+    self_text: Callable[[int], list[str]] | None,
+    wanted: int,
+    tokenizer: "PreTrainedTokenizerBase",
+    window_tokens: int,
+) -> _Cut:
+    """At least `wanted` windows of what the model writes; later rounds only add to the end."""
+    if self_text is None:
+        raise OptionError("self text needs the model that writes it; name another text here.")
+    if not wanted:
+        return _Cut(torch.empty(0, window_tokens, dtype=torch.int64), "")
+    documents: list[Document] = [*self_text(wanted * window_tokens)]
+    return _cut(SELF, documents, tokenizer, window_tokens, None)
+
+
+def _default_windows(parts: Sequence[Part], cuts: dict[str, _Cut]) -> int:
+    """128, or as many as the scarcest text allows by its share."""
+    allowed = [int(len(cuts[part.spec].windows) / part.share + 1e-6) for part in parts if part.spec in cuts]
+    return max(1, min([DEFAULT_WINDOWS, *allowed]))
+
+
+def _draw(spec: str, windows: Tensor, wanted: int, chosen: list[Tensor], seed: int) -> Tensor:
+    """Indices of windows that no earlier text of the mixture gave, in the order of the text."""
+    order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(seed))
+    if chosen:
+        taken = {window.numpy().tobytes() for part in chosen for window in part}
+        fresh = [index for index in order.tolist() if windows[index].numpy().tobytes() not in taken]
+        order = torch.tensor(fresh, dtype=torch.int64)
+    _check_enough(spec, wanted, len(order), windows.shape[1])
+    return order[:wanted].sort().values
+
+
+def _check_enough(spec: str, asked: int, available: int, window_tokens: int) -> None:
+    if asked > available:
         raise TextError(
             f"{spec} holds {available} windows of {window_tokens} tokens, {asked} were asked for; "
             f"ask for at most {available}, or give more text."
         )
-    return min(DEFAULT_WINDOWS, available) if asked is None else asked
 
 
-def _windows(spec: str, cut: Tensor, order: Tensor, seed: int) -> Windows:
-    token_ids = cut[order].contiguous()
+def _part(spec: str, share: float, cut: _Cut, order: Tensor) -> CalibrationPart:
+    return CalibrationPart(
+        name=name_of(spec),
+        share=share,
+        windows=len(order),
+        drawn=tuple(order.tolist()),
+        text_sha256=cut.text_sha256,
+    )
+
+
+def _windows(
+    specs: Sequence[str], token_ids: Tensor, parts: list[CalibrationPart], seed: int, available: int
+) -> Windows:
+    token_ids = token_ids.contiguous()
     record = CalibrationRecord(
-        name=spec
-        if spec == "builtin" or spec.startswith("hf:")
-        else spec.replace("\\", "/").rsplit("/", 1)[-1],
+        name=" + ".join(name_of(spec) for spec in specs),
         windows=len(token_ids),
         window_tokens=token_ids.shape[1],
         sha256=hashlib.sha256(token_ids.numpy().tobytes()).hexdigest(),
         seed=seed,
+        parts=tuple(parts),
     )
-    return Windows(token_ids, record, len(cut))
+    return Windows(token_ids, record, available)

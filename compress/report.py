@@ -7,7 +7,7 @@ therefore kept out of the written checkpoint.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["BlockFit", "CalibrationRecord", "Cost", "Counts", "Report", "Source", "Widths"]
+__all__ = ["BlockFit", "CalibrationPart", "CalibrationRecord", "Cost", "Counts", "Report", "Source", "Widths"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,17 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrationPart:
+    """One text of a mixture."""
+
+    name: str
+    share: float
+    windows: int
+    drawn: tuple[int, ...]  # which of the text's windows, in the order of the text
+    text_sha256: str | None  # over the whole text; None in manifests that are older than this record
+
+
+@dataclass(frozen=True, kw_only=True)
 class CalibrationRecord:
     """Which tokens the fits saw."""
 
@@ -63,6 +74,7 @@ class CalibrationRecord:
     window_tokens: int
     sha256: str
     seed: int
+    parts: tuple[CalibrationPart, ...] = ()  # a single text is one part
 
     @property
     def tokens(self) -> int:
@@ -120,9 +132,20 @@ class Report:
             narrow=Widths(**data["narrow"]),
             dense_counts=Counts(**data["dense_counts"]),
             narrow_counts=Counts(**data["narrow_counts"]),
-            calibration=CalibrationRecord(**data["calibration"]),
+            calibration=_calibration(data["calibration"]),
             fits=tuple(BlockFit(**fit) for fit in data["fits"]),
             notes=tuple(data["notes"]),
             versions=data["versions"],
             kept_layers=None if data.get("kept_layers") is None else tuple(data["kept_layers"]),
         )
+
+
+def _calibration(data: dict[str, Any]) -> CalibrationRecord:
+    """Also of a manifest from when there was one text, and `builtin` was Python's documentation."""
+    fields = {key: value for key, value in data.items() if key != "parts"}
+    if "parts" not in data:
+        name = "builtin:documentation" if data["name"] == "builtin" else data["name"]
+        older = CalibrationPart(name=name, share=1.0, windows=data["windows"], drawn=(), text_sha256=None)
+        return CalibrationRecord(**fields, parts=(older,))
+    parts = tuple(CalibrationPart(**{**part, "drawn": tuple(part["drawn"])}) for part in data["parts"])
+    return CalibrationRecord(**fields, parts=parts)

@@ -1,31 +1,38 @@
 """Text specifications -> documents.
 
-`builtin` is English that every Python carries: the documentation topics of `pydoc_data`. It has a
-fixed split, so that text that was calibrated on is never evaluated on.
+`builtin` is text that every Python carries (`builtin_text.py`). It has a fixed split, so that text that was
+calibrated on is never evaluated on.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import TextError
 from ..foreign import reading
 from ..paths import path_of
+from .builtin_text import Split, chat, code, documentation
+from .conversation import Conversation, conversation_of
 
-__all__ = ["Split", "read_documents"]
+__all__ = ["Document", "Split", "evaluation_texts", "is_file_name", "name_of", "read_documents"]
 
-Split = Literal["calibration", "evaluation"]
+Document = str | Conversation
+_BUILTIN: dict[str, Callable[[Split], list[Document]]] = {
+    "builtin:documentation": lambda split: [documentation(split)],
+    "builtin:code": lambda split: [*code(split)],
+    "builtin:chat": lambda split: [*chat(split)],
+}
 _MAX_HUB_CHARACTERS = 50_000_000
 _LARGEST_FILE_BYTES = 2**31
 
 
-def read_documents(spec: str, split: Split) -> list[str]:
+def read_documents(spec: str, split: Split) -> list[Document]:
     """The documents that a text specification names.
 
     Args:
-        spec: `builtin`, a path ending in .txt, .jsonl (field `text`) or .parquet (column `text`), or
+        spec: `builtin:documentation`, `builtin:code`, `builtin:chat`, `builtin` for all three, a path ending
+            in .txt, .jsonl (field `text`, or `messages` for a conversation) or .parquet (column `text`), or
             `hf:NAME[:CONFIG]` (a dataset on the Hugging Face hub).
         split: which half of `builtin` or of an `hf:` dataset (train, or test) is meant. A file is one
             text: use different files for calibration and evaluation.
@@ -33,8 +40,11 @@ def read_documents(spec: str, split: Split) -> list[str]:
     Raises:
         TextError: the text is missing, unreadable, or holds no words.
     """
+    documents: list[Document]
     if spec == "builtin":
-        documents = _builtin(split)
+        documents = [document for part in _BUILTIN.values() for document in part(split)]
+    elif spec in _BUILTIN:
+        documents = _BUILTIN[spec](split)
     elif spec.startswith("hf:"):
         documents = _from_hub(spec, split)
     else:
@@ -45,34 +55,26 @@ def read_documents(spec: str, split: Split) -> list[str]:
     return documents
 
 
-def _builtin(split: Split) -> list[str]:
-    """Topics whose hash falls in the split; a paragraph of the evaluation half is never in the other."""
-    from pydoc_data.topics import topics
-
-    held_out = {name for name in topics if hashlib.sha256(name.encode()).digest()[0] % 5 == 0}
-    evaluation = [topics[name] for name in sorted(held_out)]
-    if split == "evaluation":
-        return [_join(_unique(document for document in evaluation))]
-    seen = {paragraph for document in evaluation for paragraph in _paragraphs(document)}
-    rest = (topics[name] for name in sorted(topics) if name not in held_out)
-    return [_join(paragraph for paragraph in _unique(rest) if paragraph not in seen)]
+def evaluation_texts(specs: Sequence[str]) -> list[str]:
+    """The texts to score one by one: `builtin` stands for each of its texts, and each is there once."""
+    taken_apart = (part for spec in specs for part in (_BUILTIN if spec == "builtin" else (spec,)))
+    return list(dict.fromkeys(taken_apart))
 
 
-def _unique(documents: Iterator[str]) -> Iterator[str]:
-    """Paragraphs in order, each once: the topics quote each other at length."""
-    yield from dict.fromkeys(paragraph for document in documents for paragraph in _paragraphs(document))
+def is_file_name(spec: str) -> bool:
+    """Whether a specification means a file, there or not."""
+    return spec not in ("builtin", "self", *_BUILTIN) and not spec.startswith("hf:")
 
 
-def _paragraphs(document: str) -> list[str]:
-    return [paragraph.strip("\n") for paragraph in document.split("\n\n") if paragraph.strip()]
+def name_of(spec: str) -> str:
+    """What a manifest calls a text: a specification, or a file's name without its folder."""
+    if spec == "self" or spec.startswith(("builtin", "hf:")):
+        return spec
+    return spec.replace("\\", "/").rsplit("/", 1)[-1]
 
 
-def _join(paragraphs: Iterator[str]) -> str:
-    return "\n\n".join(paragraphs)
-
-
-def _from_file(path: Path) -> list[str]:
-    readers: dict[str, Callable[[Path], list[str]]] = {
+def _from_file(path: Path) -> list[Document]:
+    readers: dict[str, Callable[[Path], list[Document]]] = {
         ".txt": _read_txt,
         ".jsonl": _read_jsonl,
         ".parquet": _read_parquet,
@@ -98,12 +100,12 @@ def _from_file(path: Path) -> list[str]:
             ) from None
 
 
-def _read_txt(path: Path) -> list[str]:
+def _read_txt(path: Path) -> list[Document]:
     return [path.read_text(encoding="utf-8")]
 
 
-def _read_jsonl(path: Path) -> list[str]:
-    documents = []
+def _read_jsonl(path: Path) -> list[Document]:
+    documents: list[Document] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
@@ -112,11 +114,11 @@ def _read_jsonl(path: Path) -> list[str]:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise TextError(f"{where} is not JSON ({error.msg}).") from None
-        documents.append(_text_field(record, where))
+        documents.append(_document(record, where))
     return documents
 
 
-def _read_parquet(path: Path) -> list[str]:
+def _read_parquet(path: Path) -> list[Document]:
     import pyarrow
     import pyarrow.parquet
 
@@ -129,18 +131,29 @@ def _read_parquet(path: Path) -> list[str]:
     return [str(value) for value in table.column("text").to_pylist() if value is not None]
 
 
-def _text_field(record: Any, where: str) -> str:
+def _document(record: Any, where: str) -> Document:
+    if isinstance(record, dict) and "messages" in record:
+        conversation = conversation_of(record["messages"], where)
+        _check_text(conversation.strip(), where)
+        return conversation
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise TextError(f"{where} has no string field `text`; expected one JSON object per line with it.")
+        raise TextError(
+            f"{where} has no string field `text`; expected one JSON object per line with it, "
+            "or with `messages`."
+        )
     text: str = record["text"]
+    _check_text(text, where)
+    return text
+
+
+def _check_text(text: str, where: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
         raise TextError(f"{where} holds half of a surrogate pair, which is no text; leave it out.") from None
-    return text
 
 
-def _from_hub(spec: str, split: Split) -> list[str]:
+def _from_hub(spec: str, split: Split) -> list[Document]:
     import datasets
 
     name, _, config = spec.removeprefix("hf:").partition(":")
@@ -150,10 +163,11 @@ def _from_hub(spec: str, split: Split) -> list[str]:
     advice = "check the name and the network, or use `builtin` or a local file"
     with reading(f"{spec} ({part} split)", TextError, by="datasets from the Hugging Face hub", advice=advice):
         rows = datasets.load_dataset(name, config or None, split=part, streaming=True)
-        documents, characters = [], 0
+        documents: list[Document] = []
+        characters = 0
         for row in rows:
-            documents.append(_text_field(row, f"{spec} ({part})"))
-            characters += len(documents[-1])
+            documents.append(_document(row, f"{spec} ({part})"))
+            characters += len(documents[-1].strip())
             if characters > _MAX_HUB_CHARACTERS:
                 break
     return documents

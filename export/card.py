@@ -132,15 +132,35 @@ def _ties(report: Report) -> str:
 def _quality(quality: dict[str, Any] | None) -> str:
     if not quality:
         return "## Quality\n\nNot measured when this was written. `dotresize perplexity` measures it.\n"
+    tables = [_text_quality(text) for text in quality.get("texts", [quality])]  # older records hold one text
+    lines = [
+        f"* Ratio over {each['texts']} texts ({each['scope']}): geometric mean "
+        f"{_estimate(each['geometric_mean'], 3)}, worst {_estimate(each['worst'], 3)} "
+        f"on `{each['worst_text']}`.\n"
+        for each in quality.get("summary", [])
+    ]
+    warnings = [f"\n**Warning:** {line}.\n" for line in quality.get("warnings", [])]
+    return "## Quality\n\n" + "\n".join([*tables, "".join([*lines, *warnings])]).rstrip() + "\n"
+
+
+_RELATIONS = {"text": "was calibrated on this text", "kind": "was calibrated on text of this kind"}
+
+
+def _text_quality(text: dict[str, Any]) -> str:
     rows = [("model", "perplexity", "ratio to dense", "KL to dense, nats/token")]
-    for model in quality["models"]:
+    for model in text["models"]:
         keys = (("perplexity", 2), ("perplexity_ratio", 3), ("kl_nats_per_token", 3))
         rows.append((model["name"], *(_estimate(model[key], digits) for key, digits in keys)))
-    text = (
-        f"Measured on {quality['windows']} windows of {quality['window_tokens']} tokens "
-        f"of `{quality['text']}`, ± standard error over windows.\n"
+    related = [
+        f" `{model['name']}` {_RELATIONS[model['calibrated_on']]}."
+        for model in text["models"]
+        if model.get("calibrated_on")
+    ]
+    head = (
+        f"Measured on {text['windows']} windows of {text['window_tokens']} tokens "
+        f"of `{text['text']}`, ± standard error over windows.{''.join(related)}\n"
     )
-    return "## Quality\n\n" + text + "\n" + _table(rows)
+    return head + "\n" + _table(rows)
 
 
 def _estimate(estimate: dict[str, float | None] | None, digits: int) -> str:
@@ -160,13 +180,20 @@ def _how(report: Report) -> str:
     return (
         "## How it was made\n\n"
         f"Calibrated on {calibration.windows} windows of {calibration.window_tokens} tokens of "
-        f"`{calibration.name}` (seed {calibration.seed}).\n\n"
+        f"`{calibration.name}`{_mixture(report)} (seed {calibration.seed}).\n\n"
         + _table(rows)
         + (f"\n{notes}" if notes else "")
         + "\nMethod: [DOTResize](https://arxiv.org/abs/2507.04517) and closed-form fits on one shared basis. "
         "`dotresize.json` holds the full record, `reference/` the logits that `dotresize verify` "
         "compares with.\n"
     )
+
+
+def _mixture(report: Report) -> str:
+    parts = report.calibration.parts
+    if len(parts) < 2:
+        return ""
+    return ": " + ", ".join(f"{part.windows} of `{part.name}`" for part in parts)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -16,7 +16,7 @@ from dotresize.bench.results import TaskScore
 from dotresize.cli import app
 from dotresize.cli.output import emit, spinner, styled
 from dotresize.cli.progress import ProgressBar
-from dotresize.cli.tables import quality_table
+from dotresize.cli.tables import quality_tables
 from dotresize.cli.tables_bench import changes_table
 from dotresize.cli.tasks import _table as scores_table
 from dotresize.cli.verify import _table
@@ -197,7 +197,10 @@ def test_tables_print_names_as_they_are(
     monkeypatch.setenv("COLUMNS", "200")
     estimate = {"value": 1.0, "standard_error": None}
     row = {"name": ODD, "perplexity": estimate, "perplexity_ratio": None, "kl_nats_per_token": None}
-    quality = {"text": "[/t]", "windows": 1, "window_tokens": 8, "models": [row]}
+    text = {"text": "[/t]", "windows": 1, "window_tokens": 8, "models": [row | {"calibrated_on": "kind"}]}
+    worst = {"geometric_mean": estimate, "worst": estimate, "worst_text": "[/x]"}
+    summary = [{"name": ODD, "scope": "[/o]", "texts": 1, **worst}]
+    quality = {"texts": [text], "summary": summary, "warnings": ["[/w]"]}
     check = Check(name="[/c]", runtime="[/r]", measured={}, limits={}, passed=True, note="[/n]")
     record = Manifest(format="gguf", precision="[/p]", files={}, reference=None, verification=(check,))
     change = Change(
@@ -212,12 +215,25 @@ def test_tables_print_names_as_they_are(
         high=None,
     )
     score = TaskScore(model="[/s]", task="t", metric="m", value=0.5, standard_error=None, documents=1)
-    tables = (quality_table(quality), _table(record), changes_table([change]), scores_table([score]))
+    tables = (*quality_tables(quality), _table(record), changes_table([change]), scores_table([score]))
     emit({}, *tables, f"written: {ODD}", styled(ODD, "bold"), as_json=False)
     with spinner(ODD) as tell:
         tell("[/red]")
     with ProgressBar() as progress:
         progress.begin("[/red]", 1)
     shown = capsys.readouterr()
-    for name in (ODD, "[/t]", "[/c]", "[/r]", "[/n]", "[/p]", "[/m]", "[/s]", f"written: {ODD}"):
+    for name in (
+        ODD,
+        "[/t]",
+        "[/o]",
+        "[/x]",
+        "[/w]",
+        "[/c]",
+        "[/r]",
+        "[/n]",
+        "[/p]",
+        "[/m]",
+        "[/s]",
+        f"written: {ODD}",
+    ):
         assert name in shown.out

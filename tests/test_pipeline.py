@@ -52,14 +52,17 @@ def test_compress_then_verify_then_perplexity(pico_llama: Path, tmp_path: Path) 
     config = json.loads((out / "config.json").read_text())
     assert (config["hidden_size"], config["intermediate_size"], config["head_dim"]) == (48, 72, 32)
     assert config["tie_word_embeddings"] is False
-    measured = data["quality"]["models"][1]["perplexity"]["value"]
+    texts = data["quality"]["texts"]
+    assert [text["text"] for text in texts] == ["builtin:documentation", "builtin:code", "builtin:chat"]
+    measured = texts[0]["models"][1]["perplexity"]["value"]
     assert f"| narrow | {measured:.2f} ±" in (out / "README.md").read_text()
 
     dotresize("verify", out, "--runtime", "transformers")
     scored = dotresize("perplexity", pico_llama, out, "--window-tokens", "64", "--windows", "3", "--json")
     # loaded from disk, the models score what they scored in memory
-    for stored, measured_now in zip(data["quality"]["models"], last_json(scored)["models"], strict=True):
-        assert measured_now["perplexity"]["value"] == pytest.approx(stored["perplexity"]["value"], rel=1e-5)
+    for stored, now in zip(texts, last_json(scored)["texts"], strict=True):
+        for before, after in zip(stored["models"], now["models"], strict=True):
+            assert after["perplexity"]["value"] == pytest.approx(before["perplexity"]["value"], rel=1e-5)
 
 
 def test_two_runs_write_the_same_bytes(pico_llama_untied: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from .output import emit, error_console, quiet_libraries
 if TYPE_CHECKING:
     from ..compress.calibration import Windows
     from ..compress.config import CompressConfig
+    from ..compress.report import CalibrationRecord
     from ..compress.source import DenseModel, OpenModel
 
 _WIDTHS, _METHOD, _CALIBRATION, _RUN = "New widths", "Method", "Calibration and evaluation", "Run"
@@ -126,14 +127,17 @@ def compress_command(
         int, typer.Option(help="Tokens per window.", rich_help_panel=_CALIBRATION)
     ] = 1024,
     evaluation: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            help="Text for the perplexities: builtin, a file, hf:NAME, or none.", rich_help_panel=_CALIBRATION
+            help="Text for the perplexities: builtin (default), a file, hf:NAME, or none; again for more.",
+            rich_help_panel=_CALIBRATION,
         ),
-    ] = "builtin",
+    ] = None,
     evaluation_windows: Annotated[
         int | None,
-        typer.Option(help="Windows to evaluate at most; default 8.", rich_help_panel=_CALIBRATION),
+        typer.Option(
+            help="Windows of each text to evaluate at most; default 8.", rich_help_panel=_CALIBRATION
+        ),
     ] = None,
     dtype: Annotated[
         str, typer.Option(help="Stored dtype: auto, float32, bfloat16 or float16.", rich_help_panel=_RUN)
@@ -184,7 +188,7 @@ def compress_command(
         model,
         output,
         config,
-        evaluation=evaluation,
+        evaluation=evaluation or ["builtin"],
         evaluation_windows=evaluation_windows,
         force=force,
         as_json=as_json,
@@ -210,7 +214,7 @@ def run_compress(
     output: Path,
     config: "CompressConfig",
     *,
-    evaluation: str,
+    evaluation: list[str],
     evaluation_windows: int | None,
     force: bool,
     as_json: bool,
@@ -224,7 +228,7 @@ def run_compress(
     from .progress import ProgressBar
     from .tables import compression_tables
 
-    opened, windows = _checked(model, output, config, evaluation, evaluation_windows, force)
+    opened, texts = _checked(model, output, config, evaluation, evaluation_windows, force)
     with ProgressBar() as progress:
         with WorkDirectory(work_path(output)) as work:
             check_free(output, force=force)  # a run that ended just now may have written it
@@ -235,7 +239,9 @@ def run_compress(
             work.discard()
         report, cost = result.report, result.cost
         del result  # it is on disk, and measured from there
-        quality = None if windows is None else _measure(model, output, config, dense, windows, progress)
+        quality = (
+            _measure(model, output, config, dense, report.calibration, texts, progress) if texts else None
+        )
     data = {
         "output": str(output),
         "report": report.to_dict(),
@@ -252,57 +258,58 @@ def _checked(
     model: str,
     output: Path,
     config: "CompressConfig",
-    evaluation: str,
+    evaluation: list[str],
     evaluation_windows: int | None,
     force: bool,
-) -> "tuple[OpenModel, Windows | None]":
+) -> "tuple[OpenModel, list[Windows]]":
     """The model without its weights, and what to evaluate on; everything that can be refused has been."""
-    from ..compress.calibration import leading_windows
+    from ..bench.text_quality import windows_of_texts
     from ..compress.run import check_inputs
     from ..compress.source import open_model
     from ..errors import OptionError
     from ..export.staging import check_apart, check_free, check_writable
 
     config.settings()
-    if evaluation == "none" and evaluation_windows is not None:
+    if "none" in evaluation and len(evaluation) > 1:
+        raise OptionError("--evaluation none was given beside a text; give either none or texts.")
+    if evaluation == ["none"] and evaluation_windows is not None:
         raise OptionError("--evaluation-windows has no effect with --evaluation none; leave one of them out.")
     if evaluation_windows is not None and evaluation_windows < 1:
         raise OptionError(f"--evaluation-windows is {evaluation_windows}; it must be at least 1.")
     check_free(output, force=force)
     check_writable(output)
-    _refuse_same_text(config.calibration, evaluation)
+    _refuse_same_text([config.calibration], evaluation)
     opened = open_model(model, trust_remote_code=config.trust_remote_code)
-    check_apart(output, [opened.path, *_text_files(config.calibration, evaluation)])
-    windows = None
-    if evaluation != "none":
-        windows = leading_windows(
-            evaluation,
-            opened.tokenizer,
-            at_most=evaluation_windows or _EVALUATION_WINDOWS,
-            window_tokens=config.window_tokens,
-        )
+    check_apart(output, [opened.path, *_text_files([config.calibration, *evaluation])])
+    texts = windows_of_texts(
+        [] if evaluation == ["none"] else evaluation,
+        opened.tokenizer,
+        at_most=evaluation_windows or _EVALUATION_WINDOWS,
+        window_tokens=config.window_tokens,
+    )
     check_inputs(opened, config)
-    return opened, windows
+    return opened, texts
 
 
-def _refuse_same_text(calibration: str, evaluation: str) -> None:
+def _refuse_same_text(calibration: list[str], evaluation: list[str]) -> None:
     """`builtin` and hub datasets have two halves; a file is one text and must not serve for both."""
     from ..errors import OptionError
 
-    files = _text_files(calibration, evaluation)
-    if len(files) == 2 and files[0].samefile(files[1]):
-        raise OptionError(
-            f"{evaluation} was given for calibration and for evaluation; a perplexity on text that was "
-            "calibrated on says little, so name another --evaluation (builtin, another file, or none)."
-        )
+    for file in _text_files(evaluation):
+        if any(file.samefile(other) for other in _text_files(calibration)):
+            raise OptionError(
+                f"{file} was given for calibration and for evaluation; a perplexity on text that was "
+                "calibrated on says little, so name another --evaluation (builtin, another file, or none)."
+            )
 
 
-def _text_files(*texts: str) -> list[Path]:
+def _text_files(texts: list[str]) -> list[Path]:
     """The files among what was named as texts; those that are not there are refused when they are read."""
+    from ..compress.text import is_file_name
     from ..errors import TextError
     from ..paths import path_of
 
-    named = [text for text in texts if text not in ("builtin", "none") and not text.startswith("hf:")]
+    named = [text for text in texts if text != "none" and is_file_name(text)]
     return [path for text in named if (path := path_of(text, "the text", TextError)).is_file()]
 
 
@@ -311,11 +318,12 @@ def _measure(
     output: Path,
     config: "CompressConfig",
     dense: "DenseModel",
-    windows: "Windows",
+    calibration: "CalibrationRecord",
+    texts: "list[Windows]",
     progress: Any,
 ) -> dict[str, Any]:
     """Measure the model that was written, as it was written, and add the numbers to it."""
-    from ..bench.perplexity import measure_perplexity, quality_record
+    from ..bench.text_quality import measure_texts
     from ..compress.run import choose_device
     from ..compress.source import load_dense
     from ..errors import DotresizeError
@@ -324,11 +332,13 @@ def _measure(
     error_console().print(f"written: {output}", markup=False)
     try:
         narrow = load_dense(str(output), trust_remote_code=config.trust_remote_code)
-        models = {"dense": dense.model, "narrow": narrow.model}
-        qualities = measure_perplexity(
-            models, windows, device=choose_device(config.device), progress=progress
+        quality = measure_texts(
+            {"dense": dense.model, "narrow": narrow.model},
+            texts,
+            calibrations={"narrow": calibration},
+            device=choose_device(config.device),
+            progress=progress,
         )
-        quality = quality_record(qualities, windows)
         record_quality(output, quality)
     except (DotresizeError, RuntimeError, MemoryError, OSError) as error:  # torch raises RuntimeErrors
         raise DotresizeError(

@@ -1,11 +1,14 @@
-"""`dotresize perplexity`: score models on the same text."""
+"""`dotresize perplexity`: score models on the same texts."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import app
 from .output import emit, quiet_libraries
+
+if TYPE_CHECKING:
+    from ..compress.report import CalibrationRecord
 
 
 @app.command("perplexity", rich_help_panel="Measure")
@@ -14,28 +17,31 @@ def perplexity_command(
         list[str], typer.Argument(help="Directories (or other MODELs); the others are compared to the first.")
     ],
     data: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            help="Text: builtin (its held-out split), a .txt/.jsonl/.parquet file, or hf:NAME[:CONFIG]."
+            help="Text: builtin (held-out documentation, code and chat), a .txt/.jsonl/.parquet file, or "
+            "hf:NAME[:CONFIG]; give it again for more texts.  [default: builtin]"
         ),
-    ] = "builtin",
+    ] = None,
     window_tokens: Annotated[int, typer.Option(help="Tokens per window.")] = 1024,
-    windows: Annotated[int | None, typer.Option(help="Number of windows [default: the whole text].")] = None,
+    windows: Annotated[
+        int | None, typer.Option(help="Number of windows of each text [default: all].")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="End stdout with one JSON object.")] = False,
 ) -> None:
-    """Perplexity with its standard error, and ratio and mean KL to the first model."""
+    """Perplexity with its standard error, and ratio and mean KL to the first model, text by text."""
     quiet_libraries()
-    from ..bench.perplexity import check_same_tokenizer, measure_perplexity, quality_record
-    from ..compress.calibration import leading_windows
+    from ..bench.perplexity import check_same_tokenizer
+    from ..bench.text_quality import measure_texts, windows_of_texts
     from ..compress.run import choose_device
     from ..compress.source import load_dense
     from ..errors import OptionError
     from .progress import ProgressBar
-    from .tables import quality_table
+    from .tables import quality_tables
 
     if windows is not None and windows < 1:
         raise OptionError(f"--windows is {windows}; expected at least 1, or leave it out for the whole text")
@@ -46,10 +52,29 @@ def perplexity_command(
     torch_device = choose_device(device)
     loaded = {name: load_dense(name, any_family=True, trust_remote_code=trust_remote_code) for name in models}
     check_same_tokenizer({name: each.tokenizer for name, each in loaded.items()})
-    text = leading_windows(data, loaded[models[0]].tokenizer, windows=windows, window_tokens=window_tokens)
+    texts = windows_of_texts(
+        data or ["builtin"], loaded[models[0]].tokenizer, windows=windows, window_tokens=window_tokens
+    )
     with ProgressBar() as progress:
-        qualities = measure_perplexity(
-            {name: each.model for name, each in loaded.items()}, text, device=torch_device, progress=progress
+        record = measure_texts(
+            {name: each.model for name, each in loaded.items()},
+            texts,
+            calibrations=_calibrations(models),
+            device=torch_device,
+            progress=progress,
         )
-    record = quality_record(qualities, text)
-    emit(record, quality_table(record), as_json=as_json)
+    emit(record, *quality_tables(record), as_json=as_json)
+
+
+def _calibrations(models: list[str]) -> "dict[str, CalibrationRecord]":
+    """What the manifests beside the models say that they were calibrated on."""
+    from ..export.manifest import MANIFEST_NAME, read
+    from ..paths import path_of
+
+    found = {}
+    for name in models:
+        directory = path_of(name, "MODEL")
+        report = read(directory).report if (directory / MANIFEST_NAME).is_file() else None
+        if report is not None:
+            found[name] = report.calibration
+    return found

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from ..compress.report import Cost, Report
 
-__all__ = ["compression_tables", "quality_table"]
+__all__ = ["compression_tables", "quality_tables"]
 
 
 def compression_tables(
@@ -21,7 +21,7 @@ def compression_tables(
     if report.fits:
         tables.append(_fits(report))
     if quality is not None:
-        tables.append(quality_table(quality))
+        tables.extend(quality_tables(quality))
     tables.append(_cost(cost))
     notes = [f"note: {note}" for note in report.notes]
     return [*tables, "\n".join([*notes, f"written: {output}", f"check it: dotresize verify {output}"])]
@@ -84,18 +84,44 @@ def _fits(report: "Report") -> Table:
     return table
 
 
-def quality_table(quality: dict[str, Any]) -> Table:
-    """Perplexities of `bench.perplexity.quality_record`."""
-    title = f"Perplexity on {quality['text']}, {quality['windows']} x {quality['window_tokens']} tokens"
-    table = _table(title, "model", "perplexity", "ratio to first", "KL to first, nats/token")
-    for model in quality["models"]:
+def quality_tables(quality: dict[str, Any]) -> "list[RenderableType]":
+    """A table per text of `bench.text_quality.quality_record`, their summary, and its warnings."""
+    tables: list[RenderableType] = [_text_table(text) for text in quality["texts"]]
+    if quality["summary"]:
+        tables.append(_summary_table(quality["summary"]))
+    return [*tables, *(f"warning: {line}" for line in quality["warnings"])]
+
+
+def _text_table(text: dict[str, Any]) -> Table:
+    title = f"Perplexity on {text['text']}, {text['windows']} x {text['window_tokens']} tokens"
+    related = any(model["calibrated_on"] for model in text["models"])
+    columns = ["model", "perplexity", "ratio to first", "KL to first, nats/token"]
+    table = _table(title, *columns, *(["calibrated on"] if related else []))
+    for model in text["models"]:
         table.add_row(
             model["name"],
             _estimate(model["perplexity"], 2),
             _estimate(model["perplexity_ratio"], 3),
             _estimate(model["kl_nats_per_token"], 3),
+            *([CALIBRATED_ON[model["calibrated_on"]]] if related else []),
         )
     return table
+
+
+def _summary_table(lines: list[dict[str, Any]]) -> Table:
+    table = _table("Ratio to first over several texts", "model", "texts", "geometric mean", "worst", "on")
+    for line in lines:
+        table.add_row(
+            line["name"],
+            f"{line['texts']}, {line['scope']}",
+            _estimate(line["geometric_mean"], 3),
+            _estimate(line["worst"], 3),
+            line["worst_text"],
+        )
+    return table
+
+
+CALIBRATED_ON = {"text": "this very text", "kind": "text of this kind", None: ""}
 
 
 def _estimate(estimate: dict[str, float | None] | None, digits: int) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from dotresize.compress.calibration import _pieces, draw_windows, leading_windows
+from dotresize.compress.conversation import Conversation, render
 from dotresize.compress.text import read_documents
 from dotresize.errors import TextError
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 def test_builtin_halves_share_no_paragraph() -> None:
     calibration, evaluation = (
-        read_documents("builtin", split)[0].split("\n\n") for split in ("calibration", "evaluation")
+        str(read_documents("builtin", split)[0]).split("\n\n") for split in ("calibration", "evaluation")
     )
     assert not set(calibration) & set(evaluation)
     assert len(set(evaluation)) == len(evaluation)
@@ -140,7 +142,7 @@ def test_default_takes_128_windows_or_what_there_is(
 
 def test_more_windows_than_the_text_holds_are_refused(pico_tokenizer: "PreTrainedTokenizerFast") -> None:
     with pytest.raises(TextError, match=r"holds \d+ windows of 512 tokens, 100000 were asked for"):
-        draw_windows("builtin", pico_tokenizer, windows=100_000, window_tokens=512, seed=0)
+        draw_windows("builtin:code", pico_tokenizer, windows=100_000, window_tokens=512, seed=0)
     with pytest.raises(TextError, match="less than one window"):
         leading_windows("builtin", pico_tokenizer, window_tokens=10_000_000)
 
@@ -150,3 +152,39 @@ def test_evaluation_windows_are_the_first_ones(pico_tokenizer: "PreTrainedTokeni
     more = leading_windows("builtin", pico_tokenizer, at_most=5, window_tokens=64)
     assert torch.equal(few.token_ids, more.token_ids[:3])
     assert few.record.sha256 != more.record.sha256
+
+
+def test_conversations_go_through_the_models_template(
+    tmp_path: Path, pico_tokenizer: "PreTrainedTokenizerFast"
+) -> None:
+    messages = [{"role": "user", "content": "Now?"}, {"role": "assistant", "content": "Never."}]
+    file = tmp_path / "chat.jsonl"
+    file.write_text(json.dumps({"messages": messages}))
+    windows = leading_windows(str(file), pico_tokenizer, window_tokens=5, windows=1)
+    expected = "<s>user\nNow?</s>\n<s>assistant\nNever.</s>\n"
+    assert expected.startswith(str(pico_tokenizer.decode(windows.token_ids[0])))
+    (conversation,) = read_documents(str(file), "evaluation")
+    assert isinstance(conversation, Conversation)
+    assert render(conversation, pico_tokenizer) == expected
+    plain = copy(pico_tokenizer)
+    plain.chat_template = None
+    assert render(conversation, plain) == "User: Now?\n\nAssistant: Never."
+    plain.chat_template = "{{ raise_exception('only users here') }}"
+    with pytest.raises(
+        TextError, match="between user, assistant cannot be read by the model's chat template"
+    ):
+        render(conversation, plain)
+
+
+@pytest.mark.parametrize("messages", ["", [], [{"role": "user"}], [3]])
+def test_conversations_without_turns_are_refused(tmp_path: Path, messages: object) -> None:
+    (tmp_path / "chat.jsonl").write_text(json.dumps({"messages": messages}))
+    with pytest.raises(TextError, match=r"chat\.jsonl line 1 has (no turns|a message without)"):
+        read_documents(str(tmp_path / "chat.jsonl"), "calibration")
+
+
+def test_code_halves_share_no_file() -> None:
+    halves = [set(map(str, read_documents("builtin:code", split))) for split in ("calibration", "evaluation")]
+    assert min(map(len, halves)) >= 8
+    assert not halves[0] & halves[1]
+    assert any("import " in document for document in halves[1])
