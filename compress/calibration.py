@@ -83,7 +83,10 @@ def draw_windows(
             order = torch.arange(wanted)
         else:
             cut = cuts[part.spec]
-            order = _draw(part.spec, cut.windows, wanted, chosen, seed)
+            order = _fresh(cut.windows, chosen, seed)
+            if wanted > len(order):
+                raise _too_short(part, wanted, len(order), count, window_tokens)
+            order = order[:wanted].sort().values
         chosen.append(cut.windows[order])
         records.append(_part(part.spec, part.share, cut, order))
     token_ids = torch.cat(chosen)
@@ -111,7 +114,8 @@ def leading_windows(
     cut = _cut(spec, read_documents(spec, "evaluation"), tokenizer, window_tokens, need, "evaluation")
     available = len(cut.windows)
     count = min(available, at_most or available) if windows is None else windows
-    _check_enough(spec, count, available, window_tokens)
+    if count > available:
+        raise _too_short(Part(spec=spec, share=1.0), count, available, count, window_tokens)
     order = torch.arange(count)
     return _windows([spec], cut.windows[order], [_part(spec, 1.0, cut, order)], 0, available)
 
@@ -191,23 +195,22 @@ def _default_windows(parts: Sequence[Part], cuts: dict[str, _Cut]) -> int:
     return max(1, min([DEFAULT_WINDOWS, *allowed]))
 
 
-def _draw(spec: str, windows: Tensor, wanted: int, chosen: list[Tensor], seed: int) -> Tensor:
-    """Indices of windows that no earlier text of the mixture gave, in the order of the text."""
+def _fresh(windows: Tensor, chosen: list[Tensor], seed: int) -> Tensor:
+    """Indices of the windows that no earlier text of the mixture gave, in random order."""
     order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(seed))
-    if chosen:
-        taken = {window.numpy().tobytes() for part in chosen for window in part}
-        fresh = [index for index in order.tolist() if windows[index].numpy().tobytes() not in taken]
-        order = torch.tensor(fresh, dtype=torch.int64)
-    _check_enough(spec, wanted, len(order), windows.shape[1])
-    return order[:wanted].sort().values
+    if not chosen:
+        return order
+    taken = {window.numpy().tobytes() for part in chosen for window in part}
+    fresh = [index for index in order.tolist() if windows[index].numpy().tobytes() not in taken]
+    return torch.tensor(fresh, dtype=torch.int64)
 
 
-def _check_enough(spec: str, asked: int, available: int, window_tokens: int) -> None:
-    if asked > available:
-        raise TextError(
-            f"{spec} holds {available} windows of {window_tokens} tokens, {asked} were asked for; "
-            f"ask for at most {available}, or give more text."
-        )
+def _too_short(part: Part, wanted: int, available: int, count: int, window_tokens: int) -> TextError:
+    of_it = "" if wanted == count else f", {wanted} of them of this text"
+    return TextError(
+        f"{part.spec} holds {available} windows of {window_tokens} tokens, {count} were asked for{of_it}; "
+        f"ask for at most {int(available / part.share + 1e-6)}, or give more text."
+    )
 
 
 def _part(spec: str, share: float, cut: _Cut, order: Tensor) -> CalibrationPart:
