@@ -5,14 +5,14 @@ from .family_rows import FAMILIES
 
 __all__ = ["family_table"]
 
-_AXES: tuple[Axis, ...] = ("kv_groups", "layers")
+_AXES: tuple[Axis, ...] = ("kv_groups", "layers", "experts")
 
 
 def family_table() -> str:
     """Markdown: a line per family, and along which axes it narrows."""
     lines = [
-        "| family | class in transformers | hidden width | MLP width | KV groups | layers |",
-        "|---|---|---|---|---|---|",
+        "| family | class in transformers | hidden width | MLP width | KV groups | layers | experts |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in FAMILIES.values():
         cells = [
@@ -27,6 +27,8 @@ def family_table() -> str:
 
 
 def _hidden(row: Family) -> str:
+    if any(limit.axis == "hidden" and limit.key is None for limit in row.limits):
+        return "no [4]"
     if row.derives_head_dim is True and row.rewritten_as is None:
         return "with KV groups [1]"
     if row.rewritten_as is not None:
@@ -37,6 +39,8 @@ def _hidden(row: Family) -> str:
 
 
 def _cell(row: Family, axis: Axis) -> str:
+    if axis == "experts":
+        return "yes" if row.experts_key else ""
     limits = [limit for limit in row.limits if limit.axis == axis]
     if any(limit.key is None for limit in limits):
         return "no"

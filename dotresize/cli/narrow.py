@@ -50,6 +50,13 @@ def compress_command(
             help="Whole layers to keep: a number, or a fraction such as 0.9.", rich_help_panel=_WIDTHS
         ),
     ] = None,
+    experts: Annotated[
+        str | None,
+        typer.Option(
+            help="Whole experts of each layer to keep: a number, or a fraction such as 0.75.",
+            rich_help_panel=_WIDTHS,
+        ),
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(
@@ -166,6 +173,7 @@ def compress_command(
         intermediate_size=intermediate_size,
         kv_groups=_number_or_fraction("--kv-groups", kv_groups),
         layers=_number_or_fraction("--layers", layers),
+        experts=_number_or_fraction("--experts", experts),
         method=method,  # type: ignore[arg-type]  # CompressConfig checks the choices below
         mlp_method=mlp_method,  # type: ignore[arg-type]
         compensate=compensate,  # type: ignore[arg-type]
