@@ -101,7 +101,7 @@ def shared_rest(inner: list[Inner], lacking: Tensor, writers: list[Tensor]) -> T
     """
     given, total = torch.zeros_like(lacking), lacking.new_zeros(len(lacking), 1)
     for (expert, rows, share), value in inner:
-        out = value @ writers[expert].T
+        out = value.to(writers[expert].dtype) @ writers[expert].T
         if rows is None or share is None:
             return lacking - out
         given.index_add_(0, rows, out * share)
@@ -129,7 +129,7 @@ def _relative_error(branch: Branch, rows: Iterator[Row], downs: list[Tensor]) ->
     for stream, lacking, weights in rows:
         given = torch.zeros_like(lacking)
         for (expert, which, share), value in branch.inner(stream):
-            out = value @ downs[expert].T
+            out = value.to(downs[expert].dtype) @ downs[expert].T
             if which is None or share is None:
                 given = out
             else:

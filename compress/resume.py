@@ -21,6 +21,7 @@ from ..errors import ModelError, OutputError
 from ..foreign import reading
 from ..json_files import parse_json
 from ..locks import acquire
+from .landing import NOTE
 
 __all__ = ["WorkDirectory", "work_path"]
 
@@ -137,7 +138,8 @@ class WorkDirectory:
         """
         if self.path is None:
             return
-        ours = [*_items(self.path), self.path / f"{_MARKER}.tmp", self.path / _MARKER, self.path / _LOCK]
+        names = (f"{NOTE}.tmp", NOTE, f"{_MARKER}.tmp", _MARKER, _LOCK)
+        ours = [*_items(self.path), *(self.path / name for name in names)]
         try:
             for file in ours:
                 file.unlink(missing_ok=True)

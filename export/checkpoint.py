@@ -1,6 +1,7 @@
 """A compressed model -> a stock Hugging Face directory, complete and reproducible byte for byte."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ def save(
     quality: dict[str, Any] | None = None,
     force: bool = False,
     max_shard_bytes: int = DEFAULT_SHARD_BYTES,
+    on_complete: Callable[[Path], None] = lambda _: None,
 ) -> Manifest:
     """Write a compressed model as a directory that stock transformers and vLLM load.
 
@@ -38,6 +40,7 @@ def save(
         quality: Measured numbers for the manifest and the card, e.g. perplexities; JSON-ready.
         force: Replace an earlier output.
         max_shard_bytes: Upper bound of one safetensors file, unless one tensor is larger.
+        on_complete: Called with the manifest's path when all is written, before it comes into place.
 
     Returns:
         The manifest that was written.
@@ -63,6 +66,7 @@ def save(
             reference=reference_sha256,
         )
         manifest.write(record, temporary)
+        on_complete(temporary / manifest.MANIFEST_NAME)
     return record
 
 

@@ -27,7 +27,10 @@ _WRITTEN = (
         "*.tiktoken",
     ),
     *("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
-    ".dotresize.json.*.dotresize-tmp",  # of a run that was killed while it added its measurements
+    *(
+        ".dotresize.json.*.dotresize-tmp",
+        ".README.md.*.dotresize-tmp",
+    ),  # of a run that was killed while it added its measurements
     *("additional_chat_templates", "preprocessor_config.json", "processor_config.json"),
 )
 _LARGEST_MANIFEST_BYTES = 64 * 2**20

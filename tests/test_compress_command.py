@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from dotresize.cli.narrow import run_compress
+from dotresize.cli.narrow_run import run_compress
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.resume import WorkDirectory, work_path
 from dotresize.compress.run import compress
@@ -24,7 +27,10 @@ CONFIG = CompressConfig(mlp_width=0.75, calibration=str(TEXT), calibration_windo
 
 def run(model: Path, output: Path, config: CompressConfig = CONFIG, **options: Any) -> None:
     defaults: dict[str, Any] = {"evaluation": "none", "evaluation_windows": None, "force": False}
-    run_compress(str(model), output, config, **(defaults | options), as_json=True)
+    chosen = defaults | options
+    if isinstance(chosen["evaluation"], str):
+        chosen["evaluation"] = [chosen["evaluation"]]
+    run_compress(str(model), output, config, **chosen, as_json=True)
 
 
 def names(directory: Path) -> set[str]:
@@ -125,3 +131,33 @@ def test_finished_layers_stay_when_saving_fails(model: Path, tmp_path: Path) -> 
     out.rmdir()
     run(model, out)
     assert names(tmp_path) == {"model", "out"}
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_the_same_command_goes_on_with_an_output_that_it_has_not_measured(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: bool
+) -> None:
+    """Killed while measuring: the repetition measures; any other command finds the output in its way."""
+    measure: dict[str, Any] = {"evaluation": ["builtin"], "evaluation_windows": 1}
+    run(model, tmp_path / "expected", **measure)
+    process = os.fork()
+    if process == 0:
+        sys.addaudithook(_die_at_the_card)
+        run(model, tmp_path / "out", **measure)
+        os._exit(1)
+    assert os.WTERMSIG(os.waitpid(process, 0)[1]) == signal.SIGKILL
+    assert manifest.read(tmp_path / "out").quality is None
+    if changes:
+        with pytest.raises(OutputError, match="already exists"):
+            run(model, tmp_path / "out", **(measure | {"evaluation_windows": 2}))
+        return
+    run(model, tmp_path / "out", **measure)
+    assert names(tmp_path) == {"model", "out", "expected"}
+    found, expected = fingerprint(tmp_path / "out"), fingerprint(tmp_path / "expected")
+    assert list(found.values()) == list(expected.values())
+
+
+def _die_at_the_card(event: str, values: tuple[object, ...]) -> None:
+    """By SIGKILL, just before the measurements are written into README.md."""
+    if event == "os.rename" and str(values[1]).endswith("out/README.md"):
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,22 +1,14 @@
 """`dotresize compress`: model + text -> a narrower stock model with its measured perplexity."""
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from . import app
-from .output import emit, error_console, quiet_libraries
-
-if TYPE_CHECKING:
-    from ..compress.calibration import Windows
-    from ..compress.config import CompressConfig
-    from ..compress.report import CalibrationRecord
-    from ..compress.source import DenseModel, OpenModel
+from .narrow_run import run_compress
 
 _WIDTHS, _METHOD, _CALIBRATION, _RUN = "New widths", "Method", "Calibration and evaluation", "Run"
-_EVALUATION_WINDOWS = 8
 
 
 @app.command("compress", rich_help_panel="Compress")
@@ -215,142 +207,3 @@ def _number_or_fraction(option: str, text: str | None) -> float | None:
         raise OptionError(
             f"{option} is {text!r}; give a whole number, or a fraction in (0, 1] such as 0.9."
         ) from None
-
-
-def run_compress(
-    model: str,
-    output: Path,
-    config: "CompressConfig",
-    *,
-    evaluation: list[str],
-    evaluation_windows: int | None,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Check, load, narrow, write, measure, show: the body of `dotresize compress`."""
-    quiet_libraries()
-    from ..compress.resume import WorkDirectory, work_path
-    from ..compress.run import compress
-    from ..export.checkpoint import save
-    from ..export.staging import check_free
-    from .progress import ProgressBar
-    from .tables import compression_tables
-
-    opened, texts = _checked(model, output, config, evaluation, evaluation_windows, force)
-    with ProgressBar() as progress:
-        with WorkDirectory(work_path(output)) as work:
-            check_free(output, force=force)  # a run that ended just now may have written it
-            error_console().print(f"loading {model}", markup=False)
-            dense = opened.load()
-            result = compress(dense, config, progress=progress, work=work)
-            save(result, output, force=force)
-            work.discard()
-        report, cost = result.report, result.cost
-        del result  # it is on disk, and measured from there
-        quality = (
-            _measure(model, output, config, dense, report.calibration, texts, progress) if texts else None
-        )
-    data = {
-        "output": str(output),
-        "report": report.to_dict(),
-        "quality": quality,
-        "seconds": cost.seconds,
-        "peak_memory_bytes": cost.peak_memory_bytes,
-        "peak_device_memory_bytes": cost.peak_device_memory_bytes,
-        "device": cost.device,
-    }
-    emit(data, *compression_tables(report, cost, quality, output), as_json=as_json)
-
-
-def _checked(
-    model: str,
-    output: Path,
-    config: "CompressConfig",
-    evaluation: list[str],
-    evaluation_windows: int | None,
-    force: bool,
-) -> "tuple[OpenModel, list[Windows]]":
-    """The model without its weights, and what to evaluate on; everything that can be refused has been."""
-    from ..bench.text_quality import windows_of_texts
-    from ..compress.run import check_inputs
-    from ..compress.source import open_model
-    from ..errors import OptionError
-    from ..export.staging import check_apart, check_free, check_writable
-
-    config.settings()
-    if "none" in evaluation and len(evaluation) > 1:
-        raise OptionError("--evaluation none was given beside a text; give either none or texts.")
-    if evaluation == ["none"] and evaluation_windows is not None:
-        raise OptionError("--evaluation-windows has no effect with --evaluation none; leave one of them out.")
-    if evaluation_windows is not None and evaluation_windows < 1:
-        raise OptionError(f"--evaluation-windows is {evaluation_windows}; it must be at least 1.")
-    check_free(output, force=force)
-    check_writable(output)
-    _refuse_same_text([config.calibration], evaluation)
-    opened = open_model(model, trust_remote_code=config.trust_remote_code)
-    check_apart(output, [opened.path, *_text_files([config.calibration, *evaluation])])
-    texts = windows_of_texts(
-        [] if evaluation == ["none"] else evaluation,
-        opened.tokenizer,
-        at_most=evaluation_windows or _EVALUATION_WINDOWS,
-        window_tokens=config.window_tokens,
-    )
-    check_inputs(opened, config)
-    return opened, texts
-
-
-def _refuse_same_text(calibration: list[str], evaluation: list[str]) -> None:
-    """`builtin` and hub datasets have two halves; a file is one text and must not serve for both."""
-    from ..errors import OptionError
-
-    for file in _text_files(evaluation):
-        if any(file.samefile(other) for other in _text_files(calibration)):
-            raise OptionError(
-                f"{file} was given for calibration and for evaluation; a perplexity on text that was "
-                "calibrated on says little, so name another --evaluation (builtin, another file, or none)."
-            )
-
-
-def _text_files(texts: list[str]) -> list[Path]:
-    """The files among what was named as texts; those that are not there are refused when they are read."""
-    from ..compress.text import is_file_name
-    from ..errors import TextError
-    from ..paths import path_of
-
-    named = [text for text in texts if text != "none" and is_file_name(text)]
-    return [path for text in named if (path := path_of(text, "the text", TextError)).is_file()]
-
-
-def _measure(
-    model: str,
-    output: Path,
-    config: "CompressConfig",
-    dense: "DenseModel",
-    calibration: "CalibrationRecord",
-    texts: "list[Windows]",
-    progress: Any,
-) -> dict[str, Any]:
-    """Measure the model that was written, as it was written, and add the numbers to it."""
-    from ..bench.text_quality import measure_texts
-    from ..compress.run import choose_device
-    from ..compress.source import load_dense
-    from ..errors import DotresizeError
-    from ..export.checkpoint import record_quality
-
-    error_console().print(f"written: {output}", markup=False)
-    try:
-        narrow = load_dense(str(output), trust_remote_code=config.trust_remote_code)
-        quality = measure_texts(
-            {"dense": dense.model, "narrow": narrow.model},
-            texts,
-            calibrations={"narrow": calibration},
-            device=choose_device(config.device),
-            progress=progress,
-        )
-        record_quality(output, quality)
-    except (DotresizeError, RuntimeError, MemoryError, OSError) as error:  # torch raises RuntimeErrors
-        raise DotresizeError(
-            f"{output} was written, but its perplexity could not be measured: {error}. Measure it with "
-            f"`dotresize perplexity {shlex.join([model, str(output)])}`."
-        ) from error
-    return quality
