@@ -116,6 +116,8 @@ def _check_free(directory: Path, *, resume: bool, force: bool) -> None:
             raise OutputError(
                 f"{directory} holds a benchmark already; go on with it by --resume, or replace it by --force"
             )
+        if resume:
+            read(directory / RESULTS_NAME)  # refused before a lock is made beside it
         if force and not is_results(directory / RESULTS_NAME):
             raise OutputError(
                 f"{directory / RESULTS_NAME} is no benchmark of ours; --force does not replace it, "
