@@ -6,7 +6,28 @@ from typing import Any
 from .families import Family, Inner
 from .report import Widths
 
-__all__ = ["head_dim_of", "inner_size", "unit_size", "widths_of"]
+__all__ = ["head_dim_of", "inner_size", "standard_names", "unit_size", "widths_of"]
+
+# What GPT-2 and OPT call a width in config.json, and everybody else.
+_OTHER_NAMES = {
+    "n_embd": "hidden_size",
+    "n_inner": "intermediate_size",
+    "ffn_dim": "intermediate_size",
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_positions": "max_position_embeddings",
+}
+
+
+def standard_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of config.json with every width under its usual name as well."""
+    content = dict(config)
+    for other, usual in _OTHER_NAMES.items():
+        if content.get(usual) is None and content.get(other) is not None:
+            content[usual] = content[other]
+    if isinstance(content.get("n_embd"), int) and content.get("intermediate_size") is None:
+        content["intermediate_size"] = 4 * content["n_embd"]  # what GPT-2 means by leaving it out
+    return content
 
 
 def head_dim_of(config: Any) -> int:
@@ -15,20 +36,14 @@ def head_dim_of(config: Any) -> int:
     Args:
         config: a Hugging Face config, or the dictionary in `config.json`.
     """
-
-    def read(*names: str) -> Any:
-        whole = config if isinstance(config, Mapping) else config.to_dict()
-        return next((value for name in names if (value := whole.get(name)) is not None), None)
-
-    return int(read("head_dim") or read("hidden_size", "n_embd") // read("num_attention_heads", "n_head"))
+    whole = standard_names(config if isinstance(config, Mapping) else config.to_dict())
+    return int(whole.get("head_dim") or whole["hidden_size"] // whole["num_attention_heads"])
 
 
 def widths_of(config: Any, family: Family) -> Widths:
     """The dimensions of a Hugging Face config."""
     heads = config.num_attention_heads
-    inner = getattr(
-        config, family.inner_key, None
-    )  # GPT-2 leaves it out when it is four times the hidden size
+    inner = getattr(config, family.inner_key, None)  # None in a GPT-2: four times the hidden size
     return Widths(
         hidden_size=config.hidden_size,
         intermediate_size=4 * config.hidden_size if inner is None else inner,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compress.model_config import check_config
+from ..compress.shape import standard_names
 from ..errors import ModelError
 from ..foreign import reading
 from ..json_files import read_json, validated
@@ -99,7 +100,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_config(directory: Path, required: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The content of config.json, every value that we use of the right kind and within bounds.
+    """The content of config.json: what we use under its usual name, of the right kind, within bounds.
 
     Args:
         directory: Of a Hugging Face checkpoint.
@@ -111,7 +112,7 @@ def read_config(directory: Path, required: tuple[str, ...] = ()) -> dict[str, An
     path = directory / "config.json"
     if not path.is_file():
         raise ModelError(f"{path} cannot be read: there is no such file; expected a Hugging Face checkpoint")
-    config = read_object(path)
+    config = standard_names(read_object(path))
     check_config(config, str(path), finite=False)
     known = validated(_Config, config, str(path), ModelError)
     for key in required:

@@ -13,6 +13,7 @@ from dotresize.compress.source import load_dense
 from dotresize.errors import ModelError, OptionError, WidthError
 from dotresize.export.artefact_info import inspect_artefact
 from dotresize.export.checkpoint import save
+from dotresize.serve.model_facts import read_facts
 
 from .conftest import SaveFamily, logits_of, strictly_loaded
 from .test_narrowing import BASE, TEXT
@@ -122,3 +123,11 @@ def test_fractions_and_configs_that_cannot_be_are_refused(save_family: SaveFamil
     dense.model.config.use_sliding_window = True
     with pytest.raises(ModelError, match="use_sliding_window True: its layers have sliding windows"):
         compress(dense, fitted(layers=2))
+
+
+def test_what_serves_and_measures_reads_a_gpt2_too(save_family: SaveFamily, tmp_path: Path) -> None:
+    """Its config calls every width by another name."""
+    save(compress(str(save_family("gpt2")), fitted(mlp_width=0.75)), tmp_path / "narrow")
+    facts = read_facts(tmp_path / "narrow")
+    assert (facts.hidden_size, facts.intermediate_size, facts.num_hidden_layers) == (128, 72, 3)
+    assert (facts.num_attention_heads, facts.head_dim, facts.max_position_embeddings) == (4, 32, 256)
