@@ -1,4 +1,4 @@
-"""Imports go errors <- compress <- export <- serve <- bench <- cli; every other arrow fails here.
+"""Imports go errors <- compress <- export <- recover <- serve <- bench <- cli; every other arrow fails here.
 
 Imports under `if TYPE_CHECKING` and inside functions count too: they tie stages together all the same.
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("compress", "export", "serve", "bench")
+STAGES = ("compress", "export", "recover", "serve", "bench")
 # A module may import from its own rank and from lower ones. `dotresize/__init__.py` only re-exports, so it
 # ranks above every stage, and no stage may import from it.
 RANKS = {
@@ -24,14 +24,15 @@ RANKS = {
     "dotresize.paths": 0,
     "dotresize.compress": 1,
     "dotresize.export": 2,
-    "dotresize.serve": 3,
-    "dotresize.bench": 4,
-    "dotresize": 5,
-    "dotresize.cli": 6,
+    "dotresize.recover": 3,
+    "dotresize.serve": 4,
+    "dotresize.bench": 5,
+    "dotresize": 6,
+    "dotresize.cli": 7,
 }
 # Importing one of these takes from a tenth of a second to many seconds.
 HEAVY = {"accelerate", "datasets", "gguf", "onnx", "onnx_ir", "onnxruntime", "onnxruntime_genai", "ot"}
-HEAVY |= {"pandas", "pyarrow", "safetensors", "scipy", "tokenizers", "torch", "transformers", "vllm"}
+HEAVY |= {"pandas", "peft", "pyarrow", "safetensors", "scipy", "tokenizers", "torch", "transformers", "vllm"}
 
 
 class Import(NamedTuple):

@@ -1,0 +1,1 @@
+"""Recover: wins back by distillation what narrowing lost. A checkpoint in, another of the same shape out."""

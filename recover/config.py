@@ -1,0 +1,115 @@
+"""What the user asks of a recovery: one frozen, validated record."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from ..errors import OptionError
+
+__all__ = ["RecoverConfig", "Train"]
+
+Train = Literal["all", "lora", "norms", "readers", "writers"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoverConfig:
+    """Options of one recovery.
+
+    Attributes:
+        text: texts to train on, each `SPEC` or `SPEC=share`, as compress takes them.
+        tokens: how many tokens to train on; excludes `minutes`.
+        minutes: about how long to train; turned into a number of steps after a few measured ones.
+        train: which parameters move: all, a low-rank adapter that is merged at the end, norms and biases, what
+            reads the residual stream, or what writes to it.
+        lora_rank: rank of the adapter.
+        learning_rate: at its highest; None takes the default of `train`.
+        warmup_fraction: share of the steps in which the rate rises; it falls as a cosine afterwards.
+        batch_windows: windows per step over all processes.
+        micro_windows: windows that one process holds at once; the rest is accumulated.
+        window_tokens: tokens per window.
+        temperature: of both distributions.
+        teacher_top_k: keep only the teacher's likeliest tokens, computed once and cached on disk.
+        stream_weight: of the error of the residual stream, beside the divergence.
+        text_weight: of the text's own next tokens, beside the divergence.
+        held_out_windows: of each text, never trained on, to choose the best state.
+        evaluations: how often these are scored, the start not counted.
+        patience: evaluations without a better state after which training stops.
+        save_minutes: an interrupt loses at most this much.
+        seed: of the held-out draw, the order of the windows and the adapter's start.
+        precision: of the matrix products: auto takes bfloat16 where the device has fast ones. Weights that are
+            trained are float32 throughout.
+        device: auto, cpu or cuda.
+        activation_checkpointing: compute activations again in the backward pass instead of keeping them.
+    """
+
+    text: tuple[str, ...]
+    tokens: int | None = None
+    minutes: float | None = None
+    train: Train = "all"
+    lora_rank: int | None = None
+    learning_rate: float | None = None
+    warmup_fraction: float = 0.05
+    batch_windows: int = 8
+    micro_windows: int = 2
+    window_tokens: int = 512
+    temperature: float = 1.0
+    teacher_top_k: int | None = None
+    stream_weight: float = 0.0
+    text_weight: float = 0.0
+    held_out_windows: int = 4
+    evaluations: int = 10
+    patience: int = 3
+    save_minutes: float = 5.0
+    seed: int = 42
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    activation_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise OptionError for anything that cannot be meant."""
+        if not self.text:
+            raise OptionError("no text was given; name at least one with --text (a file, hf:NAME, self).")
+        if (self.tokens is None) == (self.minutes is None):
+            raise OptionError("give either --tokens or --minutes: how long to train.")
+        if self.train not in get_args(Train):
+            raise OptionError(f"--train is {self.train!r}; choose one of {', '.join(get_args(Train))}.")
+        if self.lora_rank is not None and self.train != "lora":
+            raise OptionError(f"--lora-rank has no effect with --train {self.train}; leave it out.")
+        if self.teacher_top_k is not None and self.temperature != 1.0:
+            raise OptionError(
+                "--teacher-top-k keeps probabilities at temperature 1; leave --temperature out."
+            )
+        if self.teacher_top_k is not None and self.stream_weight:
+            raise OptionError("--stream-weight needs the teacher itself; leave --teacher-top-k out.")
+        if self.batch_windows % self.micro_windows:
+            raise OptionError(
+                f"--batch-windows {self.batch_windows} is not a multiple of --micro-windows {self.micro_windows}."
+            )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        for name, value, least in (
+            ("tokens", self.tokens, 1),
+            ("minutes", self.minutes, 0.01),
+            ("lora_rank", self.lora_rank, 1),
+            ("learning_rate", self.learning_rate, 1e-12),
+            ("warmup_fraction", self.warmup_fraction, 0.0),
+            ("batch_windows", self.batch_windows, 1),
+            ("micro_windows", self.micro_windows, 1),
+            ("window_tokens", self.window_tokens, 2),
+            ("temperature", self.temperature, 0.01),
+            ("teacher_top_k", self.teacher_top_k, 1),
+            ("stream_weight", self.stream_weight, 0.0),
+            ("text_weight", self.text_weight, 0.0),
+            ("held_out_windows", self.held_out_windows, 1),
+            ("evaluations", self.evaluations, 1),
+            ("patience", self.patience, 1),
+            ("save_minutes", self.save_minutes, 0.0),
+            ("seed", self.seed, 0),
+        ):
+            if value is not None and not (value >= least and math.isfinite(value)):
+                raise OptionError(f"--{name.replace('_', '-')} is {value}; it must be at least {least}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary."""
+        return asdict(self)

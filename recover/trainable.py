@@ -1,0 +1,101 @@
+"""Which parameters move, and how a low-rank adapter becomes part of the weights again."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MissingDependencyError, ModelError
+from .config import RecoverConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["choose_trainable", "default_learning_rate", "merged"]
+
+_RATES = {"all": 1e-4, "lora": 5e-4, "norms": 1e-3, "readers": 1e-4, "writers": 1e-4}
+DEFAULT_RANK = 32
+
+
+def default_learning_rate(config: RecoverConfig) -> float:
+    """The rate that was asked for, or the one that suits what is trained."""
+    return _RATES[config.train] if config.learning_rate is None else config.learning_rate
+
+
+def choose_trainable(model: Any, config: RecoverConfig) -> Any:
+    """Mark what is trained; with `lora`, the model is wrapped by PEFT.
+
+    Args:
+        model: the student, a transformers causal language model.
+        config: `train`, `lora_rank` and `seed` are used.
+
+    Returns:
+        The model to train.
+
+    Raises:
+        MissingDependencyError: PEFT is not installed.
+        ModelError: the model has no such parameters.
+    """
+    if config.train == "lora":
+        return _with_adapter(model, config)
+    for parameter in model.parameters():
+        parameter.requires_grad_(config.train == "all")
+    if config.train != "all":
+        chosen = _norms(model) if config.train == "norms" else _sites(model, config.train)
+        for parameter in chosen:
+            parameter.requires_grad_(True)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ModelError(f"the model has no {config.train} to train; choose another --train")
+    return model
+
+
+def _norms(model: "nn.Module") -> list[Any]:
+    """Gains of norms, and every bias (PERP, arXiv 2312.15230, section 3: the cheapest set)."""
+    found = [
+        parameter
+        for module in model.modules()
+        if type(module).__name__.endswith(("Norm", "LayerNorm"))
+        for parameter in module.parameters(recurse=False)
+    ]
+    kept = {id(parameter) for parameter in found}
+    biases = [
+        parameter
+        for name, parameter in model.named_parameters()
+        if name.endswith(".bias") and id(parameter) not in kept
+    ]
+    return found + biases
+
+
+def _sites(model: Any, role: str) -> list[Any]:
+    """Weights of the layers' readers (all that read a norm's output), or of their writers."""
+    from ..compress.source import family_row
+
+    family = family_row(model.config)
+    found = []
+    for layer in model.get_submodule(family.layers).children():
+        for sublayer in family.sublayers:
+            sites = sublayer.readers if role == "readers" else (sublayer.writer,)
+            for site in sites:
+                path = ".".join(part for part in (sublayer.core, site.path) if part)
+                found.append(layer.get_submodule(path).get_parameter(site.parameter))
+    return found
+
+
+def _with_adapter(model: Any, config: RecoverConfig) -> Any:
+    import torch
+
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise MissingDependencyError(
+            "--train lora needs PEFT, which is not installed; run `pip install dotresize[recover]`"
+        ) from error
+    rank = config.lora_rank or DEFAULT_RANK
+    settings = LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return get_peft_model(model, settings)
+
+
+def merged(model: Any, config: RecoverConfig) -> Any:
+    """The plain transformers model, with an adapter added to the weights that it changes."""
+    return model.merge_and_unload() if config.train == "lora" else model

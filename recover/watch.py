@@ -1,0 +1,153 @@
+"""What happens beside the steps: scores on held-out windows, the best state kept, saves by the clock, a clean stop."""
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..compress.progress import Progress
+from ..errors import ManifestError
+from ..json_files import read_json, validated
+from .held_out import score
+
+__all__ = ["Curve", "Point", "Watch"]
+
+CURVE_NAME, BEST_NAME = "curve.json", "best.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One evaluation."""
+
+    step: int
+    tokens: int
+    seconds: float  # of training, over all runs so far
+    loss: float | None  # mean over the steps since the last point; None at the start
+    held_out_kl: dict[str, float]  # text -> nats per token
+    score: float
+
+
+@dataclass(kw_only=True)
+class Curve:
+    """All evaluations so far; the first is the start."""
+
+    points: list[Point] = field(default_factory=list)
+    best_step: int = 0
+
+    @property
+    def best(self) -> Point:
+        """The state that will be written."""
+        return next(point for point in self.points if point.step == self.best_step)
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Trainer's callback; only the first process scores and writes."""
+
+    def __init__(
+        self,
+        work: Path,
+        *,
+        measure: Callable[[Any], dict[str, float]],
+        trainable: Callable[[Any], dict[str, Tensor]],
+        tokens_per_step: int,
+        every: int,
+        patience: int,
+        save_seconds: float,
+        progress: Progress,
+        say: Callable[[str], None],
+    ) -> None:
+        """See `RecoverConfig`; `measure` gives held-out divergences, `trainable` the tensors to keep."""
+        self.work, self.measure, self.trainable = work, measure, trainable
+        self.tokens_per_step, self.every, self.patience = tokens_per_step, every, patience
+        self.save_seconds, self.progress, self.say = save_seconds, progress, say
+        self.curve = _read_curve(work / CURVE_NAME)
+        self.losses: list[float] = []
+        self.before = self.curve.points[-1].seconds if self.curve.points else 0.0
+        self.started = self.saved = perf_counter()
+        self.stopped_by: str | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Score the start, and let SIGTERM end the run after the step in hand."""
+        self.started = self.saved = perf_counter()
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopped_by", "SIGTERM"))
+        self.curve.points = [point for point in self.curve.points if point.step <= state.global_step]
+        if not self.curve.points:
+            self._evaluate(kwargs["model"], state)
+        self.progress.begin("recover", state.max_steps)
+        self.progress.advance(state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Count the step; score, save and stop when it is time."""
+        self.progress.advance()
+        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+            self._evaluate(kwargs["model"], state)
+            if self._exhausted():
+                self.stopped_by = "patience"
+        if perf_counter() - self.saved > self.save_seconds or self.stopped_by == "SIGTERM":
+            control.should_save = True
+            self.saved = perf_counter()
+        if self.stopped_by:
+            control.should_training_stop = True
+
+    def add_loss(self, loss: float) -> None:
+        """A micro-batch's loss, for the curve."""
+        self.losses.append(loss)
+
+    def _evaluate(self, model: Any, state: TrainerState) -> None:
+        found = self.measure(model)
+        start = self.curve.points[0].held_out_kl if self.curve.points else found
+        point = Point(
+            step=state.global_step,
+            tokens=state.global_step * self.tokens_per_step,
+            seconds=self.before + perf_counter() - self.started,
+            loss=sum(self.losses) / len(self.losses) if self.losses else None,
+            held_out_kl=found,
+            score=score(found, start),
+        )
+        self.losses.clear()
+        better = not self.curve.points or point.score < self.curve.best.score
+        self.curve.points.append(point)
+        if better:
+            self.curve.best_step = point.step
+        if state.is_world_process_zero:
+            if better and point.step:
+                _replace(self.work / BEST_NAME, lambda path: save_file(self.trainable(model), path))
+            text = json.dumps(asdict(self.curve), indent=1)
+            _replace(self.work / CURVE_NAME, lambda path: path.write_text(text, encoding="utf-8"))
+            worst = max(found, key=lambda name: found[name] / max(start[name], 1e-12))
+            self.say(
+                f"step {point.step}: held-out KL {point.score:.3f} of the start's (worst: {worst}, "
+                f"{found[worst]:.3f} nats per token)" + (", best so far" if better and point.step else "")
+            )
+
+    def _exhausted(self) -> bool:
+        since = [point for point in self.curve.points if point.step > self.curve.best_step]
+        return len(since) >= self.patience
+
+
+def best_state(work: Path) -> dict[str, Tensor]:
+    """The trained tensors of the best evaluation."""
+    return load_file(work / BEST_NAME)
+
+
+def _read_curve(path: Path) -> Curve:
+    if not path.is_file():
+        return Curve()
+    return validated(Curve, read_json(path, ManifestError), str(path), ManifestError)
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    write(temporary)
+    temporary.replace(path)
