@@ -19,8 +19,8 @@ class RecoverConfig:
         text: texts to train on, each `SPEC` or `SPEC=share`, as compress takes them.
         tokens: how many tokens to train on; excludes `minutes`.
         minutes: about how long to train; turned into a number of steps after a few measured ones.
-        train: which parameters move: all, a low-rank adapter that is merged at the end, norms and biases, what
-            reads the residual stream, or what writes to it.
+        train: which parameters move: all, a low-rank adapter that is merged at the end, norms and biases,
+            what reads the residual stream, or what writes to it.
         lora_rank: rank of the adapter.
         learning_rate: at its highest; None takes the default of `train`.
         warmup_fraction: share of the steps in which the rate rises; it falls as a cosine afterwards.
@@ -36,8 +36,8 @@ class RecoverConfig:
         patience: evaluations without a better state after which training stops.
         save_minutes: an interrupt loses at most this much.
         seed: of the held-out draw, the order of the windows and the adapter's start.
-        precision: of the matrix products: auto takes bfloat16 where the device has fast ones. Weights that are
-            trained are float32 throughout.
+        precision: of the matrix products: auto takes bfloat16 where the device has fast ones. Weights that
+            are trained are float32 throughout.
         device: auto, cpu or cuda.
         activation_checkpointing: compute activations again in the backward pass instead of keeping them.
     """
@@ -83,7 +83,8 @@ class RecoverConfig:
             raise OptionError("--stream-weight needs the teacher itself; leave --teacher-top-k out.")
         if self.batch_windows % self.micro_windows:
             raise OptionError(
-                f"--batch-windows {self.batch_windows} is not a multiple of --micro-windows {self.micro_windows}."
+                f"--batch-windows {self.batch_windows} is not a multiple of "
+                f"--micro-windows {self.micro_windows}."
             )
         self._check_numbers()
 

@@ -17,7 +17,7 @@ Head = Callable[[Tensor], Tensor]  # (n, width) hidden states -> (n, v) logits
 def forward_kl(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
     """T^2 KL(softmax(teacher / T) || softmax(student / T)) at each position.
 
-    The factor keeps the size of the gradient when T changes (Hinton, Vinyals and Dean, arXiv 1503.02531, 2.1).
+    The factor keeps the size of the gradient when T changes (Hinton et al., arXiv 1503.02531, section 2.1).
 
     Args:
         teacher: logits, (n, v), any float dtype.
@@ -97,8 +97,8 @@ def _log_rest(log_probabilities: Tensor) -> Tensor:
 def stream_error(teacher: Tensor, student: Tensor, project: Tensor) -> Tensor:
     """Mean squared distance of the student's residual stream from the teacher's in the student's basis.
 
-    The narrow stream is the dense one times a fixed matrix, so the target needs no learned projection. Each row
-    is divided by the target's mean square, or the first token's huge activations would own the result.
+    The narrow stream is the dense one times a fixed matrix, so the target needs no learned projection. Each
+    row is divided by the target's mean square, or the first token's huge activations would own the result.
 
     Args:
         teacher: (n, d) dense residual stream.

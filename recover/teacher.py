@@ -37,8 +37,8 @@ def check_same_vocabulary(
     """
     if teacher.get_vocab() != student.get_vocab():
         raise InputError(
-            f"{names[0]} has another vocabulary than {names[1]}, so it cannot teach it; expected the original that "
-            "was narrowed, or a model with the same tokenizer"
+            f"{names[0]} has another vocabulary than {names[1]}, so it cannot teach it; expected the "
+            "original that was narrowed, or a model with the same tokenizer"
         )
 
 
@@ -95,7 +95,8 @@ def projection(teacher: Any, student: Any) -> Tensor:
     error = float((dense @ found - narrow).norm() / narrow.norm())
     if not error < 0.05:  # bfloat16 rounds to 0.004; another model is off by about one
         raise InputError(
-            f"the embeddings of teacher and student are not related by one matrix (error {error:.2f}), so their "
-            "residual streams do not compare; leave --stream-weight out, or name the original that was narrowed"
+            f"the embeddings of teacher and student are not related by one matrix (error {error:.2f}), so "
+            "their residual streams do not compare; leave --stream-weight out, or name the original that was "
+            "narrowed"
         )
     return found.float()

@@ -1,14 +1,15 @@
-"""The loop: transformers' Trainer on Accelerate with our loss, so that torchrun and `accelerate launch` just work.
+"""The loop: transformers' Trainer on Accelerate with our loss, so that torchrun and accelerate launch it.
 
 Shapes: w windows of t tokens.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from ..errors import ConvergenceError
 from .config import RecoverConfig
@@ -34,10 +35,11 @@ class Distiller(Trainer):  # type: ignore[misc]
     ) -> None:
         """Take the teacher in memory or its kept tokens; `project` is needed for the stream's error."""
         super().__init__(**rest)
+        self.remove_callback(PrinterCallback)  # the command line shows progress itself
         self.recovery, self.teacher, self.kept, self.project = config, teacher, kept, project
-        self.model_accepts_loss_kwargs = (
-            False  # the loss is a mean over equal windows: steps need no rescaling
-        )
+        self.on_loss: Callable[[float], None] = lambda _: None
+        # the loss is a mean over equal windows: accumulated steps need no rescaling by tokens
+        self.model_accepts_loss_kwargs = False
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
@@ -57,9 +59,10 @@ class Distiller(Trainer):  # type: ignore[misc]
             loss = loss + self.recovery.text_weight * next_token_loss(logits, token_ids[:, 1:].flatten())
         if not bool(torch.isfinite(loss)):
             raise ConvergenceError(
-                f"the loss is {float(loss)} at step {self.state.global_step}; the last good state was kept. Try a "
-                "lower --learning-rate, or --precision float32"
+                f"the loss is {float(loss)} at step {self.state.global_step}; the last good state was kept. "
+                "Try a lower --learning-rate, or --precision float32"
             )
+        self.on_loss(float(loss.detach()))
         return loss
 
     def _divergence(

@@ -1,4 +1,4 @@
-"""What happens beside the steps: scores on held-out windows, the best state kept, saves by the clock, a clean stop."""
+"""What happens beside the steps: scores on held-out windows, the best state kept, saves by the clock."""
 
 import json
 import signal
@@ -17,9 +17,9 @@ from ..errors import ManifestError
 from ..json_files import read_json, validated
 from .held_out import score
 
-__all__ = ["Curve", "Point", "Watch"]
+__all__ = ["CURVE_NAME", "Curve", "Point", "Watch", "best_file", "best_state"]
 
-CURVE_NAME, BEST_NAME = "curve.json", "best.safetensors"
+CURVE_NAME = "curve.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,11 @@ class Curve:
 
     points: list[Point] = field(default_factory=list)
     best_step: int = 0
+
+    def rewind(self, step: int) -> None:
+        """Forget what came after a step: a run goes on from its last save, which may be older."""
+        self.points = [point for point in self.points if point.step <= step]
+        self.best_step = min(self.points, key=lambda point: point.score).step if self.points else 0
 
     @property
     def best(self) -> Point:
@@ -79,7 +84,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         """Score the start, and let SIGTERM end the run after the step in hand."""
         self.started = self.saved = perf_counter()
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopped_by", "SIGTERM"))
-        self.curve.points = [point for point in self.curve.points if point.step <= state.global_step]
+        self.curve.rewind(state.global_step)
         if not self.curve.points:
             self._evaluate(kwargs["model"], state)
         self.progress.begin("recover", state.max_steps)
@@ -99,6 +104,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self.saved = perf_counter()
         if self.stopped_by:
             control.should_training_stop = True
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """From now on a run goes on from here, so states that were best before can go."""
+        for file in self.work.glob("best-*.safetensors"):
+            if file != best_file(self.work, self.curve):
+                file.unlink(missing_ok=True)
 
     def add_loss(self, loss: float) -> None:
         """A micro-batch's loss, for the curve."""
@@ -122,7 +135,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self.curve.best_step = point.step
         if state.is_world_process_zero:
             if better and point.step:
-                _replace(self.work / BEST_NAME, lambda path: save_file(self.trainable(model), path))
+                file = best_file(self.work, self.curve)
+                _replace(file, lambda path: save_file(self.trainable(model), path))
             text = json.dumps(asdict(self.curve), indent=1)
             _replace(self.work / CURVE_NAME, lambda path: path.write_text(text, encoding="utf-8"))
             worst = max(found, key=lambda name: found[name] / max(start[name], 1e-12))
@@ -136,9 +150,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         return len(since) >= self.patience
 
 
-def best_state(work: Path) -> dict[str, Tensor]:
+def best_file(work: Path, curve: Curve) -> Path:
+    """Where the trained tensors of the best evaluation are kept."""
+    return work / f"best-{curve.best_step}.safetensors"
+
+
+def best_state(work: Path, curve: Curve) -> dict[str, Tensor]:
     """The trained tensors of the best evaluation."""
-    return load_file(work / BEST_NAME)
+    return load_file(best_file(work, curve))
 
 
 def _read_curve(path: Path) -> Curve:

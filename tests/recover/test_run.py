@@ -1,0 +1,135 @@
+"""Training on picos: it gets nearer to the teacher, never ends worse than it began, and resumes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from dotresize.compress.progress import Silent
+from dotresize.compress.source import DenseModel, load_dense
+from dotresize.errors import InputError, TextError
+from dotresize.recover.batches import Source, read_texts
+from dotresize.recover.config import RecoverConfig
+from dotresize.recover.held_out import divergences
+from dotresize.recover.run import _Setup, estimate, prepare, recover
+from dotresize.recover.teacher import projection
+
+CONFIG = RecoverConfig(
+    text=("own",),
+    tokens=20 * 8 * 32,
+    window_tokens=32,
+    learning_rate=3e-3,
+    evaluations=4,
+    precision="float32",
+    device="cpu",
+)
+
+
+@pytest.mark.parametrize("train", ["all", "lora", "norms", "readers", "writers"])
+def test_what_is_trained_moves_towards_the_teacher_and_the_rest_stays(
+    train: str, teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, train=train)
+    texts = read_texts([Source("own", 1.0, windows)], config, needed=None)
+    before = {name: value.clone() for name, value in narrow.model.state_dict().items()}
+    setup = prepare(narrow, teacher, texts, config, tmp_path, Silent())
+    start = divergences(teacher.model, setup.student, texts.held_out)
+    outcome = recover(setup, steps=20)
+    end = divergences(teacher.model, outcome.model, texts.held_out)
+    assert outcome.improved
+    assert end["own"] < start["own"]
+    assert end["own"] == pytest.approx(outcome.curve.best.held_out_kl["own"], rel=1e-3)
+    after = outcome.model.state_dict()
+    assert set(after) == set(before)  # a stock checkpoint again, also after an adapter
+    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    kinds = {"norms": "norm", "readers": "_proj", "writers": ("o_proj", "down_proj")}
+    if train in kinds:
+        expected = kinds[train]
+        assert all(
+            any(part in name for part in ([expected] if isinstance(expected, str) else expected))
+            for name in moved
+        )
+    assert moved
+
+
+def set_up(teacher: DenseModel, narrow: DenseModel, windows: Tensor, work: Path, **changes: object) -> _Setup:
+    config = replace(CONFIG, **changes)  # type: ignore[arg-type]
+    texts = read_texts([Source("own", 1.0, windows)], config, needed=None)
+    return prepare(narrow, teacher, texts, config, work, Silent())
+
+
+def test_a_run_that_only_does_harm_gives_back_the_start(
+    teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
+) -> None:
+    before = {name: value.clone() for name, value in narrow.model.state_dict().items()}
+    outcome = recover(set_up(teacher, narrow, windows, tmp_path, learning_rate=1.0, patience=2), steps=12)
+    assert not outcome.improved
+    assert outcome.stopped_by == "patience"
+    assert_close(outcome.model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_an_interrupted_run_ends_where_the_whole_one_does(
+    pico_llama: Path, narrow_directory: Path, windows: Tensor, tmp_path: Path
+) -> None:
+    def fresh(work: Path) -> _Setup:
+        models = load_dense(str(pico_llama)), load_dense(str(narrow_directory))
+        return set_up(*models, windows, work, save_minutes=0.0)
+
+    whole = recover(fresh(tmp_path / "whole"), steps=8)
+
+    class Stop(Exception):
+        pass
+
+    def stop_late(line: str) -> None:
+        if line.startswith("step 6:"):
+            raise Stop  # as a kill would: after the save of an earlier step, in the middle of another
+
+    with pytest.raises(Stop):
+        recover(fresh(tmp_path / "parts"), steps=8, say=stop_late)
+    resumed = recover(fresh(tmp_path / "parts"), steps=8)
+    assert [point.step for point in resumed.curve.points] == [point.step for point in whole.curve.points]
+    assert_close(resumed.model.state_dict(), whole.model.state_dict(), rtol=0, atol=0)
+
+
+def test_the_teachers_kept_tokens_teach_too(
+    teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
+) -> None:
+    setup = set_up(teacher, narrow, windows, tmp_path, teacher_top_k=64)
+    assert setup.kept is not None
+    assert setup.kept.log_probabilities.shape == (*setup.texts.train.shape, 64)
+    assert recover(setup, steps=12).improved
+
+
+def test_the_stream_is_compared_through_the_basis(
+    teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
+) -> None:
+    found = projection(teacher.model, narrow.model)
+    dense = teacher.model.get_input_embeddings().weight
+    # float32 embeddings of order 0.1, 384 rows
+    assert_close(dense @ found, narrow.model.get_input_embeddings().weight, rtol=1e-3, atol=1e-5)
+    assert recover(set_up(teacher, narrow, windows, tmp_path, stream_weight=0.5), steps=12).improved
+    with torch.no_grad():
+        dense.copy_(torch.randn(dense.shape, generator=torch.Generator().manual_seed(0)))
+    with pytest.raises(InputError, match="not related by one matrix"):
+        projection(teacher.model, narrow.model)
+
+
+def test_the_estimate_changes_nothing(
+    teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
+) -> None:
+    setup = set_up(teacher, narrow, windows, tmp_path)
+    before = {name: value.clone() for name, value in setup.student.state_dict().items()}
+    found = estimate(setup)
+    assert found.steps == 20
+    assert found.tokens == CONFIG.tokens
+    assert found.step_seconds > 0
+    assert_close(setup.student.state_dict(), before, rtol=0, atol=0)
+    assert all(each.grad is None for each in setup.student.parameters())
+
+
+def test_a_text_too_short_is_refused(windows: Tensor) -> None:
+    with pytest.raises(TextError, match="own holds 11 windows of 32 tokens; expected at least 4 to hold out"):
+        read_texts([Source("own", 1.0, windows[:11])], CONFIG, needed=None)

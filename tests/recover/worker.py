@@ -1,0 +1,39 @@
+"""One process of several that recover a pico together: `torchrun worker.py TEACHER NARROW WORK OUT`."""
+
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from dotresize.compress.progress import Silent
+from dotresize.compress.source import load_dense
+from dotresize.recover.batches import Source, read_texts
+from dotresize.recover.config import RecoverConfig
+from dotresize.recover.run import prepare, recover
+
+STEPS = 4
+
+
+def main() -> None:
+    teacher, narrow, work, out = (Path(argument) for argument in sys.argv[1:5])
+    config = RecoverConfig(
+        text=("own",),
+        tokens=1,
+        window_tokens=32,
+        learning_rate=3e-3,
+        evaluations=2,
+        precision="float32",
+        device="cpu",
+    )
+    windows = torch.load(work.parent / "windows.pt", weights_only=True)
+    texts = read_texts([Source("own", 1.0, windows)], config, needed=None)
+    setup = prepare(load_dense(str(narrow)), load_dense(str(teacher)), texts, config, work, Silent())
+    # the second half goes on from the first half's save
+    outcome = recover(setup, steps=STEPS)
+    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        save_file({name: value.contiguous() for name, value in outcome.model.state_dict().items()}, out)
+
+
+if __name__ == "__main__":
+    main()
