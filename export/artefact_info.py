@@ -172,6 +172,9 @@ def _provenance(record: Manifest | None) -> tuple[str, ...]:
         origin = f", dequantised from {source.dequantised_from}" if source.dequantised_from else ""
         chain.append(f"{source.name} ({source.kind}{origin}, sha256 {source.sha256[:12]})")
         chain.append(_narrowing(record.report))
+    if record.recovery is not None:
+        point = next(each for each in record.recovery.curve if each.step == record.recovery.best_step)
+        chain.append(f"recovered from {record.recovery.teacher} on {point.tokens:,} tokens")
     if record.source is not None:
         parent = record.source
         chain.append(f"{parent.format} {parent.precision} (manifest {parent.manifest_sha256[:12]})")

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..compress.report import Report
 from ..version import __version__
+from .recovery import Recovery
 
 __all__ = ["NAME", "render"]
 
@@ -20,20 +21,22 @@ _WIDTHS = (
 )
 
 
-def render(report: Report, quality: dict[str, Any] | None) -> str:
+def render(report: Report, quality: dict[str, Any] | None, recovery: Recovery | None = None) -> str:
     """Model card of a compressed checkpoint, as Markdown.
 
     Args:
         report: What the compression did.
         quality: Flat or nested measured numbers, or None when nothing was measured.
+        recovery: How it was trained afterwards, or None.
     """
     sections = [
         _front_matter(report),
-        _intro(report),
+        _intro(report, trained=recovery is not None and recovery.best_step > 0),
         _sizes(report),
         _ties(report),
         _quality(quality),
         _how(report),
+        _recovery(recovery),
     ]
     return "\n".join(section for section in sections if section)
 
@@ -64,12 +67,13 @@ def _yaml(text: str) -> str:
     return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _intro(report: Report) -> str:
+def _intro(report: Report, *, trained: bool) -> str:
     origin = f", dequantised from {report.source.dequantised_from}" if report.source.dequantised_from else ""
+    how = ", then trained on its answers" if trained else " without gradient training"
     return (
         f"# {report.source.name}, narrowed\n\n"
         f"A narrower version of `{report.source.name}` (`{report.source.architecture}`{origin}), made by "
-        f"dotresize {__version__} without gradient training. The architecture is unchanged: stock "
+        f"dotresize {__version__}{how}. The architecture is unchanged: stock "
         "transformers and vLLM load it as any other checkpoint.\n"
     )
 
@@ -194,6 +198,22 @@ def _mixture(report: Report) -> str:
     if len(parts) < 2:
         return ""
     return ": " + ", ".join(f"{part.windows} of `{part.name}`" for part in parts)
+
+
+def _recovery(recovery: Recovery | None) -> str:
+    if recovery is None:
+        return ""
+    start = recovery.curve[0]
+    best = next(point for point in recovery.curve if point.step == recovery.best_step)
+    rows = [("text", "held-out KL at the start, nats/token", "of these weights")]
+    for name, before in start.held_out_kl.items():
+        rows.append((name, f"{before:.3f}", f"{best.held_out_kl[name]:.3f}"))
+    outcome = "No state was better than the start, whose weights these are."
+    if recovery.best_step:
+        spent = f"{best.tokens:,} tokens and {best.seconds / 60:.1f} minutes"
+        outcome = f"The state after {spent} was the best and was kept."
+    how = f"Distilled from `{recovery.teacher}` (trained: {recovery.config['train']}). {outcome}"
+    return f"## Recovery\n\n{how}\n\n" + _table(rows)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -12,11 +12,11 @@ from .manifest import Manifest
 from .staging import staged_directory, write_atomically
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedModel
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from ..compress.run import CompressResult
 
-__all__ = ["complete_config", "record_quality", "save", "save_weights", "weight_records"]
+__all__ = ["complete_config", "record_quality", "save", "save_weights", "weight_records", "write_model"]
 
 DEFAULT_SHARD_BYTES = 5_000_000_000
 WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json")
@@ -51,12 +51,16 @@ def save(
     """
     directory = Path(directory)
     with staged_directory(directory, force=force) as temporary:
-        save_weights(result.model, result.generation_config, temporary, max_shard_bytes)
-        complete_config(temporary / "config.json", head_dim=result.report.narrow.head_dim)
-        result.tokenizer.save_pretrained(temporary)
+        reference_sha256 = write_model(
+            result.model,
+            result.tokenizer,
+            result.generation_config,
+            temporary,
+            head_dim=result.report.narrow.head_dim,
+            max_shard_bytes=max_shard_bytes,
+        )
         text = card.render(result.report, quality)
         (temporary / card.NAME).write_text(text, encoding="utf-8")
-        reference_sha256 = reference.save(reference.make_reference(result.model, result.tokenizer), temporary)
         record = Manifest(
             format="huggingface",
             precision=str(result.model.dtype).removeprefix("torch."),
@@ -68,6 +72,26 @@ def save(
         manifest.write(record, temporary)
         on_complete(temporary / manifest.MANIFEST_NAME)
     return record
+
+
+def write_model(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    generation_config: "GenerationConfig | None",
+    directory: Path,
+    *,
+    head_dim: int,
+    max_shard_bytes: int = DEFAULT_SHARD_BYTES,
+) -> str:
+    """Write everything of a checkpoint but its card and manifest; returns the hash of its reference.
+
+    Raises:
+        ModelError: The model does not answer the reference prompts, or is tied other than it says.
+    """
+    save_weights(model, generation_config, directory, max_shard_bytes)
+    complete_config(directory / "config.json", head_dim=head_dim)
+    tokenizer.save_pretrained(directory)
+    return reference.save(reference.make_reference(model, tokenizer), directory)
 
 
 def record_quality(directory: Path, quality: dict[str, Any]) -> Manifest:
@@ -86,7 +110,7 @@ def record_quality(directory: Path, quality: dict[str, Any]) -> Manifest:
         raise ManifestError(
             f"{directory} was not compressed here; expected the output of `dotresize compress`"
         )
-    write_atomically(directory / card.NAME, card.render(record.report, quality))
+    write_atomically(directory / card.NAME, card.render(record.report, quality, record.recovery))
     record = replace(record, quality=quality)
     manifest.write(record, directory)
     return record

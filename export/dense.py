@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..compress.shape import head_dim_of
 from ..compress.source import DenseModel
-from . import manifest, reference
-from .checkpoint import DEFAULT_SHARD_BYTES, complete_config, save_weights, weight_records
+from . import manifest
+from .checkpoint import weight_records, write_model
 from .manifest import Manifest
 from .staging import staged_directory
 
@@ -27,10 +27,13 @@ def save_dense(dense: DenseModel, directory: Path, *, force: bool = False) -> Ma
         if name in vars(dense.model):  # left by reading a GGUF file: the weights are plain by now
             delattr(dense.model, name)
     with staged_directory(directory, force=force) as temporary:
-        save_weights(dense.model, dense.generation_config, temporary, DEFAULT_SHARD_BYTES)
-        complete_config(temporary / "config.json", head_dim=head_dim_of(dense.model.config))
-        dense.tokenizer.save_pretrained(temporary)
-        kept = reference.save(reference.make_reference(dense.model, dense.tokenizer), temporary)
+        kept = write_model(
+            dense.model,
+            dense.tokenizer,
+            dense.generation_config,
+            temporary,
+            head_dim=head_dim_of(dense.model.config),
+        )
         record = Manifest(
             format="huggingface",
             precision=str(dense.model.dtype).removeprefix("torch."),

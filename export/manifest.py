@@ -16,6 +16,7 @@ from ..compress.report import Report
 from ..errors import ManifestError
 from ..json_files import read_json, validated
 from ..version import __version__
+from .recovery import Recovery
 from .staging import write_atomically
 
 __all__ = [
@@ -80,6 +81,7 @@ class Manifest:
     report: Report | None = None  # None for a source that dotresize did not compress
     quality: dict[str, Any] | None = None  # measured perplexities, passed in by the caller
     source: Provenance | None = None  # None for a directory that compress wrote
+    recovery: Recovery | None = None  # None for weights that were not trained afterwards
     files: dict[str, FileRecord]
     reference: str | None  # sha256 over the reference files
     verification: tuple[Check, ...] = ()
@@ -122,7 +124,8 @@ class Manifest:
                 f"schema version {version} is newer than this dotresize ({__version__}) reads (up to "
                 f"{SCHEMA_VERSION}); written by dotresize {data.get('tool_version', 'unknown')}, upgrade"
             )
-        missing = [each.name for each in fields(cls) if each.name not in data]
+        later = ("recovery",)  # fields that came after the first release of this version
+        missing = [each.name for each in fields(cls) if each.name not in data and each.name not in later]
         if missing:
             raise ManifestError(f"it does not follow schema version {version}: {missing[0]!r} is missing")
         return validated(cls, data, f"schema version {version}")

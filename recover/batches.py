@@ -3,7 +3,6 @@
 Shapes: w windows of t tokens.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,18 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import TextError
+from ..export.recovery import RecoveryText
 from .config import RecoverConfig
 
-__all__ = ["Source", "TextRecord", "Texts", "WindowSet", "read_texts"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextRecord:
-    """What a text gave."""
-
-    name: str
-    windows: int
-    held_out_windows: int
+__all__ = ["Source", "Texts", "WindowSet", "read_texts"]
 
 
 class Texts(NamedTuple):
@@ -30,7 +21,7 @@ class Texts(NamedTuple):
 
     train: Tensor  # (w, t) int64
     held_out: dict[str, Tensor]  # text -> (w, t) int64
-    record: tuple[TextRecord, ...]
+    record: tuple[RecoveryText, ...]
 
 
 class WindowSet(Dataset[dict[str, Tensor]]):
@@ -85,5 +76,5 @@ def read_texts(sources: list[Source], config: RecoverConfig, *, needed: int | No
     for source, pool in zip(sources, pools, strict=True):
         count = max(1, min(len(pool), round(total * source.share)))
         drawn.append(pool[torch.randperm(len(pool), generator=generator)[:count]])
-        record.append(TextRecord(name=source.name, windows=count, held_out_windows=config.held_out_windows))
+        record.append(RecoveryText(name=source.name, windows=count, held_out_windows=config.held_out_windows))
     return Texts(torch.cat(drawn), held_out, tuple(record))

@@ -1,6 +1,5 @@
 """The recipe of a recovery: check, read texts, measure a few steps, train, keep the best state."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from .held_out import divergences
 from .teacher import Kept, check_same_vocabulary, keep_top_k, projection
 from .train import Distiller, training_arguments, uses_bfloat16
 from .trainable import choose_trainable, default_learning_rate, merged
-from .watch import CURVE_NAME, Curve, Watch, best_state
+from .watch import Curve, Watch, best_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -239,10 +238,3 @@ def _last_checkpoint(work: Path) -> str | None:
 
     folder = work / "trainer"
     return get_last_checkpoint(str(folder)) if folder.is_dir() else None
-
-
-def discard(work: Path) -> None:
-    """Remove what a recovery keeps beside its output."""
-    shutil.rmtree(work / "trainer", ignore_errors=True)
-    for file in (*work.glob("best-*.safetensors"), work / CURVE_NAME, work / "teacher.safetensors"):
-        file.unlink(missing_ok=True)

@@ -65,14 +65,13 @@ def _norms(model: "nn.Module") -> list[Any]:
 
 def _sites(model: Any, role: str) -> list[Any]:
     """Weights of the layers' readers (all that read a norm's output), or of their writers."""
-    from ..compress.source import family_row
+    from ..compress.family_rows import family_of
 
-    family = family_row(model.config)
+    family = family_of(model.config.model_type, type(model).__name__)
     found = []
     for layer in model.get_submodule(family.layers).children():
         for sublayer in family.sublayers:
-            sites = sublayer.readers if role == "readers" else (sublayer.writer,)
-            for site in sites:
+            for site in sublayer.readers if role == "readers" else (sublayer.writer,):
                 path = ".".join(part for part in (sublayer.core, site.path) if part)
                 found.append(layer.get_submodule(path).get_parameter(site.parameter))
     return found

@@ -14,31 +14,20 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ..compress.progress import Progress
 from ..errors import ManifestError
+from ..export.recovery import CurvePoint
 from ..json_files import read_json, validated
 from .held_out import score
 
-__all__ = ["CURVE_NAME", "Curve", "Point", "Watch", "best_file", "best_state"]
+__all__ = ["CURVE_NAME", "Curve", "Watch", "best_file", "best_state"]
 
 CURVE_NAME = "curve.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """One evaluation."""
-
-    step: int
-    tokens: int
-    seconds: float  # of training, over all runs so far
-    loss: float | None  # mean over the steps since the last point; None at the start
-    held_out_kl: dict[str, float]  # text -> nats per token
-    score: float
 
 
 @dataclass(kw_only=True)
 class Curve:
     """All evaluations so far; the first is the start."""
 
-    points: list[Point] = field(default_factory=list)
+    points: list[CurvePoint] = field(default_factory=list)
     best_step: int = 0
 
     def rewind(self, step: int) -> None:
@@ -47,7 +36,7 @@ class Curve:
         self.best_step = min(self.points, key=lambda point: point.score).step if self.points else 0
 
     @property
-    def best(self) -> Point:
+    def best(self) -> CurvePoint:
         """The state that will be written."""
         return next(point for point in self.points if point.step == self.best_step)
 
@@ -120,7 +109,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def _evaluate(self, model: Any, state: TrainerState) -> None:
         found = self.measure(model)
         start = self.curve.points[0].held_out_kl if self.curve.points else found
-        point = Point(
+        point = CurvePoint(
             step=state.global_step,
             tokens=state.global_step * self.tokens_per_step,
             seconds=self.before + perf_counter() - self.started,

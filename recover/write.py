@@ -1,0 +1,78 @@
+"""The recovered student -> a stock checkpoint of the same shape, with where it came from."""
+
+from pathlib import Path
+
+import torch
+
+from ..compress.shape import head_dim_of
+from ..compress.source import DenseModel, Source
+from ..export import card, manifest
+from ..export.checkpoint import weight_records, write_model
+from ..export.manifest import Manifest
+from ..export.recovery import Recovery, RecoveryText
+from ..export.staging import staged_directory
+from .run import Outcome
+
+__all__ = ["save_recovered"]
+
+
+def save_recovered(
+    outcome: Outcome,
+    narrow: DenseModel,
+    parent: Manifest | None,
+    teacher: Source,
+    texts: tuple[RecoveryText, ...],
+    directory: Path,
+    *,
+    dtype: torch.dtype,
+    force: bool = False,
+) -> Manifest:
+    """Write the best state in the dtype that the start was stored in, with a reference of its own.
+
+    Args:
+        outcome: of `run.recover`.
+        narrow: the start.
+        parent: the start's manifest, or None when dotresize did not write it.
+        teacher: the original.
+        texts: what was trained on.
+        directory: where to write.
+        dtype: of the stored weights.
+        force: replace an earlier output.
+
+    Raises:
+        OutputError: the output exists, cannot be written, or the disk is full.
+        ModelError: the model does not answer the reference prompts.
+    """
+    recovery = Recovery(
+        parent_sha256=narrow.source.sha256,
+        parent_manifest_sha256=None if parent is None else parent.sha256,
+        teacher=teacher.name,
+        teacher_sha256=teacher.sha256,
+        config=outcome.config,
+        texts=texts,
+        best_step=outcome.curve.best_step,
+        stopped_by=outcome.stopped_by,
+        curve=tuple(outcome.curve.points),
+    )
+    model = outcome.model.to("cpu", dtype)  # type: ignore[arg-type]
+    report = None if parent is None else parent.report
+    with staged_directory(directory, force=force) as temporary:
+        reference = write_model(
+            model,
+            narrow.tokenizer,
+            narrow.generation_config,
+            temporary,
+            head_dim=head_dim_of(model.config),
+        )
+        if report is not None:
+            (temporary / card.NAME).write_text(card.render(report, None, recovery), encoding="utf-8")
+        record = Manifest(
+            format="huggingface",
+            precision=str(dtype).removeprefix("torch."),
+            report=report,
+            files=weight_records(temporary),
+            reference=reference,
+            recovery=recovery,
+        )
+        manifest.write(record, temporary)
+    return record
