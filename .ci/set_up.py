@@ -144,7 +144,7 @@ def build(gpu: bool, pin: bool, lock: TextIO) -> None:
     steps.run("Python environment", [sys.executable, "-m", "venv", str(VENV)])
     index = [] if gpu or not answers(TORCH_CPU_INDEX) else ["--extra-index-url", TORCH_CPU_INDEX]
     steps.pip(TORCH, TORCH, *index)
-    extras = "export-cuda,serve,bench,tasks,ray,dev" if gpu else "export,serve,bench,tasks,ray,dev"
+    extras = f"{'export-cuda' if gpu else 'export'},recover,serve,bench,tasks,ray,dev"
     steps.pip(f"dotresize[{extras}]", "--editable", f"{ROOT}[{extras}]")
     if gpu:
         steps.pip(VLLM_CUDA, TORCH, VLLM_CUDA)

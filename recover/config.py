@@ -68,7 +68,7 @@ class RecoverConfig:
     def __post_init__(self) -> None:
         """Raise OptionError for anything that cannot be meant."""
         if not self.text:
-            raise OptionError("no text was given; name at least one with --text (a file, hf:NAME, self).")
+            raise OptionError("no text was given; name at least one with --text (builtin, a file, hf:NAME).")
         if (self.tokens is None) == (self.minutes is None):
             raise OptionError("give either --tokens or --minutes: how long to train.")
         if self.train not in get_args(Train):

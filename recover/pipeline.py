@@ -12,8 +12,6 @@ import torch
 
 from ..compress.progress import Progress
 from ..compress.resume import WorkDirectory, work_path
-from ..compress.run import choose_device
-from ..compress.self_text import CACHE_FOLDER, SelfText
 from ..compress.source import DenseModel, open_model
 from ..errors import ManifestError
 from ..export import manifest
@@ -71,7 +69,7 @@ def run(
     with WorkDirectory(work_path(output) if _is_first() else None) as work:
         start, taught = opened.load(), original.load()
         parent = _parent(Path(narrow), say)
-        texts = _texts(config, start, taught, output, progress)
+        texts = _texts(config, start)
         identity = _identity(start, taught, config, texts.train)
         work.begin(identity)
         state = _state_directory(work_path(output), identity)
@@ -104,17 +102,8 @@ def _is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _texts(
-    config: RecoverConfig, start: DenseModel, taught: DenseModel, output: Path, progress: Progress
-) -> Texts:
-    writer = SelfText(
-        dense=taught,
-        device=choose_device(config.device),
-        seed=config.seed,
-        cache=output.parent / CACHE_FOLDER,
-        progress=progress,
-    )
-    sources = read_sources(config, start.tokenizer, writer.documents)
+def _texts(config: RecoverConfig, start: DenseModel) -> Texts:
+    sources = read_sources(config, start.tokenizer)
     needed = None if config.tokens is None else -(-config.tokens // config.window_tokens)
     return read_texts(sources, config, needed=needed)
 

@@ -1,10 +1,9 @@
 """What `--text` names -> windows of each text, in order, for `batches.read_texts`."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..compress.calibration import Windows, draw_windows
-from ..compress.mixture import SELF, mixture_of
+from ..compress.mixture import mixture_of
 from .batches import Source
 from .config import RecoverConfig
 
@@ -13,20 +12,13 @@ if TYPE_CHECKING:
 
 __all__ = ["read_sources"]
 
-SELF_WINDOWS = 256  # when no number of tokens was asked for: sampling more takes longer than training on it
 
-
-def read_sources(
-    config: RecoverConfig,
-    tokenizer: "PreTrainedTokenizerBase",
-    self_text: Callable[[int], list[str]] | None = None,
-) -> list[Source]:
+def read_sources(config: RecoverConfig, tokenizer: "PreTrainedTokenizerBase") -> list[Source]:
     """The calibration half of each text as windows, as many as the recovery can use.
 
     Args:
         config: `text`, `tokens`, `window_tokens`, `held_out_windows` and `seed` are used.
         tokenizer: of the student.
-        self_text: gives documents with at least so many tokens, written by the teacher.
 
     Raises:
         OptionError: shares that cannot be.
@@ -37,12 +29,9 @@ def read_sources(
         wanted = None
         if config.tokens is not None:
             wanted = round(part.share * config.tokens / config.window_tokens) + config.held_out_windows
-        if part.spec == SELF:
-            wanted = wanted or SELF_WINDOWS
-        else:
-            held = _draw(part.spec, config, tokenizer, None, None).available
-            wanted = held if wanted is None else min(held, wanted + config.batch_windows)
-        drawn = _draw(part.spec, config, tokenizer, wanted, self_text)
+        held = _draw(part.spec, config, tokenizer, None).available
+        wanted = held if wanted is None else min(held, wanted + config.batch_windows)
+        drawn = _draw(part.spec, config, tokenizer, wanted)
         found.append(Source(part.spec, part.share, drawn.token_ids))
     return found
 
@@ -52,7 +41,6 @@ def _draw(
     config: RecoverConfig,
     tokenizer: "PreTrainedTokenizerBase",
     windows: int | None,
-    self_text: Callable[[int], list[str]] | None,
 ) -> Windows:
     return draw_windows(
         spec,
@@ -60,5 +48,4 @@ def _draw(
         windows=windows,
         window_tokens=config.window_tokens,
         seed=config.seed,
-        self_text=self_text,
     )

@@ -26,7 +26,7 @@ def recover(
     text: Annotated[
         list[str],
         typer.Option(
-            help="Text to train on: builtin, self, FILE, hf:NAME, or FILE=0.3 with a share; repeatable.",
+            help="Text to train on: builtin, FILE, hf:NAME, or FILE=0.3 with a share; repeatable.",
             rich_help_panel=_LENGTH,
         ),
     ],
@@ -80,8 +80,8 @@ def recover(
 ) -> None:
     """Win back by distillation what narrowing lost. Experimental.
 
-    The best state on held-out windows of each text is written, or the start if none was better. An interrupted
-    run resumes when the same command is given again. Several GPUs: torchrun -m dotresize recover.
+    The best state on held-out windows of each text is written, or the start if none was better. An
+    interrupted run resumes when the same command is given again. Several GPUs: torchrun -m dotresize recover.
     """
     quiet_libraries()
     from ..recover.config import RecoverConfig
