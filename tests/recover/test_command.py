@@ -1,0 +1,88 @@
+"""`dotresize recover` on picos: dry run, run, lineage, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dotresize.cli import app
+from dotresize.compress.source import load_dense
+from dotresize.errors import DotresizeError, InputError, OptionError, TextError
+from dotresize.export import manifest
+from dotresize.recover.config import RecoverConfig
+
+TEXT = Path(__file__).parents[1] / "compress" / "text.txt"
+
+
+def recover(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, ["recover", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def options(output: Path, teacher: Path, *more: str) -> list[str | Path]:
+    few = ["--window-tokens", "32", "--tokens", "2560", "--device", "cpu", "--precision", "float32"]
+    return ["--teacher", teacher, "-o", output, "--text", str(TEXT), *few, "--json", *more]
+
+
+def test_a_recovered_checkpoint_has_lineage_and_a_dry_run_leaves_nothing(
+    narrow_directory: Path, pico_llama: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    found = json.loads(recover(narrow_directory, *options(output, pico_llama, "--dry-run")).splitlines()[-1])
+    assert found["estimate"]["steps"] == 10
+    assert list(tmp_path.iterdir()) == []
+
+    recover(narrow_directory, *options(output, pico_llama, "--learning-rate", "3e-3"))
+    assert list(tmp_path.iterdir()) == [output]
+    record, start = manifest.read(output), manifest.read(narrow_directory)
+    assert record.recovery is not None
+    assert record.recovery.parent_manifest_sha256 == start.sha256
+    assert record.recovery.teacher_sha256 == load_dense(str(pico_llama)).source.sha256
+    assert record.recovery.best_step > 0
+    assert record.recovery.curve[0].score == 1.0
+    assert record.report == start.report
+    assert "## Recovery" in (output / "README.md").read_text(encoding="utf-8")
+    assert (
+        load_dense(str(output)).model.config.to_dict()
+        == load_dense(str(narrow_directory)).model.config.to_dict()
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "kind", "message"),
+    [
+        (["--minutes", "1"], OptionError, "either --tokens or --minutes"),
+        (["--lora-rank", "4"], OptionError, "--lora-rank has no effect with --train all"),
+        (["--train", "everything"], OptionError, "--train is 'everything'; choose one of all, lora"),
+        (["--batch-windows", "3"], OptionError, "--batch-windows 3 is not a multiple of --micro-windows 2"),
+        (["--text", "nowhere.txt"], TextError, "nowhere.txt is not a file"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_and_leaves_nothing(
+    more: list[str],
+    kind: type[DotresizeError],
+    message: str,
+    narrow_directory: Path,
+    pico_llama: Path,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(kind, match=message):
+        recover(narrow_directory, *options(tmp_path / "out", pico_llama, *more))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_holds_something_is_refused_first(
+    narrow_directory: Path, pico_llama: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(DotresizeError, match="already exists"):
+        recover(narrow_directory, *options(tmp_path, pico_llama))
+
+
+def test_no_text_and_odd_numbers_are_refused() -> None:
+    with pytest.raises(OptionError, match="no text was given"):
+        RecoverConfig(text=(), tokens=1)
+    with pytest.raises(InputError, match="--learning-rate is nan"):
+        RecoverConfig(text=("builtin",), tokens=1, learning_rate=float("nan"))
