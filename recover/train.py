@@ -21,7 +21,7 @@ from .trainable import default_learning_rate
 __all__ = ["Distiller", "training_arguments"]
 
 
-class Distiller(Trainer):  # type: ignore[misc]
+class Distiller(Trainer):
     """Trains a student to give the teacher's next-token distribution."""
 
     def __init__(
@@ -42,14 +42,18 @@ class Distiller(Trainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = False
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
+        self,
+        model: Any,
+        inputs: dict[str, Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
         """The loss of a batch, ().
 
         Raises:
             ConvergenceError: it is not finite.
         """
-        del return_outputs  # evaluation is ours: see `held_out`
+        del return_outputs, num_items_in_batch  # evaluation is ours: see `held_out`
         token_ids = inputs["token_ids"]
         plain = self.accelerator.unwrap_model(model)
         hidden, stream = run_decoder(model, token_ids)

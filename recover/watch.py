@@ -41,7 +41,7 @@ class Curve:
         return next(point for point in self.points if point.step == self.best_step)
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):
     """Trainer's callback; only the first process scores and writes."""
 
     def __init__(

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from ..compress.shape import head_dim_of
-from ..compress.source import DenseModel, Source
+from ..compress.report import Source
+from ..compress.source import DenseModel
 from ..export import card, manifest
 from ..export.checkpoint import weight_records, write_model
 from ..export.manifest import Manifest

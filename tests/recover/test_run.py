@@ -32,7 +32,7 @@ CONFIG = RecoverConfig(
 def test_what_is_trained_moves_towards_the_teacher_and_the_rest_stays(
     train: str, teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
 ) -> None:
-    config = replace(CONFIG, train=train)
+    config = replace(CONFIG, train=train)  # type: ignore[arg-type]
     texts = read_texts([Source("own", 1.0, windows)], config, needed=None)
     before = {name: value.clone() for name, value in narrow.model.state_dict().items()}
     setup = prepare(narrow, teacher, texts, config, tmp_path, Silent())
@@ -107,9 +107,11 @@ def test_the_stream_is_compared_through_the_basis(
     teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
 ) -> None:
     found = projection(teacher.model, narrow.model)
-    dense = teacher.model.get_input_embeddings().weight
+    dense = teacher.model.get_input_embeddings().get_parameter("weight")
     # float32 embeddings of order 0.1, 384 rows
-    assert_close(dense @ found, narrow.model.get_input_embeddings().weight, rtol=1e-3, atol=1e-5)
+    assert_close(
+        dense @ found, narrow.model.get_input_embeddings().get_parameter("weight"), rtol=1e-3, atol=1e-5
+    )
     assert recover(set_up(teacher, narrow, windows, tmp_path, stream_weight=0.5), steps=12).improved
     with torch.no_grad():
         dense.copy_(torch.randn(dense.shape, generator=torch.Generator().manual_seed(0)))
