@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from ..compress.shape import head_dim_of
 from ..compress.report import Source
+from ..compress.shape import head_dim_of
 from ..compress.source import DenseModel
 from ..export import card, manifest
 from ..export.checkpoint import weight_records, write_model
