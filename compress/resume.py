@@ -151,7 +151,7 @@ class WorkDirectory:
 
 def _items(path: Path) -> list[Path]:
     """Finished items and unfinished ones."""
-    names = ("basis", "layer-[0-9]*")
+    names = ("basis", "layer-[0-9]*", "steps")
     return [
         file
         for name in names
