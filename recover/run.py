@@ -97,7 +97,6 @@ def prepare(
     if config.teacher_top_k is not None:
         kept = keep_top_k(taught, texts.train, config.teacher_top_k, work / "teacher.safetensors", progress)
     student = narrow.model.to(device, torch.float32)  # type: ignore[arg-type]
-    student.config.use_cache = False
     return _Setup(
         config=config,
         teacher=taught,
@@ -199,7 +198,6 @@ def recover(
     state = best_state(setup.work, watch.curve) if watch.curve.best_step else start
     setup.student.load_state_dict(state, strict=False)
     model = merged(setup.student, config)
-    model.config.use_cache = True
     effective = replace(config, learning_rate=default_learning_rate(config)).to_dict()
     return Outcome(
         model=model.eval().requires_grad_(False),

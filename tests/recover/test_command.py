@@ -44,10 +44,7 @@ def test_a_recovered_checkpoint_has_lineage_and_a_dry_run_leaves_nothing(
     assert record.recovery.curve[0].score == 1.0
     assert record.report == start.report
     assert "## Recovery" in (output / "README.md").read_text(encoding="utf-8")
-    assert (
-        load_dense(str(output)).model.config.to_dict()
-        == load_dense(str(narrow_directory)).model.config.to_dict()
-    )
+    assert (output / "config.json").read_bytes() == (narrow_directory / "config.json").read_bytes()
 
 
 @pytest.mark.parametrize(
