@@ -67,6 +67,7 @@ class _Setup:
     kept: Kept | None
     project: Tensor | None
     work: Path
+    use_cache: bool  # of the config; the Trainer turns it off
 
 
 def prepare(
@@ -105,6 +106,7 @@ def prepare(
         kept=kept,
         project=project,
         work=work,
+        use_cache=bool(student.config.use_cache),
     )
 
 
@@ -198,6 +200,7 @@ def recover(
     state = best_state(setup.work, watch.curve) if watch.curve.best_step else start
     setup.student.load_state_dict(state, strict=False)
     model = merged(setup.student, config)
+    model.config.use_cache = setup.use_cache
     effective = replace(config, learning_rate=default_learning_rate(config)).to_dict()
     return Outcome(
         model=model.eval().requires_grad_(False),
