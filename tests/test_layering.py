@@ -29,6 +29,7 @@ RANKS = {
     "dotresize.bench": 5,
     "dotresize": 6,
     "dotresize.cli": 7,
+    "dotresize.__main__": 7,
 }
 # Importing one of these takes from a tenth of a second to many seconds.
 HEAVY = {"accelerate", "datasets", "gguf", "onnx", "onnx_ir", "onnxruntime", "onnxruntime_genai", "ot"}

@@ -82,7 +82,8 @@ def test_damage_is_refused(tmp_path: Path, text: str, message: str) -> None:
 def test_every_missing_or_misplaced_key_is_refused(pico_saved: Path, tmp_path: Path) -> None:
     whole = json.loads((pico_saved / "dotresize.json").read_text())
     for key in whole:
-        for damaged in ({k: v for k, v in whole.items() if k != key}, {**whole, key: 7.5}):
+        missing = {k: v for k, v in whole.items() if k != key}
+        for damaged in ({**whole, key: 7.5}, *([missing] if key != "recovery" else [])):  # came later
             (tmp_path / "dotresize.json").write_text(json.dumps(damaged))
             with pytest.raises(ManifestError, match="dotresize.json: "):
                 manifest.read(tmp_path)
