@@ -113,7 +113,8 @@ def plan_points(settings: SweepSettings) -> list[SweepPoint]:
 def _point(settings: SweepSettings, hidden: float | None, mlp: float | None, method: str) -> SweepPoint:
     parts = [] if hidden is None else [f"hidden-{hidden:g}-{method}"]
     name = "-".join([*parts, *([] if mlp is None else [f"mlp-{mlp:g}"])])
-    config = replace(settings.compress, width=hidden, mlp_width=mlp, method=method)  # type: ignore[arg-type]
+    basis = None if hidden is None else method  # without a hidden width it would be an option without effect
+    config = replace(settings.compress, width=hidden, mlp_width=mlp, method=basis)  # type: ignore[arg-type]
     directory = str(PurePath(settings.directory) / name)
     point = SweepPoint(name=name, config=config, directory=directory, steps=())
     return replace(point, steps=_steps(settings, point))
