@@ -138,7 +138,8 @@ class WorkDirectory:
         """
         if self.path is None:
             return
-        names = (f"{NOTE}.tmp", NOTE, f"{_MARKER}.tmp", _MARKER, _LOCK)
+        # the note goes last: until then the same command knows that it had finished
+        names = (f"{NOTE}.tmp", f"{_MARKER}.tmp", _MARKER, _LOCK, NOTE)
         ours = [*_items(self.path), *(self.path / name for name in names)]
         try:
             for file in ours:
@@ -162,13 +163,13 @@ def _items(path: Path) -> list[Path]:
 
 
 def _check_ours(path: Path) -> None:
-    """Refuse what carries no marker of ours; a directory with nothing but our lock was killed before it."""
+    """Refuse what carries no marker of ours; a directory with nothing but our lock or note is a killed run's."""
     if not os.path.lexists(path):
         return
     ours = not path.is_symlink() and path.is_dir()
     if ours and _marker_of(path) is None:
         left = {entry.name for entry in path.iterdir()}
-        ours = left <= {_LOCK, f"{_MARKER}.tmp"} and not any((path / name).is_dir() for name in left)
+        ours = left <= {_LOCK, NOTE, f"{_MARKER}.tmp"} and not any((path / name).is_dir() for name in left)
     if not ours:
         raise OutputError(
             f"{path} is not a work directory of dotresize (it has no {_MARKER}), but intermediate results "

@@ -89,6 +89,8 @@ def _settle_landing(output: Path, command: Any) -> bool:
     if is_finished(work, file, command):
         with WorkDirectory(work) as finished:
             finished.discard()
+    elif work.is_dir() and not work.is_symlink() and not any(work.iterdir()):
+        work.rmdir()  # killed between the note and the directory
     return is_unmeasured(work, file, command)
 
 
