@@ -163,7 +163,7 @@ def _items(path: Path) -> list[Path]:
 
 
 def _check_ours(path: Path) -> None:
-    """Refuse what carries no marker of ours; a directory with nothing but our lock or note is a killed run's."""
+    """Refuse what carries no marker of ours; our lock or note alone is what a killed run leaves."""
     if not os.path.lexists(path):
         return
     ours = not path.is_symlink() and path.is_dir()
