@@ -28,7 +28,7 @@ __all__ = ["DEMO_MODEL", "DenseModel", "OpenModel", "load_dense", "open_model"]
 
 @dataclass(frozen=True, kw_only=True)
 class DenseModel:
-    """A dense model in memory, on the CPU, in the dtype of its weights."""
+    """A dense model in memory, on the CPU, in the dtype of its weights; float64 as float32."""
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
@@ -81,6 +81,8 @@ class OpenModel:
         how = _common(located, self.trust_remote_code) | attention_for(self.config)
         model = load_strictly(located.directory, what=self.spec, dtype="auto", **how)
         model.requires_grad_(False)
+        if str(model.dtype) == "torch.float64":  # no runtime serves it, and layers are narrowed in float32
+            model.float()
         check_tie(model, self.spec)
         check_values(model, self.spec, degenerate=_is_supported(self.config, self.architecture))
         if located.gguf_file:  # the weights are plain now, and the config must not say otherwise

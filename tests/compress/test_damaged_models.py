@@ -264,3 +264,9 @@ def test_two_tokens_of_one_id_are_refused(llama: Path) -> None:
     file.write_text(json.dumps(content))
     with pytest.raises(ModelError, match="gives two tokens the same id"):
         open_model(str(llama))
+
+
+def test_float64_is_read_as_float32(llama: Path) -> None:
+    change_config(llama, dtype="float64")
+    change_tensors(llama, lambda tensors: {name: tensor.double() for name, tensor in tensors.items()})
+    assert load_dense(str(llama)).model.dtype == torch.float32

@@ -90,7 +90,9 @@ def _damage_and_run(box: Sandbox, damage: Damage, place: Path) -> int:
     box.furnish()
     attempt = damage(box)
     before = snapshot(box.root)
-    (place / "attempt.json").write_text(json.dumps([asdict(attempt), before]))
+    unfinished = place / "attempt.tmp"
+    unfinished.write_text(json.dumps([asdict(attempt), before]))
+    unfinished.rename(place / "attempt.json")  # whoever waits for this process reads it meanwhile
     os.chdir(box.home)
     os.environ["TMPDIR"] = str(place / "tmp")
     resource.setrlimit(resource.RLIMIT_AS, (_address_bytes() + MEMORY_BYTES,) * 2)
