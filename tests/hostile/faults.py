@@ -235,7 +235,7 @@ def _kill(command: Command, place: Path, clean: Undisturbed, rng: random.Random)
 
 def _after_kill(command: Command, place: Path, before: dict[str, str]) -> list[tuple[str, str]]:
     """What is wrong while nothing runs."""
-    found = [("process alive", each) for each in alive("fault", within_seconds=END_SECONDS)]
+    found = [("process alive", each) for each in alive("fault", place, within_seconds=END_SECONDS)]
     after = snapshot(place / "home")
     if altered := changes(before, after, altering=[command.output]).altered:
         found.append(("damaged", f"changed or gone: {', '.join(altered[:3])}"))
@@ -265,7 +265,7 @@ def _after_repeat(
         found.append(("lost", f"not written: {', '.join(sorted(missing)[:3])}"))
     if command.varies and (extra := sorted(after.keys() - clean.tree.keys())):
         found.append(("left over", ", ".join(extra[:3])))
-    found += [("process alive", each) for each in alive("fault", within_seconds=END_SECONDS)]
+    found += [("process alive", each) for each in alive("fault", place, within_seconds=END_SECONDS)]
     return found
 
 

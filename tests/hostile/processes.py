@@ -48,7 +48,7 @@ def fork(work: Callable[[], int], *, folder: Path, mark: str) -> int:
     """
     process = os.fork()
     if process == 0:
-        _become_child(work, folder, mark)
+        _become_child(work, folder, f"{mark} in {folder}")
     return process
 
 
@@ -96,8 +96,9 @@ def finish(process: int, seconds: Callable[[], float], folder: Path) -> int | No
     return status if done else None
 
 
-def alive(mark: str, *, within_seconds: float = 0.0) -> list[str]:
-    """Processes with the mark that are still there after that time; they are stopped now."""
+def alive(mark: str, folder: Path, *, within_seconds: float = 0.0) -> list[str]:
+    """Processes that bear the mark of a folder and are still there after that time; they are stopped now."""
+    mark = f"{mark} in {folder}"  # two runs at once do not see each other's
     deadline = time.monotonic() + within_seconds
     while (found := list(_marked(mark))) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -114,7 +114,7 @@ def _prepared(place: Path) -> tuple[Attempt, dict[str, str]]:
 
 def _ending(attempt: Attempt, place: Path, status: int | None, before: dict[str, str], mark: str) -> Ending:
     root = place / "sandbox"
-    stderr, left = read_text(place / "stderr"), alive(mark, within_seconds=2)
+    stderr, left = read_text(place / "stderr"), alive(mark, place, within_seconds=2)
     after = snapshot(root)
     code = signal = None
     if status is not None:
