@@ -149,5 +149,11 @@ def _narrow_smollm2(folder: Path) -> None:
     from dotresize.compress.run import compress
     from dotresize.export.checkpoint import save
 
-    config = CompressConfig(width=0.875, mlp_width=0.75, calibration_windows=8, window_tokens=512)
+    config = CompressConfig(
+        width=0.875,
+        mlp_width=0.75,
+        calibration="builtin:documentation",
+        calibration_windows=8,
+        window_tokens=512,
+    )
     save(compress("demo:smollm2-135m", config), folder / "SmolLM2-135M-narrow")

@@ -201,9 +201,9 @@ def test_the_narrowed_real_model_still_speaks(
 ) -> None:
     scored = dotresize(
         "perplexity", smollm2_directory, narrow_smollm2_directory,
-        "--window-tokens", "512", "--windows", "4", "--json",
+        "--data", "builtin:documentation", "--window-tokens", "512", "--windows", "4", "--json",
     )  # fmt: skip
-    dense, narrow = last_json(scored)["models"]
+    dense, narrow = last_json(scored)["texts"][0]["models"]
     # An untrained model scores the vocabulary size, 49152; a wrongly folded one thousands.
     assert 1.0 < narrow["perplexity_ratio"]["value"] < 2.0
     assert dense["perplexity"]["value"] < 40
