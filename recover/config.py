@@ -9,6 +9,7 @@ from ..errors import OptionError
 __all__ = ["RecoverConfig", "Train"]
 
 Train = Literal["all", "lora", "norms", "readers", "writers"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +62,16 @@ class RecoverConfig:
     patience: int = 3
     save_minutes: float = 5.0
     seed: int = 42
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     device: str = "auto"
     activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         """Raise OptionError for anything that cannot be meant."""
+        if self.precision not in get_args(Precision):
+            raise OptionError(
+                f"--precision is {self.precision!r}; choose one of {', '.join(get_args(Precision))}."
+            )
         if not self.text:
             raise OptionError("no text was given; name at least one with --text (builtin, a file, hf:NAME).")
         if (self.tokens is None) == (self.minutes is None):

@@ -81,7 +81,8 @@ def run(
             f"{found.peak_memory_bytes / 1e9:.1f} GB"
         )
         if dry_run:
-            shutil.rmtree(state)
+            if _is_first():
+                shutil.rmtree(state)
             return Recovered(estimate=found, record=None)
         outcome = recover(setup, _planned(work, found.steps), progress=progress, say=say)
         if outcome.stopped_by == "SIGTERM":

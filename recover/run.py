@@ -197,6 +197,7 @@ def recover(
             f"memory ran out with --micro-windows {config.micro_windows}; halve it, or add "
             "--activation-checkpointing, or train less with --train lora or norms"
         ) from error
+    distiller.accelerator.wait_for_everyone()  # the first process writes the states that all read
     state = best_state(setup.work, watch.curve) if watch.curve.best_step else start
     setup.student.load_state_dict(state, strict=False)
     model = merged(setup.student, config)

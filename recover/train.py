@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from ..errors import ConvergenceError
+from ..errors import ConvergenceError, OptionError
 from .config import RecoverConfig
 from .heads import head_of, run_decoder
 from .loss import chunked_forward_kl, next_token_loss, stream_error, top_k_forward_kl
@@ -106,12 +106,21 @@ def training_arguments(config: RecoverConfig, work: Path, *, steps: int, process
         work: where checkpoints go.
         steps: optimiser steps.
         processes: over which a batch is divided.
+
+    Raises:
+        OptionError: a batch does not divide evenly.
     """
+    at_once = config.micro_windows * processes
+    if config.batch_windows % at_once:
+        raise OptionError(
+            f"--batch-windows {config.batch_windows} does not divide over {processes} processes with "
+            f"--micro-windows {config.micro_windows} each; take a multiple of {at_once}."
+        )
     return TrainingArguments(
         output_dir=str(work),
         max_steps=steps,
         per_device_train_batch_size=config.micro_windows,
-        gradient_accumulation_steps=max(1, config.batch_windows // (config.micro_windows * processes)),
+        gradient_accumulation_steps=config.batch_windows // at_once,
         learning_rate=default_learning_rate(config),
         lr_scheduler_type="cosine",
         warmup_steps=round(config.warmup_fraction * steps),

@@ -66,13 +66,14 @@ class Watch(TrainerCallback):
         self.before = self.curve.points[-1].seconds if self.curve.points else 0.0
         self.started = self.saved = perf_counter()
         self.stopped_by: str | None = None
+        self.handler: Any = signal.SIG_DFL
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Score the start, and let SIGTERM end the run after the step in hand."""
         self.started = self.saved = perf_counter()
-        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopped_by", "SIGTERM"))
+        self.handler = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopped_by", "SIGTERM"))
         self.curve.rewind(state.global_step)
         if not self.curve.points:
             self._evaluate(kwargs["model"], state)
@@ -93,6 +94,12 @@ class Watch(TrainerCallback):
             self.saved = perf_counter()
         if self.stopped_by:
             control.should_training_stop = True
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """From here on SIGTERM means again what it meant before."""
+        signal.signal(signal.SIGTERM, self.handler)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

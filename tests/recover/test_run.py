@@ -1,5 +1,6 @@
 """Training on picos: it gets nearer to the teacher, never ends worse than it began, and resumes."""
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from torch.testing import assert_close
 
 from dotresize.compress.progress import Silent
 from dotresize.compress.source import DenseModel, load_dense
-from dotresize.errors import InputError, TextError
+from dotresize.errors import InputError, OptionError, TextError
 from dotresize.recover.batches import Source, read_texts
 from dotresize.recover.config import RecoverConfig
 from dotresize.recover.held_out import divergences
 from dotresize.recover.run import _Setup, estimate, prepare, recover
 from dotresize.recover.teacher import projection
+from dotresize.recover.train import training_arguments
 
 CONFIG = RecoverConfig(
     text=("own",),
@@ -130,6 +132,19 @@ def test_the_estimate_changes_nothing(
     assert found.step_seconds > 0
     assert_close(setup.student.state_dict(), before, rtol=0, atol=0)
     assert all(each.grad is None for each in setup.student.parameters())
+
+
+def test_a_batch_that_does_not_divide_over_the_processes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="does not divide over 3 processes.*take a multiple of 6"):
+        training_arguments(CONFIG, tmp_path, steps=1, processes=3)
+
+
+def test_sigterm_means_afterwards_what_it_meant_before(
+    teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    recover(set_up(teacher, narrow, windows, tmp_path), steps=1)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_text_too_short_is_refused(windows: Tensor) -> None:

@@ -29,7 +29,6 @@ def main() -> None:
     windows = torch.load(work.parent / "windows.pt", weights_only=True)
     texts = read_texts([Source("own", 1.0, windows)], config, needed=None)
     setup = prepare(load_dense(str(narrow)), load_dense(str(teacher)), texts, config, work, Silent())
-    # the second half goes on from the first half's save
     outcome = recover(setup, steps=STEPS)
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         save_file({name: value.contiguous() for name, value in outcome.model.state_dict().items()}, out)
