@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch.testing import assert_close
 
 from dotresize.compress.config import CompressConfig
@@ -17,6 +18,7 @@ from .conftest import SaveFamily, logits_of, strictly_loaded
 TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 SHORT: dict[str, Any] = {"calibration": TEXT, "calibration_windows": 16, "window_tokens": 64}
 UNUSED = 1
+MIXTRAL_EXPERT = "model.layers.0.block_sparse_moe.experts"
 
 
 def _never_chosen(directory: Path, into: Path) -> None:
@@ -55,6 +57,10 @@ def test_experts_combine_with_the_other_axes(save_family: SaveFamily, tmp_path: 
     config = CompressConfig(experts=0.75, mlp_width=0.75, hidden_size=48, kv_groups=1, **SHORT)
     result = compress(str(save_family("mixtral")), config)
     save(result, tmp_path / "narrow")
+    with safe_open(tmp_path / "narrow" / "model.safetensors", framework="pt") as stored:
+        # as published and as engines read them, not the stack that transformers has in memory
+        shapes = [stored.get_slice(f"{MIXTRAL_EXPERT}.2.w{part}.weight").get_shape() for part in (1, 2, 3)]
+    assert shapes == [[72, 48], [48, 72], [72, 48]]
     narrow = strictly_loaded(tmp_path / "narrow", torch.float32)
     assert narrow.model.layers[0].mlp.experts.gate_up_proj.shape == (3, 2 * 72, 48)
     assert_close(logits_of(narrow), logits_of(result.model), rtol=1e-5, atol=1e-5)
