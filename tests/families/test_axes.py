@@ -8,6 +8,7 @@ import torch
 
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.family_rows import FAMILIES
+from dotresize.compress.resume import WorkDirectory
 from dotresize.compress.run import compress
 from dotresize.compress.source import load_dense
 from dotresize.errors import ModelError, OptionError, WidthError
@@ -15,6 +16,7 @@ from dotresize.export.artefact_info import inspect_artefact
 from dotresize.export.checkpoint import save
 from dotresize.serve.model_facts import read_facts
 
+from ..compress.test_run import Interrupt
 from .conftest import SaveFamily, logits_of, strictly_loaded
 from .test_narrowing import BASE, TEXT
 
@@ -131,3 +133,18 @@ def test_what_serves_and_measures_reads_a_gpt2_too(save_family: SaveFamily, tmp_
     facts = read_facts(tmp_path / "narrow")
     assert (facts.hidden_size, facts.intermediate_size, facts.num_hidden_layers) == (128, 72, 3)
     assert (facts.num_attention_heads, facts.head_dim, facts.max_position_embeddings) == (4, 32, 256)
+
+
+def test_a_run_that_drops_layers_resumes_with_the_same_ones(pico_llama: Path, tmp_path: Path) -> None:
+    config = fitted(layers=2, width=0.75)
+    whole = compress(str(pico_llama), config)
+    with pytest.raises(KeyboardInterrupt), WorkDirectory(tmp_path / "work") as work:
+        # the survey of three layers, then more than one narrow layer of 2 x 3 passes and a step
+        compress(str(pico_llama), config, work=work, progress=Interrupt(after=8 * (3 + 9 + 3)))
+    assert {path.name for path in (tmp_path / "work").glob("*.safetensors")} >= {"basis.safetensors"}
+    with WorkDirectory(tmp_path / "work") as work:
+        resumed = compress(str(pico_llama), config, work=work)
+        work.discard()
+    assert resumed.report == whole.report
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
