@@ -16,7 +16,7 @@ from .text import Document, Split, name_of, read_documents
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["DEFAULT_WINDOWS", "Windows", "draw_windows", "leading_windows"]
+__all__ = ["DEFAULT_WINDOWS", "Windows", "check_texts", "draw_windows", "leading_windows"]
 
 DEFAULT_WINDOWS = 128
 _DRAWN_FROM = 2**22  # tokens; windows are drawn from a text's first four million, or from what they need
@@ -36,6 +36,14 @@ class _Cut(NamedTuple):
 
     windows: Tensor
     text_sha256: str
+
+
+class _Drawn(NamedTuple):
+    """What one text of a mixture gives: its windows, what is recorded, and how many it holds."""
+
+    windows: Tensor
+    record: CalibrationPart
+    held: int
 
 
 def draw_windows(
@@ -67,6 +75,42 @@ def draw_windows(
     """
     specs = [specs] if isinstance(specs, str) else list(specs)
     parts = mixture_of(specs)
+    if self_text is None and any(part.spec == SELF for part in parts):
+        raise OptionError("self text needs the model that writes it; name another text here.")
+    drawn = _draw_each(parts, tokenizer, windows, window_tokens, seed, self_text)
+    token_ids = torch.cat([each.windows for each in drawn])
+    if len(parts) > 1:
+        token_ids = token_ids[torch.randperm(len(token_ids), generator=torch.Generator().manual_seed(seed))]
+    return _windows(specs, token_ids, [each.record for each in drawn], seed, sum(each.held for each in drawn))
+
+
+def check_texts(
+    specs: str | Sequence[str],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    windows: int | None,
+    window_tokens: int,
+    seed: int,
+) -> None:
+    """Refuse what `draw_windows` would refuse, as far as that can be known before the model is loaded.
+
+    Raises:
+        OptionError: shares that cannot be.
+        TextError: a text is missing, or shorter than asked for.
+    """
+    parts = mixture_of([specs] if isinstance(specs, str) else list(specs))
+    _draw_each(parts, tokenizer, windows, window_tokens, seed, None)
+
+
+def _draw_each(
+    parts: Sequence[Part],
+    tokenizer: "PreTrainedTokenizerBase",
+    windows: int | None,
+    window_tokens: int,
+    seed: int,
+    self_text: Callable[[int], list[str]] | None,
+) -> list[_Drawn]:
+    """Every text's windows; self text is left out where nothing can write it."""
     need = max((windows or 0) * window_tokens, _DRAWN_FROM)
     cuts = {
         part.spec: _cut(part.spec, read_documents(part.spec, "calibration"), tokenizer, window_tokens, need)
@@ -74,26 +118,22 @@ def draw_windows(
         if part.spec != SELF
     }
     count = _default_windows(parts, cuts) if windows is None else windows
-    counts = windows_of(parts, count)
-    chosen: list[Tensor] = []
-    records = []
-    for part, wanted in zip(parts, counts, strict=True):
-        if part.spec == SELF:
-            cut = _written(self_text, wanted, tokenizer, window_tokens)
-            order = torch.arange(wanted)
-        else:
+    drawn: list[_Drawn] = []
+    for part, wanted in zip(parts, windows_of(parts, count), strict=True):
+        if part.spec != SELF:
             cut = cuts[part.spec]
-            order = _fresh(cut.windows, chosen, seed)
+            order = _fresh(cut.windows, [each.windows for each in drawn], seed)
             if wanted > len(order):
                 raise _too_short(part, wanted, len(order), count, window_tokens)
             order = order[:wanted].sort().values
-        chosen.append(cut.windows[order])
-        records.append(_part(part.spec, part.share, cut, order))
-    token_ids = torch.cat(chosen)
-    if len(parts) > 1:
-        token_ids = token_ids[torch.randperm(len(token_ids), generator=torch.Generator().manual_seed(seed))]
-    available = sum(len(cut.windows) for cut in cuts.values())
-    return _windows(specs, token_ids, records, seed, available)
+        elif self_text is None or not wanted:
+            continue
+        else:
+            documents: list[Document] = [*self_text(wanted * window_tokens)]
+            cut = _cut(SELF, documents, tokenizer, window_tokens, None)
+            order = torch.arange(wanted)
+        drawn.append(_Drawn(cut.windows[order], _part(part.spec, part.share, cut, order), len(cut.windows)))
+    return drawn
 
 
 def leading_windows(
@@ -172,21 +212,6 @@ def _sha256(documents: list[Document]) -> str:
         text = document if isinstance(document, str) else repr(document)
         digest.update(text.encode(errors="replace") + b"\0")
     return digest.hexdigest()
-
-
-def _written(
-    self_text: Callable[[int], list[str]] | None,
-    wanted: int,
-    tokenizer: "PreTrainedTokenizerBase",
-    window_tokens: int,
-) -> _Cut:
-    """At least `wanted` windows of what the model writes; later rounds only add to the end."""
-    if self_text is None:
-        raise OptionError("self text needs the model that writes it; name another text here.")
-    if not wanted:
-        return _Cut(torch.empty(0, window_tokens, dtype=torch.int64), "")
-    documents: list[Document] = [*self_text(wanted * window_tokens)]
-    return _cut(SELF, documents, tokenizer, window_tokens, None)
 
 
 def _default_windows(parts: Sequence[Part], cuts: dict[str, _Cut]) -> int:

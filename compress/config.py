@@ -43,7 +43,7 @@ class Settings:
     ridge_share: float = 0.0
     effort: Effort = "standard"
     neuron_steps: int
-    calibration: str
+    calibration: str | tuple[str, ...]
     calibration_windows: int | None
     window_tokens: int
     dtype: str
@@ -61,6 +61,8 @@ class Settings:
         """JSON-ready dictionary; None for what was not asked for or has no effect."""
         values = {name: None if name in self.unused else value for name, value in asdict(self).items()}
         del values["unused"]
+        if not isinstance(self.calibration, str):
+            values["calibration"] = list(self.calibration)  # as JSON gives it back
         return values
 
 
@@ -96,7 +98,8 @@ class CompressConfig:
             after its closed forms and needs two calibration windows (standard).
         neuron_steps: with full compensation, Gauss-Newton steps that also fit each MLP's gate and up rows;
             0 leaves them as they were merged (by effort).
-        calibration: `builtin`, a .txt/.jsonl/.parquet file, or `hf:NAME[:CONFIG]`.
+        calibration: `builtin`, `self` (what the model itself writes), a .txt/.jsonl/.parquet file, or
+            `hf:NAME[:CONFIG]`; or several, each with `=SHARE` of the windows or an even part of the rest.
         calibration_windows: number of token windows, or None for up to 128.
         window_tokens: tokens per window.
         dtype: of the written weights; auto keeps the source's.
@@ -122,7 +125,7 @@ class CompressConfig:
     ridge_share: float | None = None
     effort: Effort | None = None
     neuron_steps: int | None = None
-    calibration: str = "builtin"
+    calibration: str | tuple[str, ...] = "builtin"
     calibration_windows: int | None = None
     window_tokens: int = 1024
     dtype: str = "auto"
@@ -132,6 +135,9 @@ class CompressConfig:
 
     def __post_init__(self) -> None:
         """Raise OptionError for values that cannot be meant."""
+        if not isinstance(self.calibration, str):
+            texts = tuple(self.calibration)
+            object.__setattr__(self, "calibration", texts[0] if len(texts) == 1 else texts)
         self._check_widths()
         self._check_choice("method", self.method, get_args(Method))
         self._check_choice("mlp_method", self.mlp_method, get_args(MlpMethod))

@@ -3,9 +3,9 @@
 The default text, `builtin`, is itself a mixture: BUILTIN_SHARES is the one place that says of what.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import OptionError
 
@@ -13,9 +13,10 @@ __all__ = ["BUILTIN_SHARES", "SELF", "Part", "mixture_of", "windows_of"]
 
 SELF = "self"
 BUILTIN_SHARES: Mapping[str, float] = {
-    "builtin:documentation": 0.4,
-    "builtin:code": 0.3,
-    "builtin:chat": 0.3,
+    SELF: 0.4,
+    "builtin:documentation": 0.2,
+    "builtin:code": 0.2,
+    "builtin:chat": 0.2,
 }
 _ROUNDING = 1e-6
 
@@ -29,10 +30,10 @@ class Part:
     named: bool = True  # by the user, rather than a part of `builtin`
 
 
-def mixture_of(specs: Sequence[str]) -> tuple[Part, ...]:
+def mixture_of(specs: Sequence[str], *, writer: bool = True) -> tuple[Part, ...]:
     """The texts and shares that `TEXT` and `TEXT=0.3` name; texts without a share split the rest evenly.
 
-    `builtin` is taken apart into its own texts.
+    `builtin` is taken apart into its own texts; those that the model writes only where there is a `writer`.
 
     Raises:
         OptionError: no text, one text twice, or shares that are no fractions or do not add up to 1.
@@ -54,7 +55,9 @@ def mixture_of(specs: Sequence[str]) -> tuple[Part, ...]:
             "without a share, which takes the rest."
         )
     rest = (1 - given) / unnamed if unnamed else 0.0
-    parts = [part for spec, share in named for part in _taken_apart(spec, rest if share is None else share)]
+    parts = [
+        part for spec, share in named for part in _taken_apart(spec, rest if share is None else share, writer)
+    ]
     for index, part in enumerate(parts):
         if any(part.spec == other.spec for other in parts[:index]):
             raise OptionError(f"{part.spec} is in the calibration mixture twice; name each text once.")
@@ -83,7 +86,7 @@ def windows_of(parts: Sequence[Part], windows: int) -> tuple[int, ...]:
 
 def _parsed(spec: str) -> tuple[str, float | None]:
     text, sign, number = spec.rpartition("=")
-    if not sign or Path(spec).is_file():  # a name may hold the sign
+    if not sign or os.path.isfile(spec):  # noqa: PTH113  # a name may hold the sign, or be none at all
         return spec, None
     try:
         share = float(number)
@@ -96,7 +99,9 @@ def _parsed(spec: str) -> tuple[str, float | None]:
     return text, share
 
 
-def _taken_apart(spec: str, share: float) -> list[Part]:
+def _taken_apart(spec: str, share: float, writer: bool) -> list[Part]:
     if spec != "builtin":
         return [Part(spec=spec, share=share)]
-    return [Part(spec=each, share=share * fraction, named=False) for each, fraction in BUILTIN_SHARES.items()]
+    shares = {each: fraction for each, fraction in BUILTIN_SHARES.items() if writer or each != SELF}
+    share /= sum(shares.values())
+    return [Part(spec=each, share=share * fraction, named=False) for each, fraction in shares.items()]

@@ -2,13 +2,14 @@
 
 import resource
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..errors import OptionError
 from .basis import Basis, residual_basis
-from .calibration import Windows, draw_windows
+from .calibration import Windows, check_texts, draw_windows
 from .call_arguments import call_arguments
 from .config import CompressConfig, Settings
 from .depth import layers_that_stay
@@ -20,6 +21,7 @@ from .plan import Plan, make_plan
 from .progress import Progress, Silent, Stopwatch
 from .report import BlockFit, Cost, Report
 from .resume import WorkDirectory
+from .self_text import CACHE_FOLDER, SelfText
 from .sizes import count_sizes
 from .source import DenseModel, OpenModel, open_model
 from .surgery import assemble
@@ -68,7 +70,8 @@ def compress(
     with watch.measure("load"):
         dense = _checked_and_loaded(model, config) if isinstance(model, str) else model
         plan = make_plan(dense.model.config, dense.family, config)
-        windows = calibration_windows(config, dense.tokenizer)
+    with watch.measure("calibration text"):
+        windows = calibration_windows(config, dense, device, progress, _cache_beside(work))
     dtype = dense.model.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype)
     work.begin(identity_of(dense, settings, windows, dtype, device))
     arguments = call_arguments(dense.model, dense.family, windows.token_ids.shape[1], device)
@@ -112,7 +115,13 @@ def check_inputs(opened: OpenModel, config: CompressConfig) -> None:
     config.settings()
     choose_device(config.device)
     make_plan(opened.config, opened.family, config)
-    calibration_windows(config, opened.tokenizer)
+    check_texts(
+        config.calibration,
+        opened.tokenizer,
+        windows=config.calibration_windows,
+        window_tokens=config.window_tokens,
+        seed=config.seed,
+    )
 
 
 def _checked_and_loaded(spec: str, config: CompressConfig) -> DenseModel:
@@ -177,19 +186,40 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
-def calibration_windows(config: CompressConfig, tokenizer: "PreTrainedTokenizerBase") -> Windows:
+def calibration_windows(
+    config: CompressConfig,
+    dense: DenseModel,
+    device: torch.device,
+    progress: Progress | None = None,
+    cache: Path | None = None,
+) -> Windows:
     """The calibration tokens that a configuration asks for.
 
+    Args:
+        config: names the texts.
+        dense: the model, which writes self text where that is among them.
+        device: where it writes.
+        progress: told about every text that it writes.
+        cache: a directory that keeps self text, or None.
+
     Raises:
-        TextError: the text cannot be read or is too short.
+        TextError: a text cannot be read or is too short.
+        ModelError: the model cannot write.
     """
+    progress = progress or Silent()
+    writer = SelfText(dense=dense, device=device, seed=config.seed, cache=cache, progress=progress)
     return draw_windows(
         config.calibration,
-        tokenizer,
+        dense.tokenizer,
         windows=config.calibration_windows,
         window_tokens=config.window_tokens,
         seed=config.seed,
+        self_text=writer.documents,
     )
+
+
+def _cache_beside(work: WorkDirectory) -> Path | None:
+    return None if work.path is None else work.path.absolute().parent / CACHE_FOLDER
 
 
 def _report(
@@ -202,7 +232,9 @@ def _report(
 ) -> Report:
     notes = list(plan.notes)
     if config.calibration_windows is None and windows.record.windows < 128:
-        notes.append(f"the calibration text holds {windows.available} windows, all were used")
+        held = f"the calibration text holds {windows.available} windows, all were used"
+        scarce = f"the calibration texts allow {windows.record.windows} windows at these shares"
+        notes.append(held if len(windows.record.parts) == 1 else scarce)
     if plan.dense_tied and not plan.narrow_config.tie_word_embeddings:
         notes.append("the head was tied to the embedding; it is stored on its own now")
     return Report(

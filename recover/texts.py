@@ -25,7 +25,7 @@ def read_sources(config: RecoverConfig, tokenizer: "PreTrainedTokenizerBase") ->
         TextError: a text is missing, unreadable or too short.
     """
     found = []
-    for part in mixture_of(config.text):
+    for part in mixture_of(config.text, writer=False):
         wanted = None
         if config.tokens is not None:
             wanted = round(part.share * config.tokens / config.window_tokens) + config.held_out_windows

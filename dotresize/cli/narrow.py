@@ -111,11 +111,13 @@ def compress_command(
         ),
     ] = None,
     calibration: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            help="builtin, a .txt/.jsonl/.parquet file, or hf:NAME[:CONFIG].", rich_help_panel=_CALIBRATION
+            help="builtin (default), self, a .txt/.jsonl/.parquet file, or hf:NAME[:CONFIG]; again for a "
+            "mixture, as in A=0.7.",
+            rich_help_panel=_CALIBRATION,
         ),
-    ] = "builtin",
+    ] = None,
     calibration_windows: Annotated[
         int | None,
         typer.Option(
@@ -176,7 +178,7 @@ def compress_command(
         ridge_share=ridge_share,
         effort=effort,  # type: ignore[arg-type]
         neuron_steps=neuron_steps,
-        calibration=calibration,
+        calibration=tuple(calibration or ["builtin"]),
         calibration_windows=calibration_windows,
         window_tokens=window_tokens,
         dtype=dtype,

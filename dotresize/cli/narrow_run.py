@@ -118,9 +118,9 @@ def _checked(
         raise OptionError(f"--evaluation-windows is {evaluation_windows}; it must be at least 1.")
     check_free(output, force=force)
     check_writable(output)
-    _refuse_same_text([config.calibration], evaluation)
+    _refuse_same_text(_calibration_texts(config), evaluation)
     opened = open_model(model, trust_remote_code=config.trust_remote_code)
-    check_apart(output, [opened.path, *_text_files([config.calibration, *evaluation])])
+    check_apart(output, [opened.path, *_text_files([*_calibration_texts(config), *evaluation])])
     texts = windows_of_texts(
         [] if evaluation == ["none"] else evaluation,
         opened.tokenizer,
@@ -129,6 +129,14 @@ def _checked(
     )
     check_inputs(opened, config)
     return opened, texts
+
+
+def _calibration_texts(config: "CompressConfig") -> list[str]:
+    """The texts without their shares."""
+    from ..compress.mixture import mixture_of
+
+    named = config.calibration
+    return [part.spec for part in mixture_of([named] if isinstance(named, str) else named)]
 
 
 def _refuse_same_text(calibration: list[str], evaluation: list[str]) -> None:

@@ -122,7 +122,9 @@ def test_windows_are_packed_across_documents(
 
 def test_the_seed_draws_the_windows(pico_tokenizer: "PreTrainedTokenizerFast") -> None:
     def draw(seed: int) -> torch.Tensor:
-        return draw_windows("builtin", pico_tokenizer, windows=9, window_tokens=64, seed=seed).token_ids
+        return draw_windows(
+            "builtin:documentation", pico_tokenizer, windows=9, window_tokens=64, seed=seed
+        ).token_ids
 
     assert torch.equal(draw(1), draw(1))
     assert not torch.equal(draw(1), draw(2))
@@ -133,7 +135,10 @@ def test_default_takes_128_windows_or_what_there_is(
     tmp_path: Path, pico_tokenizer: "PreTrainedTokenizerFast"
 ) -> None:
     assert (
-        draw_windows("builtin", pico_tokenizer, windows=None, window_tokens=64, seed=0).record.windows == 128
+        draw_windows(
+            "builtin:documentation", pico_tokenizer, windows=None, window_tokens=64, seed=0
+        ).record.windows
+        == 128
     )
     (tmp_path / "short.txt").write_text("ten words " * 100)
     short = draw_windows(str(tmp_path / "short.txt"), pico_tokenizer, windows=None, window_tokens=64, seed=0)
