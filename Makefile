@@ -3,6 +3,7 @@
 #   make check WORKERS=2                     deal the tests out to two processes
 #   make bench BENCH_ARGS="--rounds 3"       pass options to dotresize bench
 #   make bench-hostile HOSTILE_ARGS="--kinds config"     some kinds only; FAULTS_ARGS of bench-faults likewise
+#   make bench-quality QUALITY_ARGS="--quick"   or --rows "mlp: magnitude, full": a part of the rows
 #   make soak MODEL=narrow MINUTES=5         serve another directory, made by `make demo` otherwise
 #   make test PYTHON=python3.12               choose the Python that .venv is made from (3.11 or newer)
 
@@ -13,6 +14,7 @@ PYTEST_PARALLEL := $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile
 MODEL ?= demo-out/mlp-0.75
 MINUTES ?= 10
 BENCH_ARGS ?=
+QUALITY_ARGS ?=
 HOSTILE_ARGS ?=
 FAULTS_ARGS ?=
 VENV_PYTHON := .venv/bin/python
@@ -36,8 +38,8 @@ test: set-up  ## run the tests
 check: set-up  ## formatting, lint, types and tests: what CI runs
 	@$(VENV_PYTHON) .ci/check.py --workers $(WORKERS) -- $(PYTEST_ARGS)
 
-bench-quality: set-up  ## measure every method on the real model and write docs/QUALITY.md (about an hour)
-	@$(VENV_PYTHON) -m dotresize.cli.bench_quality
+bench-quality: set-up  ## measure methods x texts on the real model and write docs/QUALITY.md (hours; goes on)
+	@$(VENV_PYTHON) -m dotresize.cli.bench_quality $(QUALITY_ARGS)
 
 bench-fidelity: set-up  ## measure each claim of the paper and write docs/FIDELITY.md (about two hours)
 	@$(VENV_PYTHON) -m docs.make.fidelity

@@ -13,10 +13,9 @@ __all__ = ["BUILTIN_SHARES", "SELF", "Part", "mixture_of", "windows_of"]
 
 SELF = "self"
 BUILTIN_SHARES: Mapping[str, float] = {
-    SELF: 0.4,
-    "builtin:documentation": 0.2,
-    "builtin:code": 0.2,
-    "builtin:chat": 0.2,
+    "builtin:documentation": 0.4,
+    "builtin:code": 0.3,
+    "builtin:chat": 0.3,
 }
 _ROUNDING = 1e-6
 
