@@ -40,7 +40,7 @@ def write_self_text(model: str, directory: Path, tokens: int, seed: int, progres
 
 
 def calibrations_at(directory: Path, self_text: Path) -> dict[str, list[str]]:
-    """Name -> texts: WikiText-2, builtin alone and with self text, a mixture of kinds, and self text alone."""
+    """Name -> texts: WikiText-2, builtin alone and with self text, a mixture of kinds, self text alone."""
     there = evaluation_files(directory)
     halves = {name: str(directory / f"{name}.calibration.jsonl") for name in there}
     calibrations: dict[str, list[str]] = {}
