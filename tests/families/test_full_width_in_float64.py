@@ -20,7 +20,7 @@ from .test_narrowing import BASE, method_of
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_full_width_is_exact(family: str, save_family: SaveFamily) -> None:
-    """In the basis of the principal directions where the family can be rotated, else in its own coordinates."""
+    """In the basis of the principal directions where the family can rotate, else in its own coordinates."""
     directory = save_family(family)
     dense = load_dense(str(directory))
     config = replace(BASE, method=method_of(family))
