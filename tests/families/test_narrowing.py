@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from dotresize.compress.calibration import draw_windows
-from dotresize.compress.config import CompressConfig
+from dotresize.compress.config import CompressConfig, Method
 from dotresize.compress.family_rows import FAMILIES
 from dotresize.compress.run import CompressResult, compress
 from dotresize.compress.source import DenseModel, load_dense
@@ -23,7 +23,7 @@ BASE = CompressConfig(
 )
 
 
-def method_of(family: str) -> str:
+def method_of(family: str) -> Method:
     return "pca" if FAMILIES[family].rotates else "magnitude"
 
 
