@@ -4,14 +4,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .config import CompressConfig
 from .families import Family
+from .plan import make_plan
 from .report import Counts
 from .shape import widths_of
+from .source import OpenModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-__all__ = ["count_sizes"]
+__all__ = ["count_sizes", "predict_counts"]
 
 
 def count_sizes(config: "PreTrainedConfig", family: Family, dtype: torch.dtype) -> Counts:
@@ -48,3 +51,23 @@ def count_sizes(config: "PreTrainedConfig", family: Family, dtype: torch.dtype) 
         * widths.head_dim
         * item_bytes,
     )
+
+
+def predict_counts(opened: OpenModel, config: CompressConfig) -> Counts:
+    """The sizes of what `compress` will make of a model, before a weight is read; bytes are at least.
+
+    Raises:
+        InputError: a width or an option cannot be used.
+    """
+    plan = make_plan(opened.config, opened.family, config)
+    plan = plan.keeping(tuple(range(plan.narrow.num_hidden_layers)))  # which ones stay decides no size
+    dtype = _least_dtype(opened) if config.dtype == "auto" else getattr(torch, config.dtype)
+    return count_sizes(plan.narrow_config, plan.narrow_family, dtype)
+
+
+def _least_dtype(opened: OpenModel) -> torch.dtype:
+    """What the config says; else two bytes for each weight, which no float weight is below."""
+    said = getattr(opened.config, "dtype", None)
+    if said == torch.float64:
+        return torch.float32  # as they are loaded
+    return said if isinstance(said, torch.dtype) else torch.bfloat16

@@ -4,6 +4,7 @@ GGUF's llama architecture rotates neighbouring pairs of a head, transformers rot
 the query and key projections are reordered for that, head by head.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
     import torch
     from gguf import GGMLQuantizationType, GGUFWriter
 
-__all__ = ["GgufType", "TensorPlan", "plan_tensors", "rope_factors", "rotate_pairs", "write_tensors"]
+__all__ = [
+    "GgufType",
+    "TensorPlan",
+    "plan_tensors",
+    "planned_bytes",
+    "rope_factors",
+    "rotate_pairs",
+    "write_tensors",
+]
 
 GgufType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"]
 BLOCK = 32
@@ -84,6 +93,18 @@ def plan_tensors(directory: Path, wanted: GgufType) -> list[TensorPlan]:
     return plan
 
 
+def planned_bytes(plan: list[TensorPlan]) -> int:
+    """What the tensors of a plan take in the file."""
+    return sum(_stored_bytes(entry) for entry in plan)
+
+
+def _stored_bytes(entry: TensorPlan) -> int:
+    from gguf import GGMLQuantizationType
+    from gguf.quants import quant_shape_to_byte_shape
+
+    return math.prod(quant_shape_to_byte_shape(entry.shape, GGMLQuantizationType[entry.type.upper()]))
+
+
 def _type_of(shape: tuple[int, ...], wanted: GgufType) -> tuple[GgufType, bool]:
     if len(shape) == 1:
         return "f32", False
@@ -110,7 +131,6 @@ def write_tensors(
 ) -> None:
     """Write header, keys and every tensor; one tensor is in memory at a time."""
     from gguf import GGMLQuantizationType
-    from gguf.quants import quant_shape_to_byte_shape
 
     kinds: dict[str, GGMLQuantizationType] = {
         name: GGMLQuantizationType[name.upper()] for name in get_args(GgufType)
@@ -119,12 +139,11 @@ def write_tensors(
     for name, values in added:
         writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
     for entry in plan:
-        row_bytes = quant_shape_to_byte_shape(entry.shape, kinds[entry.type])
         writer.add_tensor_info(
             entry.target,
             entry.shape,
             np.dtype(np.float32),
-            int(np.prod(row_bytes)),
+            _stored_bytes(entry),
             raw_dtype=kinds[entry.type],
         )
     writer.write_header_to_file()

@@ -10,7 +10,15 @@ from ..json_files import read_json
 from ..paths import LONGEST_NAME_BYTES, path_of
 from .leftovers import clean
 
-__all__ = ["GGUF_MARK", "check_apart", "check_free", "check_writable", "clean_up", "is_ours"]
+__all__ = [
+    "GGUF_MARK",
+    "check_apart",
+    "check_free",
+    "check_writable",
+    "clean_up",
+    "is_ours",
+    "nearest_directory",
+]
 
 GGUF_MARK = "dotresize.source"  # key in a GGUF file of ours: the hash of the manifest it was made from
 _MANIFEST = "dotresize.json"
@@ -154,13 +162,21 @@ def check_writable(target: Path) -> None:
     Raises:
         OutputError: The nearest directory that exists is none, or may not be written.
     """
-    for parent in _resolved(target).parents:
-        if os.path.lexists(parent):
-            if not parent.is_dir():
-                raise OutputError(f"{target} cannot be written: {parent} is not a directory")
-            if not os.access(parent, os.W_OK | os.X_OK):
-                raise OutputError(f"{target} cannot be written: {parent} is read-only; choose another output")
-            return
+    parent = nearest_directory(target)
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{target} cannot be written: {parent} is read-only; choose another output")
+
+
+def nearest_directory(target: Path) -> Path:
+    """The nearest directory above a path that exists.
+
+    Raises:
+        OutputError: What exists there is no directory.
+    """
+    found = next(parent for parent in _resolved(target).parents if os.path.lexists(parent))
+    if not found.is_dir():
+        raise OutputError(f"{target} cannot be written: {found} is not a directory")
+    return found
 
 
 def _resolved(path: Path) -> Path:

@@ -14,11 +14,12 @@ import numpy as np
 
 from ..errors import ModelError, OptionError, WidthError
 from . import manifest
-from .gguf_tensors import GgufType, TensorPlan, plan_tensors, rope_factors, write_tensors
+from .gguf_tensors import GgufType, TensorPlan, plan_tensors, planned_bytes, rope_factors, write_tensors
 from .gguf_tokenizer import GgufTokenizer, read_tokenizer
 from .manifest import Manifest
 from .model_files import open_gguf, read_config
 from .outputs import GGUF_MARK, clean_up
+from .room import check_room, free_bytes_at
 from .source import ExportSource, check_model, copy_reference, open_source
 from .staging import check_apart, check_free, staged_directory, staged_file
 
@@ -107,6 +108,7 @@ def export_gguf(
     clean_up(record_folder)  # also when the file is in the way
     check_free(output, force=replace_file)
     check_free(record_folder, force=replace_record)
+    check_room(output, {"the tensors": planned_bytes(plan)}, free_bytes=free_bytes_at(output))
     tokenizer = read_tokenizer(source.directory, int(source.config["vocab_size"]))
     check_model(source)
     with (  # left in reverse: the file lands first, so no manifest is ever without its file

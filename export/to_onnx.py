@@ -15,6 +15,7 @@ from ..errors import MissingDependencyError, ModelError, OptionError
 from . import manifest
 from .child import ChildError, run_child
 from .manifest import Manifest
+from .room import check_room, free_bytes_at, matrix_bytes, stored_headers
 from .source import ExportSource, check_model, copy_reference, open_source
 from .staging import check_apart, check_free, staged_directory
 
@@ -39,6 +40,7 @@ ARCHITECTURES = (
     "SmolLM3ForCausalLM",
 )
 FILES = ("model.onnx", "model.onnx.data", "genai_config.json")
+WEIGHT_BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}  # of a matrix, at least
 _TENSOR_COUNT = re.compile(r"\| (\d+)/(\d+) \[")
 
 
@@ -93,6 +95,8 @@ def export_onnx(
     _check_possible(source, config)
     check_apart(output, [directory])
     check_free(output, force=force)
+    needed_bytes = matrix_bytes(stored_headers(directory), WEIGHT_BYTES[config.precision])
+    check_room(output, {"the weights": needed_bytes}, free_bytes=free_bytes_at(output))
     check_model(source)
     with staged_directory(output, force=force) as temporary:
         progress(f"building ONNX {config.precision} for {config.provider}")

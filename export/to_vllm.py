@@ -18,6 +18,7 @@ from . import manifest
 from .checkpoint import complete_config, save_weights, weight_records
 from .manifest import Manifest
 from .model_files import read_config
+from .room import check_room, free_bytes_at, matrix_bytes, stored_headers
 from .source import ExportSource, check_model, copy_reference, copy_tokenizer, open_source
 from .staging import check_apart, check_free, staged_directory
 
@@ -76,6 +77,12 @@ class VllmConfig:
         """What every row length must be a multiple of."""
         return {"none": 1, "w4a16": self.group_size or DEFAULT_GROUP}.get(self.quantize, _KERNEL_STEP)
 
+    @property
+    def weight_bytes(self) -> float:
+        """What one weight of a matrix takes at least."""
+        plain = {"float32": 4.0}.get(self.dtype, 2.0)
+        return {"none": plain, "w4a16": 0.5}.get(self.quantize, 1.0)
+
 
 def export_vllm(
     directory: Path,
@@ -106,6 +113,8 @@ def export_vllm(
     _check_possible(source, config)
     check_apart(output, [directory])
     check_free(output, force=force)
+    needed_bytes = matrix_bytes(stored_headers(directory), config.weight_bytes)
+    check_room(output, {"the weights": needed_bytes}, free_bytes=free_bytes_at(output))
     check_model(source)
     with staged_directory(output, force=force) as temporary:
         progress("loading")

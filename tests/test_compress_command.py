@@ -1,8 +1,11 @@
 """`dotresize compress` in this process: what is refused before work, and what stays when measuring fails."""
 
 import hashlib
+import io
 import json
 import os
+import resource
+import shlex
 import shutil
 import signal
 import sys
@@ -10,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+from typer.testing import CliRunner
 
+from dotresize.cli import app
 from dotresize.cli.narrow_run import run_compress
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.resume import WorkDirectory, work_path
@@ -155,6 +162,83 @@ def test_the_same_command_goes_on_with_an_output_that_it_has_not_measured(
     assert names(tmp_path) == {"model", "out", "expected"}
     found, expected = fingerprint(tmp_path / "out"), fingerprint(tmp_path / "expected")
     assert list(found.values()) == list(expected.values())
+
+
+@pytest.mark.parametrize("how", ["fails", "is interrupted"])
+def test_what_was_written_stays_when_measuring(model: Path, tmp_path: Path, how: str) -> None:
+    """Fails: nothing can be written any more once the output is there, as on a full disk."""
+    out, said = tmp_path / "out", tmp_path / "said"
+    process = os.fork()
+    if process == 0:
+        sys.stderr = heard = io.StringIO()
+        sys.addaudithook(_limit_files if how == "fails" else _interrupt_at_the_card)
+        expected = DotresizeError if how == "fails" else KeyboardInterrupt
+        with pytest.raises(expected) as caught:
+            run(model, out, evaluation="builtin", evaluation_windows=2)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        said.write_text(heard.getvalue() + str(caught.value))
+        os._exit(0)
+    assert os.waitpid(process, 0)[1] == 0
+    (line,) = [line for line in said.read_text().splitlines() if "was written, but" in line]
+    reason = "could not be measured: " if how == "fails" else "not measured; repeat the command"
+    assert f"{out} was written, but" in line
+    assert reason in line
+    assert ("File too large" in line) == (how == "fails")
+    assert manifest.read(out).quality is None
+    assert set(load_dense(str(out)).model.state_dict()) == set(load_dense(str(model)).model.state_dict())
+    if how == "is interrupted":  # the work directory waits, so that the same command goes on
+        assert work_path(out).is_dir()
+        run(model, out, evaluation="builtin", evaluation_windows=2)
+        assert manifest.read(out).quality is not None
+    assert names(tmp_path) == {"model", "out", "said"}
+    _, *arguments = shlex.split(line.split("`")[1])
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    (text, *_) = json.loads(done.stdout.splitlines()[-1])["texts"]
+    assert (text["windows"], text["window_tokens"]) == (2, 64)
+
+
+def _limit_files(event: str, values: tuple[object, ...]) -> None:
+    """From when the output comes into place, no file may hold more than a few bytes."""
+    if event == "os.rename" and str(values[1]).endswith("/out"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
+
+
+def _interrupt_at_the_card(event: str, values: tuple[object, ...]) -> None:
+    if event == "os.rename" and str(values[1]).endswith("out/README.md"):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_output_that_does_not_fit_is_refused_before_a_weight_is_read(model: Path, tmp_path: Path) -> None:
+    """The weights are a hole in a file: larger than the disk, and nobody could read it in a lifetime."""
+    free_bytes = shutil.disk_usage(tmp_path).free
+    config = json.loads((model / "config.json").read_text())
+    config |= {
+        "hidden_size": 2**17,
+        "intermediate_size": 2**20,
+        "num_hidden_layers": 1 + free_bytes // 10**12,
+    }
+    (model / "config.json").write_text(json.dumps(config))
+    (model / "model.safetensors").unlink()
+    write_hollow(model)
+    before = names(tmp_path)
+    with pytest.raises(OutputError, match=r"out needs at least [\d,.]+ GB .*finished layers.* are free in"):
+        run(model, tmp_path / "out")
+    assert names(tmp_path) == before
+
+
+def write_hollow(model: Path) -> None:
+    """A weight file of the right shapes that takes no room on the disk."""
+    with torch.device("meta"):
+        hollow = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model))
+    entries, end = {}, 0
+    for name, tensor in hollow.named_parameters():
+        start, end = end, end + tensor.numel() * 4
+        entries[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
+    header = json.dumps(entries).encode()
+    with (model / "model.safetensors").open("wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") + header)
+        stream.truncate(8 + len(header) + end)
 
 
 def _die_at_the_card(event: str, values: tuple[object, ...]) -> None:

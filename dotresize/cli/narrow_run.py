@@ -1,16 +1,15 @@
 """The body of `dotresize compress`: check, load, narrow, write, measure, show."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .narrow_measure import measure, measuring_command, say_if_unmeasured
 from .output import emit, error_console, quiet_libraries
 
 if TYPE_CHECKING:
     from ..compress.calibration import Windows
     from ..compress.config import CompressConfig
-    from ..compress.report import CalibrationRecord
-    from ..compress.source import DenseModel, OpenModel
+    from ..compress.source import OpenModel
 
 __all__ = ["run_compress"]
 
@@ -55,9 +54,11 @@ def run_compress(
         report, cost = result.report, result.cost
         del result  # it is on disk, and measured from there
         try:
-            quality = (
-                _measure(model, output, config, dense, report.calibration, texts, progress) if texts else None
-            )
+            quality = None
+            if texts:
+                again = measuring_command(model, output, config, evaluation, texts)
+                with say_if_unmeasured(output, again):
+                    quality = measure(output, config, dense, report.calibration, texts, progress)
         except DotresizeError:
             work.discard()
             raise
@@ -128,7 +129,27 @@ def _checked(
         window_tokens=config.window_tokens,
     )
     check_inputs(opened, config)
+    _check_disk(output, opened, config)
     return opened, texts
+
+
+def _check_disk(output: Path, opened: "OpenModel", config: "CompressConfig") -> None:
+    """The model, and beside it the finished layers, as far as an earlier run has not stored them yet."""
+    from ..compress.resume import work_path
+    from ..compress.sizes import predict_counts
+    from ..export.room import check_room, free_bytes_at
+
+    counts = predict_counts(opened, config)
+    layers_bytes = counts.weight_bytes * counts.layer_parameters // counts.total_parameters
+    kept_bytes = sum(file.stat().st_size for file in work_path(output).glob("*.safetensors"))
+    check_room(
+        output,
+        {
+            "the model": counts.weight_bytes,
+            "finished layers until it is written": max(0, layers_bytes - kept_bytes),
+        },
+        free_bytes=free_bytes_at(output),
+    )
 
 
 def _calibration_texts(config: "CompressConfig") -> list[str]:
@@ -159,38 +180,3 @@ def _text_files(texts: list[str]) -> list[Path]:
 
     named = [text for text in texts if text != "none" and is_file_name(text)]
     return [path for text in named if (path := path_of(text, "the text", TextError)).is_file()]
-
-
-def _measure(
-    model: str,
-    output: Path,
-    config: "CompressConfig",
-    dense: "DenseModel",
-    calibration: "CalibrationRecord",
-    texts: "list[Windows]",
-    progress: Any,
-) -> dict[str, Any]:
-    """Measure the model that was written, as it was written, and add the numbers to it."""
-    from ..bench.text_quality import measure_texts
-    from ..compress.run import choose_device
-    from ..compress.source import load_dense
-    from ..errors import DotresizeError
-    from ..export.checkpoint import record_quality
-
-    error_console().print(f"written: {output}", markup=False)
-    try:
-        narrow = load_dense(str(output), trust_remote_code=config.trust_remote_code)
-        quality = measure_texts(
-            {"dense": dense.model, "narrow": narrow.model},
-            texts,
-            calibrations={"narrow": calibration},
-            device=choose_device(config.device),
-            progress=progress,
-        )
-        record_quality(output, quality)
-    except (DotresizeError, RuntimeError, MemoryError, OSError) as error:  # torch raises RuntimeErrors
-        raise DotresizeError(
-            f"{output} was written, but its perplexity could not be measured: {error}. Measure it with "
-            f"`dotresize perplexity {shlex.join([model, str(output)])}`."
-        ) from error
-    return quality

@@ -1,0 +1,83 @@
+"""The last step of `dotresize compress`: measure what is on disk; whatever happens here, that stays."""
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .output import error_console
+
+if TYPE_CHECKING:
+    from ..compress.calibration import Windows
+    from ..compress.config import CompressConfig
+    from ..compress.report import CalibrationRecord
+    from ..compress.source import DenseModel
+
+__all__ = ["measure", "measuring_command", "say_if_unmeasured"]
+
+
+def measuring_command(
+    model: str,
+    output: Path,
+    config: "CompressConfig",
+    evaluation: list[str],
+    texts: "list[Windows]",
+) -> str:
+    """The command that measures what was written, on the same texts, with windows that each of them has."""
+    data = [word for text in evaluation for word in ("--data", text)]
+    windows = ["--windows", str(min(len(text.token_ids) for text in texts))]
+    length = ["--window-tokens", str(config.window_tokens)]
+    trust = ["--trust-remote-code"] if config.trust_remote_code else []
+    return shlex.join(["dotresize", "perplexity", model, str(output), *data, *windows, *length, *trust])
+
+
+@contextmanager
+def say_if_unmeasured(output: Path, command: str) -> Iterator[None]:
+    """Whatever ends the measurement early, say that the model is there and how to measure it."""
+    from ..errors import DotresizeError
+
+    explained = False
+    try:
+        yield
+        explained = True  # there is nothing to explain
+    except (DotresizeError, RuntimeError, MemoryError, OSError) as error:  # torch raises RuntimeErrors
+        explained = True
+        raise DotresizeError(
+            f"{output} was written, but its perplexity could not be measured: {error}. Measure it with "
+            f"`{command}`."
+        ) from error
+    finally:
+        if not explained:  # interrupted
+            error_console().print(
+                f"{output} was written, but not measured; repeat the command, or measure it with `{command}`",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+def measure(
+    output: Path,
+    config: "CompressConfig",
+    dense: "DenseModel",
+    calibration: "CalibrationRecord",
+    texts: "list[Windows]",
+    progress: Any,
+) -> dict[str, Any]:
+    """Measure the model that was written, as it was written, and add the numbers to it."""
+    from ..bench.text_quality import measure_texts
+    from ..compress.run import choose_device
+    from ..compress.source import load_dense
+    from ..export.checkpoint import record_quality
+
+    error_console().print(f"written: {output}", markup=False)
+    narrow = load_dense(str(output), trust_remote_code=config.trust_remote_code)
+    quality = measure_texts(
+        {"dense": dense.model, "narrow": narrow.model},
+        texts,
+        calibrations={"narrow": calibration},
+        device=choose_device(config.device),
+        progress=progress,
+    )
+    record_quality(output, quality)
+    return quality
