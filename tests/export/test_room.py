@@ -44,9 +44,9 @@ def test_predictions_are_close_to_what_is_written_and_never_above(pico_saved: Pa
     for kind in ("f16", "q8_0"):
         record = export_gguf(
             pico_saved, tmp_path / f"{kind}.gguf", GgufConfig(type=kind, fallback_f16=kind != "f16")
-        )  # type: ignore[arg-type]
+        )
         written = record.files[f"{kind}.gguf"].bytes
-        predicted = planned_bytes(plan_tensors(pico_saved, kind))  # type: ignore[arg-type]
+        predicted = planned_bytes(plan_tensors(pico_saved, kind))
         assert written - 40_000 < predicted < written  # the tokenizer is in there too
     exact = VllmConfig(dtype="bfloat16")
     record = export_vllm(pico_saved, tmp_path / "vllm", exact)
