@@ -1,7 +1,7 @@
 """The table of families in the README, made from the rows."""
 
-from .families import Axis, Family
-from .family_rows import FAMILIES
+from ..compress.families import Axis, Family
+from ..compress.family_rows import FAMILIES
 
 __all__ = ["family_table"]
 
