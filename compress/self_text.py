@@ -1,8 +1,8 @@
 """Text that the dense model writes itself: calibration that needs no data and follows its training.
 
-A round is a batch of texts: answers to short questions through the chat template, texts that go on from a few
-words, and texts from nothing. Round i depends on the seed and i only, so that asking for more text keeps what
-was there. Loops and near-duplicates are dropped.
+A round is a batch of texts: answers to short questions through the chat template, texts that go on from
+passages and from a few words, and texts from nothing. Round i depends on the seed and i only, so that asking
+for more text keeps what was there. Loops and near-duplicates are dropped.
 """
 
 import hashlib
@@ -21,7 +21,10 @@ from ..errors import ModelError, OutputError, TextError
 from ..json_files import read_json, validated
 from ..version import __version__
 from .conversation import render_question
+from .grouped_attention import grouped_attention
 from .openings import BEGINNINGS, QUESTIONS
+from .passages import PASSAGES
+from .precision import fast_products
 from .progress import Progress, Silent
 from .sampling import sample
 
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["CACHE_FOLDER", "SelfText"]
 
 Piece = tuple[str, str]  # the beginning that was given, and what the model said
-ROUND = {"question": 12, "beginning": 10, "nothing": 2}  # texts of a round
+ROUND = {"question": 8, "passage": 10, "beginning": 4, "nothing": 2}  # texts of a round
 NEW_TOKENS = 320  # of a text at most
 _GRAM = 8  # tokens
 _MOST_SEEN = 0.5  # of a text's grams, above which it repeats itself or another text
@@ -95,13 +98,14 @@ class SelfText:
         ids = [tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in prompts]
         context = int(getattr(model.config, "max_position_embeddings", None) or 2048)
         short = [each for each in ids if 0 < len(each) <= context // 2]
-        said = sample(
-            model,
-            short,
-            new_tokens=min(NEW_TOKENS, context - max(map(len, short))),
-            stop=self._stop_tokens(),
-            generator=torch.Generator().manual_seed(self.seed * 1_000_003 + index),
-        )
+        with fast_products(), grouped_attention(model):
+            said = sample(
+                model,
+                short,
+                new_tokens=min(NEW_TOKENS, context - max(map(len, short))),
+                stop=self._stop_tokens(),
+                generator=torch.Generator().manual_seed(self.seed * 1_000_003 + index),
+            )
         return [
             (_text(tokenizer, start), _text(tokenizer, rest)) for start, rest in zip(short, said, strict=True)
         ]
@@ -110,11 +114,12 @@ class SelfText:
         """Beginnings of round number `index`, drawn in turn from lists shuffled by the seed."""
         tokenizer = self.dense.tokenizer
         shuffled = random.Random(self.seed)
-        questions, beginnings = list(QUESTIONS), list(BEGINNINGS)
-        shuffled.shuffle(questions)
-        shuffled.shuffle(beginnings)
+        questions, passages, beginnings = (
+            shuffled.sample(texts, len(texts)) for texts in (QUESTIONS, PASSAGES, BEGINNINGS)
+        )
         asked = _turn(questions, index, ROUND["question"])
         prompts = [render_question(question, tokenizer) for question in asked]
+        prompts += _turn(passages, index, ROUND["passage"])
         prompts += _turn(beginnings, index, ROUND["beginning"])
         start = tokenizer.bos_token or tokenizer.eos_token
         prompts += [str(start)] * ROUND["nothing"] if start else []
@@ -149,7 +154,7 @@ class SelfText:
             return None
         model, tokenizer = self.dense.model, self.dense.tokenizer
         parts = [self.dense.source.sha256, model.config.to_dict(), str(tokenizer.chat_template), self.seed]
-        parts += [ROUND, NEW_TOKENS, QUESTIONS, BEGINNINGS, str(model.dtype), self.device.type]
+        parts += [ROUND, NEW_TOKENS, QUESTIONS, PASSAGES, BEGINNINGS, str(model.dtype), self.device.type]
         parts += [torch.__version__, __version__]
         key = hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()
         return self.cache / f"self-{key[:24]}.json"

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from dotresize.compress.grouped_attention import grouped_attention
 from dotresize.compress.openings import BEGINNINGS, QUESTIONS
+from dotresize.compress.passages import PASSAGES
 from dotresize.compress.sampling import sample
 from dotresize.compress.self_text import SelfText, _Sieve
 from dotresize.compress.source import DenseModel, load_dense
@@ -37,6 +39,18 @@ def test_a_cached_padded_batch_says_what_each_prompt_says_alone(dense: DenseMode
         for _ in range(12):
             ids.append(int(sharp(torch.tensor([ids])).logits[0, -1].argmax()))
         assert said == ids[len(prompt) :]
+
+
+def test_attention_in_groups_says_the_same(dense: DenseModel) -> None:
+    """The same sums in another order: the tokens that a seed draws are equal."""
+    prompts = [[5, 6, 7], [9], [20, 21, 22, 23, 24, 25]]
+    assert dense.model.config.num_key_value_heads < dense.model.config.num_attention_heads
+    stock = sample(dense.model, prompts, new_tokens=12, stop=frozenset(), generator=_generator())
+    with grouped_attention(dense.model):
+        assert dense.model.config._attn_implementation != "sdpa"
+        grouped = sample(dense.model, prompts, new_tokens=12, stop=frozenset(), generator=_generator())
+    assert dense.model.config._attn_implementation == "sdpa"
+    assert grouped == stock
 
 
 def test_tokens_come_as_often_as_the_model_says(dense: DenseModel) -> None:
@@ -77,6 +91,7 @@ def test_the_seed_decides_and_more_text_goes_on_from_less(dense: DenseModel, tmp
     assert SelfText(dense=dense, device=CPU, seed=4).documents(300) != few
     assert any(text.startswith("<s>user\n") for text in more), "through the chat template"
     assert any(text.startswith(BEGINNINGS) for text in more)
+    assert any(text.startswith(PASSAGES) for text in more)
 
 
 def test_the_cache_is_used_and_a_damaged_one_refused(dense: DenseModel, tmp_path: Path) -> None:
@@ -110,3 +125,4 @@ def test_the_openings_are_many_and_different() -> None:
     assert len(QUESTIONS) >= 64
     assert len(set(QUESTIONS)) == len(QUESTIONS)
     assert len(set(BEGINNINGS)) == len(BEGINNINGS)
+    assert len(set(PASSAGES)) == len(PASSAGES)
