@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 TYPE_TREE = BUILD / "types"
-STAGES = ("compress", "export", "recover", "serve", "bench")
+STAGES = ("compress", "export", "recover", "serve", "bench", "plan")
 PARALLEL = ["--dist", "loadfile", "--no-loadscope-reorder"]  # see tests/workers.py
 
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-__all__ = ["add_product", "second_moment"]
+__all__ = ["BLOCK_COLUMNS", "add_product", "second_moment"]
 
-_BLOCK_COLUMNS = 256
+BLOCK_COLUMNS = 256
 
 
 def second_moment(into: Tensor, rows: Tensor, products: torch.dtype | None = None) -> None:
@@ -17,8 +17,8 @@ def second_moment(into: Tensor, rows: Tensor, products: torch.dtype | None = Non
         products: dtype of the products of these rows; `into`'s own by default.
     """
     wide = rows.to(products or into.dtype)
-    for start in range(0, into.shape[0], _BLOCK_COLUMNS):
-        stop = start + _BLOCK_COLUMNS
+    for start in range(0, into.shape[0], BLOCK_COLUMNS):
+        stop = start + BLOCK_COLUMNS
         add_product(into[start:, start:stop], wide[:, start:], wide[:, start:stop])
         into[start:stop, stop:] = into[stop:, start:stop].T
         block = into[start:stop, start:stop]  # a matrix product need not round symmetrically

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from . import app
+from .narrow_dry_run import forecast_compress
 from .narrow_run import run_compress
 
 _WIDTHS, _METHOD, _CALIBRATION, _RUN = "New widths", "Method", "Calibration and evaluation", "Run"
@@ -146,6 +147,12 @@ def compress_command(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_RUN)] = "auto",
     seed: Annotated[int, typer.Option(help="Draws the calibration windows.", rich_help_panel=_RUN)] = 42,
     force: Annotated[bool, typer.Option("--force", help="Replace OUTPUT.", rich_help_panel=_RUN)] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Predict sizes, memory, disk and time, then stop.", rich_help_panel=_RUN
+        ),
+    ] = False,
     trust_remote_code: Annotated[
         bool,
         typer.Option("--trust-remote-code", help="Run code that comes with the model.", rich_help_panel=_RUN),
@@ -186,7 +193,8 @@ def compress_command(
         seed=seed,
         trust_remote_code=trust_remote_code,
     )
-    run_compress(
+    run = forecast_compress if dry_run else run_compress
+    run(
         model,
         output,
         config,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..compress.config import CompressConfig
     from ..compress.source import OpenModel
 
-__all__ = ["run_compress"]
+__all__ = ["check_run", "run_compress"]
 
 _EVALUATION_WINDOWS = 8
 
@@ -39,7 +39,7 @@ def run_compress(
 
     command = [model, config.to_dict(), evaluation, evaluation_windows, force]
     resumes = _settle_landing(output, command)
-    opened, texts = _checked(model, output, config, evaluation, evaluation_windows, force or resumes)
+    opened, texts = check_run(model, output, config, evaluation, evaluation_windows, force or resumes)
     with ProgressBar() as progress, WorkDirectory(work_path(output)) as work:
         check_free(output, force=force or resumes)  # a run that ended just now may have written it
         error_console().print(f"loading {model}", markup=False)
@@ -95,7 +95,7 @@ def _settle_landing(output: Path, command: Any) -> bool:
     return is_unmeasured(work, file, command)
 
 
-def _checked(
+def check_run(
     model: str,
     output: Path,
     config: "CompressConfig",

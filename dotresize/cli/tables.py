@@ -8,16 +8,17 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from ..bench.compress_cost import Sizes
     from ..compress.report import Cost, Report
 
-__all__ = ["compression_tables", "quality_tables"]
+__all__ = ["compression_tables", "plain_table", "quality_tables", "sizes_table"]
 
 
 def compression_tables(
     report: "Report", cost: "Cost", quality: dict[str, Any] | None, output: Path
 ) -> "list[RenderableType]":
     """Sizes, fits, quality and cost of one compression."""
-    tables: list[RenderableType] = [_sizes(report)]
+    tables: list[RenderableType] = [sizes_table(report)]
     if report.fits:
         tables.append(_fits(report))
     if quality is not None:
@@ -27,7 +28,8 @@ def compression_tables(
     return [*tables, "\n".join([*notes, f"written: {output}", f"check it: dotresize verify {output}"])]
 
 
-def _table(title: str, *columns: str) -> Table:
+def plain_table(title: str, *columns: str) -> Table:
+    """A table whose columns but the first hold numbers."""
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column(columns[0])
     for column in columns[1:]:
@@ -35,8 +37,9 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _sizes(report: "Report") -> Table:
-    table = _table("Sizes", "", "dense", "narrow", "change")
+def sizes_table(report: "Sizes") -> Table:
+    """Widths and counts of both models."""
+    table = plain_table("Sizes", "", "dense", "narrow", "change")
     rows: list[tuple[str, int, int]] = [
         (name, getattr(report.dense, name), getattr(report.narrow, name))
         for name in _WIDTHS
@@ -72,7 +75,7 @@ def _fits(report: "Report") -> Table:
     """Relative squared error on calibration tokens, unfitted -> fitted, a row per layer."""
     sites = list(dict.fromkeys(fit.site for fit in report.fits))
     title = "Relative squared fit error on calibration tokens, unfitted -> fitted"
-    table = _table(title, "layer", *(site.replace(".", "\n") for site in sites))
+    table = plain_table(title, "layer", *(site.replace(".", "\n") for site in sites))
     for layer in sorted({fit.layer for fit in report.fits}):
         cells = {
             fit.site: f"{fit.error_before:.3f} {fit.error_after:.3f}"
@@ -96,7 +99,7 @@ def _text_table(text: dict[str, Any]) -> Table:
     title = f"Perplexity on {text['text']}, {text['windows']} x {text['window_tokens']} tokens"
     related = any(model["calibrated_on"] for model in text["models"])
     columns = ["model", "perplexity", "ratio to first", "KL to first, nats/token"]
-    table = _table(title, *columns, *(["calibrated on"] if related else []))
+    table = plain_table(title, *columns, *(["calibrated on"] if related else []))
     for model in text["models"]:
         table.add_row(
             model["name"],
@@ -109,7 +112,9 @@ def _text_table(text: dict[str, Any]) -> Table:
 
 
 def _summary_table(lines: list[dict[str, Any]]) -> Table:
-    table = _table("Ratio to first over several texts", "model", "texts", "geometric mean", "worst", "on")
+    table = plain_table(
+        "Ratio to first over several texts", "model", "texts", "geometric mean", "worst", "on"
+    )
     for line in lines:
         table.add_row(
             line["name"],
@@ -132,7 +137,7 @@ def _estimate(estimate: dict[str, float | None] | None, digits: int) -> str:
 
 
 def _cost(cost: "Cost") -> Table:
-    table = _table(f"Cost on {cost.device}", "step", "seconds")
+    table = plain_table(f"Cost on {cost.device}", "step", "seconds")
     for step, seconds in cost.seconds.items():
         table.add_row(step, f"{seconds:.1f}")
     memory = f"{cost.peak_memory_bytes / 1e9:.2f} GB"

@@ -1,0 +1,173 @@
+"""What a compression will give and take, from the config alone: no weight is read."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psutil
+import torch
+
+from ..bench.compress_cost import peak_bytes
+from ..compress.calibration import DEFAULT_WINDOWS, check_texts, draw_windows
+from ..compress.config import CompressConfig
+from ..compress.mixture import SELF, mixture_of
+from ..compress.plan import Plan, make_plan
+from ..compress.report import Counts, Widths
+from ..compress.run import choose_device
+from ..compress.sizes import count_sizes
+from ..compress.source import OpenModel
+from ..compress.weight_files import read_headers
+from .rates import measure_rates
+from .work import Rates, compression_work, seconds_of_work
+
+__all__ = [
+    "Forecast",
+    "PlannedSizes",
+    "RunCost",
+    "calibration_tokens",
+    "forecast",
+    "planned_sizes",
+    "run_cost",
+    "stored_dtype",
+]
+
+_STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCost:
+    """What a run takes."""
+
+    seconds: float  # of survey and fits on this machine, at the rates that were measured
+    peak_memory_bytes: int  # resident, of the whole process
+    output_bytes: int  # weights that are written
+    disk_bytes: int  # at most, with the finished layers that wait beside the output
+    calibration_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSizes:
+    """Of the original and of what will be written."""
+
+    dense: Widths
+    narrow: Widths
+    dense_counts: Counts
+    narrow_counts: Counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """A compression that has not been done."""
+
+    sizes: PlannedSizes
+    cost: RunCost
+    device: str
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary."""
+        return asdict(self)
+
+
+def forecast(opened: OpenModel, config: CompressConfig, rates: Rates | None = None) -> Forecast:
+    """Predict sizes, memory, disk and time of a compression.
+
+    Args:
+        opened: the model without its weights.
+        config: what would be done.
+        rates: of this machine; measured in a few seconds when None.
+
+    Raises:
+        InputError: what `compress` would refuse.
+    """
+    config.settings()
+    plan, device = make_plan(opened.config, opened.family, config), choose_device(config.device)
+    tokens = calibration_tokens(config, opened)
+    notes = list(plan.notes)
+    if plan.dense_tied and not plan.narrow_config.tie_word_embeddings:
+        notes.append("the head is tied to the embedding now; it will be stored on its own")
+    sizes = planned_sizes(opened, plan, config)
+    rates = rates or measure_rates(plan.dense, device)
+    cost = run_cost(opened, plan, config, sizes, tokens=tokens, rates=rates)
+    return Forecast(sizes=sizes, cost=cost, device=device.type, notes=tuple(notes))
+
+
+def planned_sizes(opened: OpenModel, plan: Plan, config: CompressConfig) -> PlannedSizes:
+    """Counted on the meta device, in the dtype that would be stored."""
+    dtype = stored_dtype(opened, config)
+    return PlannedSizes(
+        dense=plan.dense,
+        narrow=plan.narrow,
+        dense_counts=count_sizes(opened.config, opened.family, dtype),
+        narrow_counts=count_sizes(plan.narrow_config, plan.narrow_family, dtype),
+    )
+
+
+def run_cost(
+    opened: OpenModel,
+    plan: Plan,
+    config: CompressConfig,
+    sizes: PlannedSizes,
+    *,
+    tokens: int,
+    rates: Rates,
+) -> RunCost:
+    """Time, memory and disk of a run.
+
+    The memory begins with what this process holds now: the same libraries, and no weights yet.
+    """
+    settings, counts = config.settings(), sizes.narrow_counts
+    active = getattr(opened.config, "num_experts_per_tok", None) or 1
+    work = compression_work(plan, settings, tokens=tokens, window_tokens=config.window_tokens, active=active)
+    base_bytes = psutil.Process().memory_info().rss + loaded_bytes(opened)
+    layers = counts.weight_bytes * counts.layer_parameters // counts.total_parameters
+    return RunCost(
+        seconds=seconds_of_work(work, rates),
+        peak_memory_bytes=peak_bytes(
+            sizes, tokens=tokens, compensate=settings.compensate, base_bytes=base_bytes
+        ),
+        output_bytes=counts.weight_bytes,
+        disk_bytes=counts.weight_bytes + layers,
+        calibration_tokens=tokens,
+    )
+
+
+def calibration_tokens(config: CompressConfig, opened: OpenModel) -> int:
+    """How many tokens the fits will see; self text counts as long as it was asked for.
+
+    Raises:
+        OptionError: shares that cannot be.
+        TextError: a text is missing or too short.
+    """
+    how: dict[str, Any] = {
+        "windows": config.calibration_windows,
+        "window_tokens": config.window_tokens,
+        "seed": config.seed,
+    }
+    specs = [config.calibration] if isinstance(config.calibration, str) else list(config.calibration)
+    if any(part.spec == SELF for part in mixture_of(specs)):
+        check_texts(specs, opened.tokenizer, **how)
+        return (config.calibration_windows or DEFAULT_WINDOWS) * config.window_tokens
+    return draw_windows(specs, opened.tokenizer, **how).record.tokens
+
+
+def loaded_bytes(opened: OpenModel) -> int:
+    """The dense weights in memory."""
+    return count_sizes(opened.config, opened.family, _source_dtype(opened)).weight_bytes
+
+
+def stored_dtype(opened: OpenModel, config: CompressConfig) -> torch.dtype:
+    """Of the weights that would be written."""
+    found: torch.dtype = _source_dtype(opened) if config.dtype == "auto" else getattr(torch, config.dtype)
+    return found
+
+
+def _source_dtype(opened: OpenModel) -> torch.dtype:
+    """Of the weights once they are loaded: what the config says, else what the first file holds."""
+    if opened.located.gguf_file:
+        return torch.float32  # dequantised
+    named = getattr(opened.config, "dtype", None)
+    found = getattr(torch, named) if isinstance(named, str) else named
+    if found is None:
+        kinds = (_STORED.get(header.dtype) for header in read_headers(opened.files).values())
+        found = next((kind for kind in kinds if kind is not None), torch.float32)
+    return torch.float32 if found == torch.float64 else found

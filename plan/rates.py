@@ -1,0 +1,44 @@
+"""How fast this machine does the products of a compression, on matrices of the model's own shape."""
+
+from contextlib import nullcontext
+
+import torch
+from torch.nn import functional
+
+from ..bench.machine_rates import best_seconds
+from ..compress.activations import BATCH_TOKENS
+from ..compress.moments import second_moment
+from ..compress.precision import fast_products
+from ..compress.report import Widths
+from .work import Rates
+
+__all__ = ["measure_rates"]
+
+
+@torch.no_grad()
+def measure_rates(widths: Widths, device: torch.device) -> Rates:
+    """Rates of a gated MLP in float32 and with reduced precision, and of a second moment in float64.
+
+    Takes a few seconds. The best of several repetitions counts: what else runs on the machine while the
+    compression runs makes it slower than this.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def matrix(rows: int, columns: int) -> torch.Tensor:
+        return (torch.randn(rows, columns, generator=generator) * columns**-0.5).to(device)
+
+    hidden, inner = widths.hidden_size, widths.intermediate_size
+    rows = matrix(BATCH_TOKENS, hidden)
+    gate, up, down = matrix(inner, hidden), matrix(inner, hidden), matrix(hidden, inner)
+    total = torch.zeros(hidden, hidden, dtype=torch.float64, device=device)
+
+    def mlp() -> torch.Tensor:
+        activated = functional.silu(functional.linear(rows, gate)) * functional.linear(rows, up)
+        return functional.linear(activated, down)  # (n, hidden)
+
+    def rate(fast: bool) -> float:
+        with fast_products() if fast else nullcontext():
+            return 6.0 * BATCH_TOKENS * hidden * inner / best_seconds(mlp, device.type)
+
+    moment_seconds = best_seconds(lambda: second_moment(total, rows), device.type)
+    return Rates(single=rate(False), double=BATCH_TOKENS * hidden**2 / moment_seconds, fast=rate(True))
