@@ -34,7 +34,8 @@ def measure_rates(widths: Widths, device: torch.device) -> Rates:
 
     def mlp() -> torch.Tensor:
         activated = functional.silu(functional.linear(rows, gate)) * functional.linear(rows, up)
-        return functional.linear(activated, down)  # (n, hidden)
+        written: torch.Tensor = functional.linear(activated, down)  # (n, hidden)
+        return written
 
     def rate(fast: bool) -> float:
         with fast_products() if fast else nullcontext():

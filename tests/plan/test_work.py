@@ -17,7 +17,7 @@ class Counter(TorchDispatchMode):
     """Adds up 2 n p q of every product (n, p) (p, q) that torch is asked for, attention included."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
