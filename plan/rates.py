@@ -25,7 +25,8 @@ def measure_rates(widths: Widths, device: torch.device) -> Rates:
     generator = torch.Generator().manual_seed(0)
 
     def matrix(rows: int, columns: int) -> torch.Tensor:
-        return (torch.randn(rows, columns, generator=generator) * columns**-0.5).to(device)
+        values: torch.Tensor = torch.randn(rows, columns, generator=generator) * columns**-0.5
+        return values.to(device)
 
     hidden, inner = widths.hidden_size, widths.intermediate_size
     rows = matrix(BATCH_TOKENS, hidden)
