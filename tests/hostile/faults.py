@@ -135,6 +135,9 @@ def main() -> None:
         count = max(1, round(arguments.kills * COMMANDS[name].share / total))
         for seed in [int(only[2])] if arguments.only else range(count):
             _try(name, seed, clean, folder, losses)
+            said = f"{name} {seed + 1} of {count}, killed {losses.kills[name]}, wrong {len(losses.found)}"
+            sys.stderr.write(f"\r{said}\x1b[K")
+        sys.stderr.write("\n")
     text = _render(losses)
     (folder / "report.md").write_text(text)
     sys.stdout.write(text)
