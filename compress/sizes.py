@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from .config import CompressConfig
 from .families import Family
@@ -14,19 +15,29 @@ from .source import OpenModel
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-__all__ = ["count_sizes", "predict_counts"]
+__all__ = ["count_sizes", "hollow_model", "predict_counts", "sizes_of"]
+
+
+def hollow_model(config: "PreTrainedConfig") -> nn.Module:
+    """The stock model that a config describes, on the meta device: shapes without values."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model: nn.Module = AutoModelForCausalLM.from_config(config)
+    return model
 
 
 def count_sizes(config: "PreTrainedConfig", family: Family, dtype: torch.dtype) -> Counts:
     """Parameters, bytes and operations, counted on the meta device. A token uses some of the experts."""
-    from transformers import AutoModelForCausalLM
+    return sizes_of(hollow_model(config), config, family, dtype)
 
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+
+def sizes_of(model: nn.Module, config: "PreTrainedConfig", family: Family, dtype: torch.dtype) -> Counts:
+    """`count_sizes` of a hollow model."""
     tables = tuple(path for path in (family.embedding, family.position_embedding) if path)
-    embedding = sum(model.get_submodule(path).weight.numel() for path in tables)
+    embedding = sum(model.get_submodule(path).get_parameter("weight").numel() for path in tables)
     tied = bool(config.tie_word_embeddings)
-    head = model.get_submodule(family.head).weight
+    head = model.get_submodule(family.head).get_parameter("weight")
     body = matrices = 0
     for name, parameter in model.named_parameters():
         if name.startswith((*tables, family.head)):

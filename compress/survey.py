@@ -3,12 +3,13 @@
 Shapes: w windows of t tokens, d hidden size.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .activations import batches, branches_of, normalise
+from .activations import Branch, Inner, batches, branches_of, normalise
 from .ends import embedded
 from .guards import check_finite
 from .moments import second_moment
@@ -17,7 +18,9 @@ from .progress import Progress
 from .source import DenseModel
 from .surgery import to_float32
 
-__all__ = ["Survey", "embed", "survey_stream"]
+Observe = Callable[[int, Branch, list[Inner], Tensor, Tensor], None]
+
+__all__ = ["Observe", "Survey", "embed", "survey_stream"]
 
 
 class Survey(NamedTuple):
@@ -39,12 +42,22 @@ def survey_stream(
     arguments: list[list[dict[str, Any]]],
     device: torch.device,
     progress: Progress,
+    observe: Observe | None = None,
 ) -> Survey:
     """Second moment of x / rms(x) over all norm sites, and how far each layer turns the stream.
 
     Each token counts the same at each site, because that is what the readers behind a norm see;
     otherwise the first token's huge activations would own the result. Which directions carry energy needs
     few digits: the layers' matrix products may use the reduced precision that the processor is fastest at.
+
+    Args:
+        dense: the model; it is only read.
+        token_ids: (w, t) int64.
+        arguments: of `call_arguments`.
+        device: where the arithmetic runs.
+        progress: told about every window.
+        observe: told, batch by batch, the layer, its branch, what the branch's writers read, the stream in
+            front of the branch, and what the branch adds to it.
     """
     family, config = dense.family, dense.model.config
     stream = embed(dense, token_ids)
@@ -62,7 +75,13 @@ def survey_stream(
                 read = entered if parallel else x
                 second_moment(total, normalise(read, epsilon, kind).flatten(0, -2))
                 with fast_products():
-                    x = x + branch.forward(read)
+                    if observe is None:
+                        change = branch.forward(read)
+                    else:
+                        inner = branch.inner(read)
+                        change = branch.output(inner, read)
+                        observe(index, branch, inner, x, change)
+                x = x + change
                 check_finite(f"layer {index}, {branch.sublayer.name}", x)
             cosine = torch.cosine_similarity(entered, x, dim=-1)
             influence[index] += (1.0 - cosine).sum(dtype=torch.float64).cpu()

@@ -26,6 +26,7 @@ __all__ = [
     "calibration_tokens",
     "forecast",
     "planned_sizes",
+    "resident_bytes",
     "run_cost",
     "stored_dtype",
 ]
@@ -87,13 +88,19 @@ def forecast(opened: OpenModel, config: CompressConfig, rates: Rates | None = No
         notes.append("the head is tied to the embedding now; it will be stored on its own")
     sizes = planned_sizes(opened, plan, config)
     rates = rates or measure_rates(plan.dense, device)
-    cost = run_cost(opened, plan, config, sizes, tokens=tokens, rates=rates)
+    cost = run_cost(opened, plan, config, sizes, tokens=tokens, rates=rates, base_bytes=resident_bytes())
     return Forecast(sizes=sizes, cost=cost, device=device.type, notes=tuple(notes))
+
+
+def resident_bytes() -> int:
+    """What this process holds now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def planned_sizes(opened: OpenModel, plan: Plan, config: CompressConfig) -> PlannedSizes:
     """Counted on the meta device, in the dtype that would be stored."""
     dtype = stored_dtype(opened, config)
+    plan = plan.keeping(tuple(range(plan.narrow.num_hidden_layers)))  # which ones stay decides no size
     return PlannedSizes(
         dense=plan.dense,
         narrow=plan.narrow,
@@ -110,20 +117,27 @@ def run_cost(
     *,
     tokens: int,
     rates: Rates,
+    base_bytes: int,
 ) -> RunCost:
     """Time, memory and disk of a run.
 
-    The memory begins with what this process holds now: the same libraries, and no weights yet.
+    Args:
+        opened: the model.
+        plan: its new widths.
+        config: what would be done.
+        sizes: of both models.
+        tokens: of the calibration.
+        rates: of this machine.
+        base_bytes: resident with all libraries and without a weight.
     """
     settings, counts = config.settings(), sizes.narrow_counts
     active = getattr(opened.config, "num_experts_per_tok", None) or 1
     work = compression_work(plan, settings, tokens=tokens, window_tokens=config.window_tokens, active=active)
-    base_bytes = psutil.Process().memory_info().rss + loaded_bytes(opened)
     layers = counts.weight_bytes * counts.layer_parameters // counts.total_parameters
     return RunCost(
         seconds=seconds_of_work(work, rates),
         peak_memory_bytes=peak_bytes(
-            sizes, tokens=tokens, compensate=settings.compensate, base_bytes=base_bytes
+            sizes, tokens=tokens, compensate=settings.compensate, base_bytes=base_bytes + loaded_bytes(opened)
         ),
         output_bytes=counts.weight_bytes,
         disk_bytes=counts.weight_bytes + layers,

@@ -1,13 +1,16 @@
 """`dotresize compress`: model + text -> a narrower stock model with its measured perplexity."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import app
 from .narrow_dry_run import forecast_compress
 from .narrow_run import run_compress
+
+if TYPE_CHECKING:
+    from ..plan.record import PlanRecord
 
 _WIDTHS, _METHOD, _CALIBRATION, _RUN = "New widths", "Method", "Calibration and evaluation", "Run"
 
@@ -49,6 +52,10 @@ def compress_command(
             help="Whole experts of each layer to keep: a number, or a fraction such as 0.75.",
             rich_help_panel=_WIDTHS,
         ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(help="The widths that `dotresize plan` chose: its file.", rich_help_panel=_WIDTHS),
     ] = None,
     method: Annotated[
         str | None,
@@ -167,14 +174,18 @@ def compress_command(
     """
     from ..compress.config import CompressConfig
 
+    widths: dict[str, float | None] = {
+        "width": width,
+        "hidden_size": hidden_size,
+        "mlp_width": mlp_width,
+        "intermediate_size": intermediate_size,
+        "kv_groups": _number_or_fraction("--kv-groups", kv_groups),
+        "layers": _number_or_fraction("--layers", layers),
+        "experts": _number_or_fraction("--experts", experts),
+    }
+    record = None if plan is None else _planned(plan, widths)
     config = CompressConfig(
-        width=width,
-        hidden_size=hidden_size,
-        mlp_width=mlp_width,
-        intermediate_size=intermediate_size,
-        kv_groups=_number_or_fraction("--kv-groups", kv_groups),
-        layers=_number_or_fraction("--layers", layers),
-        experts=_number_or_fraction("--experts", experts),
+        **widths,  # type: ignore[arg-type]
         method=method,  # type: ignore[arg-type]  # CompressConfig checks the choices below
         mlp_method=mlp_method,  # type: ignore[arg-type]
         compensate=compensate,  # type: ignore[arg-type]
@@ -202,7 +213,26 @@ def compress_command(
         evaluation_windows=evaluation_windows,
         force=force,
         as_json=as_json,
+        plan=record,
     )
+
+
+def _planned(plan: Path, widths: dict[str, float | None]) -> "PlanRecord":
+    """The plan, whose widths are set.
+
+    Raises:
+        OptionError: widths were given beside it.
+        InputError: it is no plan.
+    """
+    from ..errors import OptionError
+    from ..plan.record import planned_options, read_plan
+
+    given = [f"--{name.replace('_', '-')}" for name, value in widths.items() if value is not None]
+    if given:
+        raise OptionError(f"--plan was given beside {', '.join(given)}; give the plan or widths, not both.")
+    record = read_plan(plan)
+    widths.update(planned_options(record))
+    return record
 
 
 def _number_or_fraction(option: str, text: str | None) -> float | None:

@@ -9,6 +9,7 @@ from .tables_plan import forecast_tables
 
 if TYPE_CHECKING:
     from ..compress.config import CompressConfig
+    from ..plan.record import PlanRecord
 
 __all__ = ["forecast_compress"]
 
@@ -22,12 +23,13 @@ def forecast_compress(
     evaluation_windows: int | None,
     force: bool,
     as_json: bool,
+    plan: "PlanRecord | None" = None,
 ) -> None:
     """Refuse what `run_compress` would refuse, else say what it would give and take."""
     quiet_libraries()
     from ..plan.forecast import forecast
 
-    opened, _ = check_run(model, output, config, evaluation, evaluation_windows, force)
+    opened, _ = check_run(model, output, config, evaluation, evaluation_windows, force, plan)
     with spinner("measuring how fast this machine multiplies"):
         found = forecast(opened, config)
     emit({"output": str(output), "forecast": found.to_dict()}, *forecast_tables(found), as_json=as_json)

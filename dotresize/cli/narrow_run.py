@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from ..compress.calibration import Windows
     from ..compress.config import CompressConfig
     from ..compress.source import OpenModel
+    from ..plan.record import PlanRecord
 
-__all__ = ["check_run", "run_compress"]
+__all__ = ["check_run", "refuse_same_text", "run_compress"]
 
 _EVALUATION_WINDOWS = 8
 
@@ -25,6 +26,7 @@ def run_compress(
     evaluation_windows: int | None,
     force: bool,
     as_json: bool,
+    plan: "PlanRecord | None" = None,
 ) -> None:
     """Check, load, narrow, write, measure, show: the body of `dotresize compress`."""
     quiet_libraries()
@@ -39,7 +41,7 @@ def run_compress(
 
     command = [model, config.to_dict(), evaluation, evaluation_windows, force]
     resumes = _settle_landing(output, command)
-    opened, texts = check_run(model, output, config, evaluation, evaluation_windows, force or resumes)
+    opened, texts = check_run(model, output, config, evaluation, evaluation_windows, force or resumes, plan)
     with ProgressBar() as progress, WorkDirectory(work_path(output)) as work:
         check_free(output, force=force or resumes)  # a run that ended just now may have written it
         error_console().print(f"loading {model}", markup=False)
@@ -102,6 +104,7 @@ def check_run(
     evaluation: list[str],
     evaluation_windows: int | None,
     force: bool,
+    plan: "PlanRecord | None" = None,
 ) -> "tuple[OpenModel, list[Windows]]":
     """The model without its weights, and what to evaluate on; everything that can be refused has been."""
     from ..bench.text_quality import windows_of_texts
@@ -119,8 +122,10 @@ def check_run(
         raise OptionError(f"--evaluation-windows is {evaluation_windows}; it must be at least 1.")
     check_free(output, force=force)
     check_writable(output)
-    _refuse_same_text(_calibration_texts(config), evaluation)
+    refuse_same_text(config, evaluation)
     opened = open_model(model, trust_remote_code=config.trust_remote_code)
+    if plan is not None:
+        _check_plan(plan, opened)
     check_apart(output, [opened.path, *_text_files([*_calibration_texts(config), *evaluation])])
     texts = windows_of_texts(
         [] if evaluation == ["none"] else evaluation,
@@ -131,6 +136,13 @@ def check_run(
     check_inputs(opened, config)
     _check_disk(output, opened, config)
     return opened, texts
+
+
+def _check_plan(plan: "PlanRecord", opened: "OpenModel") -> None:
+    from ..compress.shape import widths_of
+    from ..plan.record import check_plan_fits
+
+    check_plan_fits(plan, widths_of(opened.config, opened.family))
 
 
 def _check_disk(output: Path, opened: "OpenModel", config: "CompressConfig") -> None:
@@ -160,12 +172,12 @@ def _calibration_texts(config: "CompressConfig") -> list[str]:
     return [part.spec for part in mixture_of([named] if isinstance(named, str) else named)]
 
 
-def _refuse_same_text(calibration: list[str], evaluation: list[str]) -> None:
+def refuse_same_text(config: "CompressConfig", evaluation: list[str]) -> None:
     """`builtin` and hub datasets have two halves; a file is one text and must not serve for both."""
     from ..errors import OptionError
 
     for file in _text_files(evaluation):
-        if any(file.samefile(other) for other in _text_files(calibration)):
+        if any(file.samefile(other) for other in _text_files(_calibration_texts(config))):
             raise OptionError(
                 f"{file} was given for calibration and for evaluation; a perplexity on text that was "
                 "calibrated on says little, so name another --evaluation (builtin, another file, or none)."

@@ -1,5 +1,6 @@
 """Forecasts and plans as rich tables."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .tables import plain_table, sizes_table
@@ -8,9 +9,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from ..compress.families import Axis
     from ..plan.forecast import Forecast, RunCost
+    from ..plan.record import PlanRecord, Point
 
-__all__ = ["forecast_tables", "run_cost_table"]
+__all__ = ["forecast_tables", "plan_tables", "run_cost_table"]
 
 
 def forecast_tables(found: "Forecast") -> "list[RenderableType]":
@@ -26,10 +29,66 @@ def run_cost_table(cost: "RunCost", device: str) -> "Table":
     table.add_row("calibration tokens", f"{cost.calibration_tokens:,}")
     table.add_row("survey and fits, if nothing else runs", _duration(cost.seconds))
     table.add_row("peak resident memory", f"{cost.peak_memory_bytes / 1e9:.2f} GB")
-    table.add_row("weights written", f"{cost.output_bytes / 1e9:.2f} GB")
-    table.add_row("disk, at most", f"{cost.disk_bytes / 1e9:.2f} GB")
+    table.add_row("weights written", _size(cost.output_bytes))
+    table.add_row("disk, at most", _size(cost.disk_bytes))
     return table
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def plan_tables(record: "PlanRecord", output: Path) -> "list[RenderableType]":
+    """What was chosen, beside each axis alone and the rest of the front, and what the run will cost."""
+    rows = [("chosen", record.chosen)]
+    rows += [(f"{_only_axis(record, point)} alone", point) for point in record.single_axes]
+    seen = {point.candidate for _, point in rows}
+    rows += [("front", point) for point in record.front if point.candidate not in seen]
+    axes = [axis for axis in record.chosen.widths if any(_moved(record, one, axis) for _, one in rows)]
+    speed = record.speed_of is not None
+    table = plain_table(
+        f"Plan for {record.model}",
+        "",
+        *axes,
+        "layer parameters",
+        "weights",
+        *(["with cache"] if record.budget.memory_bytes is not None else []),
+        *(["decode speed-up"] if speed else []),
+        "proxy loss",
+        *(["KL, nats/token"] if record.evaluations else []),
+    )
+    for name, point in rows:
+        table.add_row(
+            *_row(record, name, point, axes, speed=speed), style="bold" if name == "chosen" else None
+        )
+    last = [f"written: {output}", f"do it: dotresize compress {record.model} -o OUT --plan {output}"]
+    if speed:
+        last.insert(0, f"speed of {record.speed_of}: {record.speed_origin}")
+    return [table, run_cost_table(record.cost, "this machine"), "\n".join(last)]
+
+
+def _row(record: "PlanRecord", name: str, point: "Point", axes: list["Axis"], *, speed: bool) -> list[str]:
+    predicted, measured = point.predicted, point.quality.kl_nats_per_token
+    whole = record.original.layer_parameters
+    return [
+        name,
+        *(f"{point.widths[axis]:,}" for axis in axes),
+        f"{predicted.layer_parameters / 1e6:,.1f} M, {predicted.layer_parameters / whole:.1%}",
+        _size(predicted.weight_bytes),
+        *([_size(predicted.memory_bytes)] if record.budget.memory_bytes is not None else []),
+        *([f"{predicted.decode_speedup:.2f}x"] if speed and predicted.decode_speedup else []),
+        f"{point.quality.proxy:.3f}",
+        *(["" if measured is None else f"{measured:.3f}"] if record.evaluations else []),
+    ]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _moved(record: "PlanRecord", point: "Point", axis: "Axis") -> bool:
+    return point.widths[axis] != record.own[axis]
+
+
+def _only_axis(record: "PlanRecord", point: "Point") -> str:
+    return ", ".join(axis for axis in point.widths if _moved(record, point, axis))

@@ -1,0 +1,130 @@
+"""Ranks the candidates of a budget and picks one: by proxy alone, or by a search that measures."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ..bench.pareto import Better, pareto_front
+from ..compress.config import CompressConfig
+from ..compress.progress import Progress
+from ..compress.run import calibration_windows, choose_device
+from ..compress.source import DenseModel
+from .axes import Axes, Candidate, labelled
+from .measure import Fidelity, Measurer, few_windows, search_identity
+from .observe import observe_model
+from .prediction import Need, Predictor
+from .proxy import proxy_loss
+from .record import Point, Quality
+from .search import AMOUNTS, Effort, Ranked, search, start_of, work_units
+from .search_state import SearchState, state_path
+
+__all__ = ["Chooser"]
+
+LARGEST_FRONT = 12  # points of the front that are kept
+
+
+class Chooser:
+    """One dense model that has been looked at once, and what is known of its candidates."""
+
+    def __init__(
+        self,
+        dense: DenseModel,
+        axes: Axes,
+        predictor: Predictor,
+        base: CompressConfig,
+        fidelity: Fidelity,
+        progress: Progress,
+    ) -> None:
+        """Look at the model.
+
+        Args:
+            dense: the model.
+            axes: of the model.
+            predictor: of sizes and speed.
+            base: the compression that is planned; its widths do not count.
+            fidelity: how little the proxy and the lowest rung of a search see.
+            progress: told about every step.
+        """
+        self._dense, self._axes, self._predictor, self._base = dense, axes, predictor, base
+        self._fidelity, self._progress = fidelity, progress
+        device = choose_device(base.device)
+        windows = calibration_windows(few_windows(base, fidelity, 0), dense, device, progress)
+        with torch.no_grad():
+            self._observed = observe_model(dense, windows.token_ids, device, progress)
+        self._measured: dict[Candidate, Quality] = {}
+        self.evaluations = 0
+        self.state: SearchState | None = None
+
+    def ranked(self, pool: Sequence[Candidate]) -> list[Ranked]:
+        """All candidates by the loss that the proxy expects, the best first."""
+        found = [Ranked(candidate=one, proxy=proxy_loss(self._observed, one)) for one in pool]
+        return sorted(found, key=lambda one: (one.proxy, one.candidate))
+
+    def choose(
+        self,
+        ranked: Sequence[Ranked],
+        needs: Sequence[Need],
+        effort: Effort,
+        evaluation: Sequence[str],
+        output: Path | None,
+    ) -> Candidate:
+        """The best candidate.
+
+        Args:
+            ranked: of `ranked`.
+            needs: the budget.
+            effort: quick takes the proxy's word.
+            evaluation: texts to score candidates on.
+            output: of the plan; results of the search wait beside it. None keeps none.
+        """
+        if effort == "quick":
+            return ranked[0].candidate
+        amount = AMOUNTS[effort]
+        identity = search_identity(self._dense, self._base, evaluation, self._fidelity)
+        self.state = SearchState.open(None if output is None else state_path(output), identity)
+        measure = Measurer(
+            self._dense, self._axes.dense, self._base, evaluation, self._fidelity, self.state, self._progress
+        )
+
+        def scored(candidate: Candidate, rung: int) -> float:
+            loss = measure(candidate, rung)
+            self._measured[candidate] = replace(
+                self._quality(candidate), kl_nats_per_token=loss, windows=measure.evaluation_windows(rung)
+            )
+            return loss
+
+        self._progress.begin("measure candidates", work_units(amount))
+        start = start_of(ranked, self._axes.dense, amount.start)
+        chosen = search(start, self._axes, self._predictor.predict, needs, scored, amount, self._base.seed)
+        self.evaluations = measure.count
+        return chosen
+
+    def point(self, candidate: Candidate) -> Point:
+        """Everything that is known of a candidate."""
+        return Point(
+            widths=labelled(candidate),
+            predicted=self._predictor.predict(candidate),
+            quality=self._measured.get(candidate) or self._quality(candidate),
+        )
+
+    def front(self, ranked: Sequence[Ranked]) -> list[Point]:
+        """What no other point beats in size, speed and loss; of measured ones where there are any."""
+        points = [self.point(one) for one in self._measured] or [
+            self.point(one.candidate) for one in ranked[: 10 * LARGEST_FRONT]
+        ]
+        coordinates = [
+            (
+                float(point.predicted.layer_parameters),
+                point.predicted.decode_speedup or 0.0,
+                point.loss,
+            )
+            for point in points
+        ]
+        better: tuple[Better, ...] = ("lower", "higher", "lower")
+        kept = [points[index] for index in pareto_front(coordinates, better)]
+        return sorted(kept, key=lambda point: point.loss)[:LARGEST_FRONT]
+
+    def _quality(self, candidate: Candidate) -> Quality:
+        return Quality(proxy=proxy_loss(self._observed, candidate))

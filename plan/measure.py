@@ -1,0 +1,153 @@
+"""How much one candidate really loses: narrowed by closed forms on few windows, scored on others."""
+
+import gc
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from time import perf_counter
+
+import torch
+
+from ..bench.text_quality import measure_texts, windows_of_texts
+from ..compress.calibration import Windows
+from ..compress.config import CompressConfig
+from ..compress.identity import versions
+from ..compress.progress import Progress, Silent
+from ..compress.run import choose_device, compress
+from ..compress.source import DenseModel
+from .axes import Candidate, config_of
+from .search_state import Measured, SearchState
+
+__all__ = ["Fidelity", "Measurer", "few_windows", "lowest_fidelity", "search_identity"]
+
+WINDOW_TOKENS = 256
+SHARE = 32  # one part in so many of the full run's tokens is what the lowest rung sees
+LEAST_WINDOWS = 4
+LARGEST_GROWTH = 8  # from the lowest rung to the highest
+EVALUATION_WINDOWS = 2  # of each text, on the lowest rung
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """What the lowest rung sees; each rung above sees twice as much."""
+
+    window_tokens: int
+    windows: int
+    evaluation_windows: int
+
+
+def lowest_fidelity(full_tokens: int, window_tokens: int) -> Fidelity:
+    """A small part of the tokens of the run that is planned."""
+    length = min(WINDOW_TOKENS, window_tokens)
+    most = max(1, full_tokens // (LARGEST_GROWTH * length))  # the highest rung sees no more than the run
+    windows = min(max(LEAST_WINDOWS, full_tokens // (SHARE * length)), most)
+    return Fidelity(window_tokens=length, windows=windows, evaluation_windows=EVALUATION_WINDOWS)
+
+
+def few_windows(base: CompressConfig, fidelity: Fidelity, rung: int) -> CompressConfig:
+    """The compression as a rung makes it: few windows, and no more work in the fits than closed forms."""
+    full = base.compensate == "full"
+    return CompressConfig(
+        **{
+            **vars(base),
+            "effort": "quick" if base.compensate != "none" else None,
+            "neuron_steps": 0 if full else None,
+            "calibration_windows": fidelity.windows * 2**rung,
+            "window_tokens": fidelity.window_tokens,
+        }
+    )
+
+
+class Measurer:
+    """Measures candidates of one model, each at most once per rung."""
+
+    def __init__(
+        self,
+        dense: DenseModel,
+        own: Candidate,
+        base: CompressConfig,
+        evaluation: Sequence[str],
+        fidelity: Fidelity,
+        state: SearchState,
+        progress: Progress,
+    ) -> None:
+        """Nothing is measured yet.
+
+        Args:
+            dense: the original.
+            own: its place among the candidates.
+            base: calibration, device and seed of the run that is planned.
+            evaluation: texts to score on; never those that are calibrated on.
+            fidelity: of the lowest rung.
+            state: results of earlier runs.
+            progress: told about every measurement, in windows.
+        """
+        self._dense, self._own, self._base, self._evaluation = dense, own, base, list(evaluation)
+        self._fidelity, self._state, self._progress = fidelity, state, progress
+        self._texts: dict[int, list[Windows]] = {}
+        self.count = 0  # results that were asked for, kept ones included
+
+    def __call__(self, candidate: Candidate, rung: int) -> float:
+        """Mean over the texts of the KL divergence from the original, in nats per token.
+
+        Raises:
+            DotresizeError: the candidate cannot be made or scored.
+        """
+        measured = self._state.get(candidate, rung)
+        if measured is None:
+            measured = self._measure(candidate, rung)
+            self._state.put(candidate, rung, measured)
+        self.count += 1
+        self._progress.advance(2**rung)
+        return measured.kl_nats_per_token
+
+    @torch.no_grad()
+    def _measure(self, candidate: Candidate, rung: int) -> Measured:
+        started = perf_counter()
+        texts = self._texts_of(rung)
+        config = config_of(candidate, self._own, few_windows(self._base, self._fidelity, rung))
+        result = compress(self._dense, config)
+        quality = measure_texts(
+            {"dense": self._dense.model, "narrow": result.model},
+            texts,
+            device=choose_device(self._base.device),
+            progress=Silent(),
+        )
+        del result
+        gc.collect()
+        divergences = [text["models"][1]["kl_nats_per_token"]["value"] for text in quality["texts"]]
+        return Measured(
+            kl_nats_per_token=math.fsum(divergences) / len(divergences),
+            windows=max(len(text.token_ids) for text in texts),
+            seconds=perf_counter() - started,
+        )
+
+    def evaluation_windows(self, rung: int) -> int:
+        """Of each text at most."""
+        return self._fidelity.evaluation_windows << rung
+
+    def _texts_of(self, rung: int) -> list[Windows]:
+        if rung not in self._texts:
+            self._texts[rung] = windows_of_texts(
+                self._evaluation,
+                self._dense.tokenizer,
+                at_most=self.evaluation_windows(rung),
+                window_tokens=self._fidelity.window_tokens,
+            )
+        return self._texts[rung]
+
+
+def search_identity(
+    dense: DenseModel, base: CompressConfig, evaluation: Sequence[str], fidelity: Fidelity
+) -> str:
+    """A hash of everything that decides a measurement but candidate and rung."""
+    decides = [
+        dense.source.sha256,
+        {name: value for name, value in vars(base).items() if name != "device"},
+        list(evaluation),
+        asdict(fidelity),
+        versions(),
+    ]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,157 @@
+"""From a budget to a plan: candidates, a proxy for each, a search that measures, the cost of the run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..compress.config import CompressConfig
+from ..compress.plan import make_plan
+from ..compress.progress import Progress, Silent
+from ..compress.run import check_inputs, choose_device
+from ..compress.shape import widths_of
+from ..compress.source import OpenModel, open_model
+from ..errors import OptionError, WidthError
+from ..version import __version__
+from .axes import Axes, Candidate, axes_of, config_of
+from .budget import Budget
+from .candidates import check_feasible, single_axis, spread
+from .chooser import Chooser
+from .forecast import RunCost, calibration_tokens, planned_sizes, resident_bytes, run_cost, stored_dtype
+from .hardware import serving_rates
+from .measure import lowest_fidelity
+from .prediction import ENGINE_DTYPES, Predictor
+from .rates import measure_rates
+from .record import PlanRecord
+from .search import AMOUNTS, Effort
+from .search_state import SearchState
+from .size_model import SizeModel
+
+__all__ = ["PlanSettings", "plan_widths"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """How to plan.
+
+    Attributes:
+        budget: what must hold.
+        base: options of the compression that is planned; its widths do not count.
+        engine: that will serve.
+        target: whose data sheet gives the speed; None: this machine.
+        tensor_parallel_size: over how many GPUs heads and MLP will be split.
+        effort: quick trusts the proxy; standard measures some candidates, thorough more.
+        evaluation: texts that candidates are scored on.
+    """
+
+    budget: Budget
+    base: CompressConfig
+    engine: Literal["vllm", "onnx"] = "vllm"
+    target: str | None = None
+    tensor_parallel_size: int = 1
+    effort: Effort = "standard"
+    evaluation: tuple[str, ...] = ("builtin",)
+
+    def __post_init__(self) -> None:
+        if self.effort not in ("quick", *AMOUNTS):
+            raise OptionError(f"--effort is {self.effort!r}; choose one of quick, {', '.join(AMOUNTS)}.")
+        if self.engine not in ("vllm", "onnx"):
+            raise OptionError(f"--engine is {self.engine!r}; choose one of vllm, onnx.")
+        if self.budget.decode_speedup is None and self.target is not None:
+            raise OptionError("--target has no effect without --decode-speedup; leave one of them out.")
+        if self.effort == "quick" and self.evaluation != ("builtin",):
+            raise OptionError("--evaluation has no effect with --effort quick, which measures nothing.")
+
+
+def plan_widths(
+    model: str,
+    settings: PlanSettings,
+    *,
+    progress: Progress | None = None,
+    output: Path | None = None,
+) -> tuple[PlanRecord, SearchState | None]:
+    """Choose widths for a budget.
+
+    Args:
+        model: as `compress` takes it.
+        settings: budget, engine, effort.
+        progress: told about every step.
+        output: where the plan will be written; measured candidates wait beside it, so that the same call
+            resumes. None keeps nothing.
+
+    Returns:
+        The plan, and the state of the search, to be discarded once the plan is safe.
+
+    Raises:
+        WidthError: the budget is out of reach.
+        InputError: the model, a text or an option cannot be used.
+    """
+    progress, base = progress or Silent(), settings.base
+    opened = open_model(model, trust_remote_code=base.trust_remote_code)
+    axes = axes_of(opened.config, opened.family, settings.tensor_parallel_size)
+    predictor = _predictor(opened, axes, settings)
+    needs = predictor.needs()
+    check_feasible(axes, predictor.predict, needs)
+    pool = spread(axes, predictor.predict, needs)
+    if not pool:
+        raise WidthError("no widths on the grid meet the whole budget together; loosen one part of it.")
+    tokens = _checked_tokens(opened, pool[0], axes, base)
+    fidelity = lowest_fidelity(tokens, base.window_tokens)
+    base_bytes = resident_bytes()
+    chooser = Chooser(opened.load(), axes, predictor, base, fidelity, progress)
+    ranked = chooser.ranked(pool)
+    chosen = chooser.choose(ranked, needs, settings.effort, settings.evaluation, output)
+    singles = single_axis(axes, predictor.predict, needs)
+    record = PlanRecord(
+        tool_version=__version__,
+        model=model,
+        architecture=opened.architecture,
+        dense=predictor.widths,
+        budget=settings.budget,
+        dtype=predictor.dtype,
+        engine=settings.engine,
+        speed_of=None if predictor.serving is None else predictor.serving.name,
+        speed_origin=None if predictor.serving is None else predictor.serving.origin,
+        effort=settings.effort,
+        evaluations=chooser.evaluations,
+        original=predictor.predict(axes.dense),
+        chosen=chooser.point(chosen),
+        single_axes=[chooser.point(candidate) for candidate in singles.values()],
+        front=chooser.front(ranked),
+        cost=_cost(opened, axes, chosen, base, tokens=tokens, base_bytes=base_bytes),
+    )
+    return record, chooser.state
+
+
+def _predictor(opened: OpenModel, axes: Axes, settings: PlanSettings) -> Predictor:
+    dtype = str(stored_dtype(opened, settings.base)).removeprefix("torch.")
+    serving = None
+    if settings.budget.decode_speedup is not None:
+        serving = serving_rates(settings.target, ENGINE_DTYPES.get(settings.engine, dtype))
+    return Predictor(
+        SizeModel(opened.config, opened.family, axes, settings.base),
+        widths_of(opened.config, opened.family),
+        settings.budget,
+        dtype=dtype,
+        serving=serving,
+        engine=settings.engine,
+    )
+
+
+def _checked_tokens(opened: OpenModel, candidate: Candidate, axes: Axes, base: CompressConfig) -> int:
+    """Calibration tokens of the run that is planned; what that would refuse has been refused.
+
+    Raises:
+        InputError: a text or an option cannot be used.
+    """
+    check_inputs(opened, config_of(candidate, axes.dense, base))
+    return calibration_tokens(base, opened)
+
+
+def _cost(
+    opened: OpenModel, axes: Axes, chosen: Candidate, base: CompressConfig, *, tokens: int, base_bytes: int
+) -> RunCost:
+    config = config_of(chosen, axes.dense, base)
+    plan = make_plan(opened.config, opened.family, config)
+    rates = measure_rates(plan.dense, choose_device(config.device))
+    sizes = planned_sizes(opened, plan, config)
+    return run_cost(opened, plan, config, sizes, tokens=tokens, rates=rates, base_bytes=base_bytes)

@@ -1,0 +1,185 @@
+"""What a candidate would be worth against a budget: sizes, memory and the roofline's speed-up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..bench.ceiling import ceilings, speedup_ceiling
+from ..bench.results import BenchModel
+from ..bench.settings import BenchSettings
+from ..compress.report import Widths
+from ..errors import OptionError
+from ..serve.model_facts import DTYPE_BYTES
+from .axes import Candidate, widths_with
+from .budget import Budget
+from .hardware import Serving
+from .size_model import CandidateSizes, SizeModel
+
+__all__ = ["ENGINE_DTYPES", "Need", "Predicted", "Predictor"]
+
+ENGINE_DTYPES = {"onnx": "float32"}  # what an engine runs in, whatever is stored
+ORIGINAL, NARROW = "original", "narrow"
+LARGEST_BATCH = 4096  # of BenchSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """Of one candidate."""
+
+    layer_parameters: int
+    parameters: int
+    weight_bytes: int
+    cache_bytes_per_token: int
+    memory_bytes: int  # weights and cache at the budget's context and concurrency
+    flops_per_token: int
+    decode_speedup: float | None  # the roofline's; None where no rates were given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """One requirement of a budget."""
+
+    option: str
+    limit: float
+    at: Literal["most", "least"]
+    value: Callable[[Predicted], float]
+
+    def holds(self, predicted: Predicted) -> bool:
+        """Whether a candidate meets it."""
+        value = self.value(predicted)
+        return value <= self.limit if self.at == "most" else value >= self.limit
+
+
+class Predictor:
+    """Predicts candidates of one model for one budget."""
+
+    def __init__(
+        self,
+        sizes: SizeModel,
+        widths: Widths,
+        budget: Budget,
+        *,
+        dtype: str,
+        serving: Serving | None,
+        engine: Literal["vllm", "onnx"] = "vllm",
+    ) -> None:
+        """Take what is known of model, budget and machine.
+
+        Args:
+            sizes: of the model's candidates.
+            widths: of the original.
+            budget: what must hold.
+            dtype: of the stored weights.
+            serving: where it is to be fast; None predicts no speed.
+            engine: that serves.
+
+        Raises:
+            OptionError: more sequences at a time than can be timed.
+        """
+        if serving is not None and budget.concurrency > LARGEST_BATCH:
+            raise OptionError(f"--concurrency is {budget.concurrency}; speed is known up to {LARGEST_BATCH}.")
+        self.sizes, self.widths, self.budget, self.serving = sizes, widths, budget, serving
+        self.dense, self.dtype = sizes.axes.dense, dtype
+        self._stored_bytes = DTYPE_BYTES[dtype]
+        self._run_dtype = ENGINE_DTYPES.get(engine, dtype)
+        if serving is not None and serving.rates.device == "cuda":
+            self._run_dtype = serving.rates.dtype
+        self._settings = BenchSettings(
+            engine=engine,
+            scenarios=("latency",),
+            input_tokens=budget.context,
+            output_tokens=2,
+            batch_sizes=(budget.concurrency,),
+        )
+        self._original = self._model(ORIGINAL, self.dense, sizes.sizes(self.dense))
+
+    def predict(self, candidate: Candidate) -> Predicted:
+        """Everything about a candidate."""
+        found, budget = self.sizes.sizes(candidate), self.budget
+        weight_bytes = found.parameters * self._stored_bytes
+        cache_bytes = found.cache_elements_per_token * self._stored_bytes
+        return Predicted(
+            layer_parameters=found.layer_parameters,
+            parameters=found.parameters,
+            weight_bytes=weight_bytes,
+            cache_bytes_per_token=cache_bytes,
+            memory_bytes=weight_bytes + cache_bytes * budget.context * budget.concurrency,
+            flops_per_token=found.flops_per_token,
+            decode_speedup=self._speedup(candidate, found),
+        )
+
+    def needs(self) -> list[Need]:
+        """The budget as requirements."""
+        budget, found = self.budget, []
+        if budget.params is not None:
+            whole = self.sizes.sizes(self.dense).layer_parameters
+            limit = budget.params * whole if budget.params < 1 else budget.params
+            found.append(
+                Need(option="--params", limit=limit, at="most", value=lambda one: one.layer_parameters)
+            )
+        if budget.weight_bytes is not None:
+            limit = float(budget.weight_bytes)
+            found.append(
+                Need(option="--weight-bytes", limit=limit, at="most", value=lambda one: one.weight_bytes)
+            )
+        if budget.memory_bytes is not None:
+            limit = float(budget.memory_bytes)
+            found.append(Need(option="--memory", limit=limit, at="most", value=lambda one: one.memory_bytes))
+        if budget.decode_speedup is not None:
+            limit = budget.decode_speedup
+            found.append(
+                Need(
+                    option="--decode-speedup",
+                    limit=limit,
+                    at="least",
+                    value=lambda one: one.decode_speedup or 0.0,
+                )
+            )
+        return found
+
+    def _speedup(self, candidate: Candidate, sizes: CandidateSizes) -> float | None:
+        if self.serving is None:
+            return None
+        narrow = self._model(NARROW, candidate, sizes)
+        return speedup_ceiling(
+            ceilings([self._original, narrow], self._settings, self.serving.rates),
+            original=ORIGINAL,
+            narrow=NARROW,
+            metric="tpot_seconds",
+            batch_size=self.budget.concurrency,
+            output_tokens=self._settings.output_tokens,
+        )
+
+    def _model(self, name: str, candidate: Candidate, sizes: CandidateSizes) -> BenchModel:
+        """A model that exists as a config only, in the dtype that it would run in."""
+        widths, size = widths_with(candidate, self.widths), DTYPE_BYTES[self._run_dtype]
+        parts = {
+            part: replace(
+                cost,
+                weight_bytes=cost.weight_bytes * size,
+                decode_bytes=cost.decode_bytes * size,
+                loaded_bytes=cost.loaded_bytes * size,
+            )
+            for part, cost in sizes.parts.items()
+        }
+        return BenchModel(
+            name=name,
+            source=name,
+            path="",
+            format="huggingface",
+            precision=self._run_dtype,
+            sha256="",
+            tokenizer_sha256="",
+            hidden_size=widths.hidden_size,
+            intermediate_size=widths.intermediate_size,
+            num_hidden_layers=widths.num_hidden_layers,
+            num_attention_heads=widths.num_attention_heads,
+            num_key_value_heads=widths.num_key_value_heads,
+            head_dim=widths.head_dim,
+            vocab_size=widths.vocab_size,
+            parameters=sizes.parameters,
+            weight_bytes=sizes.parameters * size,
+            kv_bytes_per_token=sizes.cache_elements_per_token * size,
+            parts=parts,
+            compute_dtype=self._run_dtype,
+        )

@@ -1,0 +1,100 @@
+"""The proxy by closed forms, and the search on a loss that is known everywhere."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dotresize.compress.progress import Silent
+from dotresize.compress.source import load_dense
+from dotresize.plan.axes import Candidate
+from dotresize.plan.budget import Budget
+from dotresize.plan.candidates import holds, spread
+from dotresize.plan.observe import observe_model
+from dotresize.plan.proxy import LayerLosses, Observed, proxy_loss, tail_shares
+from dotresize.plan.search import AMOUNTS, Ranked, search, start_of, work_units
+from dotresize.plan.search_state import Measured, SearchState, state_path
+
+from .test_candidates import predictor_of
+
+
+def test_the_tail_is_what_the_smallest_carry() -> None:
+    assert tail_shares(np.array([1.0, 6.0, 3.0])).tolist() == pytest.approx([1.0, 0.4, 0.1, 0.0], abs=1e-15)
+
+
+def test_the_terms_of_the_proxy() -> None:
+    """Two layers of one sublayer each: a branch of a tenth, and one of a fifth, of the stream."""
+    layers = [[LayerLosses(share, {"mlp": tail_shares(np.array([3.0, 1.0]))})] for share in (0.1, 0.2)]
+    observed = Observed(tail_shares(np.array([9.0, 1.0])), np.array([0.05, 0.3]), layers)
+    assert proxy_loss(observed, (2, 2, 1, 2, 0)) == 0.0
+    assert proxy_loss(observed, (2, 1, 1, 2, 0)) == pytest.approx(0.25 * 0.3)
+    assert proxy_loss(observed, (2, 2, 1, 1, 0)) == pytest.approx(2 * 0.05)
+    assert proxy_loss(observed, (1, 2, 1, 2, 0)) == pytest.approx(0.1 * 1.3)
+
+
+def test_a_model_loses_nothing_at_full_width_and_more_with_every_step(pico_llama: Path) -> None:
+    dense = load_dense(str(pico_llama))
+    tokens = torch.randint(0, 384, (2, 64), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        mlp = dense.model.get_submodule("model.layers.1.mlp.down_proj")
+        mlp.get_parameter("weight")[:, :90] = 0.0  # six neurons of layer 1 say something
+        observed = observe_model(dense, tokens, torch.device("cpu"), Silent())
+    assert proxy_loss(observed, (64, 96, 2, 3, 0)) == pytest.approx(0.0, abs=1e-12)
+    assert observed.layers[1][1].tails["mlp"][6] == pytest.approx(0.0, abs=1e-12)
+    assert observed.layers[1][1].tails["mlp"][5] > 0.01
+    for axis, value in enumerate((56, 88, 1, 2)):
+        narrower = tuple(value if axis == other else own for other, own in enumerate((64, 96, 2, 3, 0)))
+        assert proxy_loss(observed, narrower) > 1e-4
+
+
+@pytest.mark.parametrize("effort", ["standard", "thorough"])
+def test_the_search_finds_what_the_proxy_does_not_know(pico_llama_untied: Path, effort: str) -> None:
+    """The loss wants 56, 72, 2, 2; the proxy is blind. Any seed gives the same twice, at the budget."""
+    amount = AMOUNTS[effort]  # type: ignore[index]
+    axes, predictor = predictor_of(pico_llama_untied, Budget(params=0.6))
+    needs = predictor.needs()
+    pool = [Ranked(candidate=one, proxy=1.0) for one in spread(axes, predictor.predict, needs)]
+    measured: list[tuple[Candidate, int]] = []
+
+    def loss(candidate: Candidate, rung: int) -> float:
+        measured.append((candidate, rung))
+        wanted = zip(candidate, (56, 72, 2, 2), (64, 96, 2, 3), strict=False)
+        return sum(((value - best) / own) ** 2 for value, best, own in wanted)
+
+    start = start_of(pool, axes.dense, amount.start)
+    chosen = search(start, axes, predictor.predict, needs, loss, amount, 3)
+    first = list(measured)
+    assert all(holds(predictor.predict(candidate), needs) for candidate, _ in first)
+    assert sum(2**rung for _, rung in first) <= work_units(amount)
+    assert loss(chosen, 0) == min(loss(candidate, 0) for candidate, _ in first)
+    measured.clear()
+    assert search(start, axes, predictor.predict, needs, loss, amount, 3) == chosen
+    assert measured == first
+
+
+def test_each_axis_alone_is_in_the_start() -> None:
+    dense = (64, 96, 2, 3, 0)
+    pool = [
+        Ranked(candidate=one, proxy=proxy)
+        for one, proxy in [
+            ((64, 40, 2, 3, 0), 9.0),
+            ((32, 96, 2, 3, 0), 8.0),
+            ((56, 80, 2, 3, 0), 1.0),
+            ((56, 72, 2, 3, 0), 0.5),
+        ]
+    ]
+    assert start_of(pool, dense, 3) == [(32, 96, 2, 3, 0), (64, 40, 2, 3, 0), (56, 72, 2, 3, 0)]
+
+
+def test_results_survive_and_belong_to_one_search(tmp_path: Path) -> None:
+    file = state_path(tmp_path / "plan.json")
+    result = Measured(kl_nats_per_token=0.5, windows=2, seconds=1.0)
+    SearchState.open(file, "a").put((1, 2), 0, result)
+    assert SearchState.open(file, "a").get((1, 2), 0) == result
+    assert SearchState.open(file, "a").get((1, 2), 1) is None
+    assert SearchState.open(file, "b").get((1, 2), 0) is None
+    file.write_text(file.read_text()[:-9])
+    assert SearchState.open(file, "a").results == {}
+    SearchState.open(file, "a").discard()
+    assert list(tmp_path.iterdir()) == []
