@@ -125,6 +125,7 @@ def main() -> None:
     folder: Path = arguments.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     acquire(folder / "lock", what=str(folder))
+    shutil.rmtree(folder / "wrong", ignore_errors=True)
     warm_up()
     losses, only = Losses(), arguments.only.partition(":")
     names = [only[0]] if arguments.only else arguments.commands
@@ -203,6 +204,8 @@ def _undisturbed(command: Command, folder: Path) -> Undisturbed:
     started = time.monotonic()
     status = finish(_run(command, place), lambda: RUN_SECONDS, place)
     assert status == 0, f"undisturbed, it failed: {read_text(place / 'stderr')[-2000:]}"
+    shutil.rmtree(folder / "undisturbed", ignore_errors=True)
+    shutil.copytree(place, folder / "undisturbed")
     return Undisturbed(
         tree=snapshot(place / "home"),
         seconds=time.monotonic() - started,
@@ -220,7 +223,10 @@ def _try(name: str, seed: int, clean: Undisturbed, folder: Path, losses: Losses)
             losses.kills[name] += 1
         losses.found += [(case, kind, reason) for kind, reason in _after_kill(command, place, before)]
     status = finish(_run(command, place), lambda: RUN_SECONDS, place)
-    losses.found += [(case, kind, reason) for kind, reason in _after_repeat(command, place, clean, status)]
+    wrong = _after_repeat(command, place, clean, status)
+    if any(kind != UNMEASURED for kind, _ in wrong):
+        shutil.copytree(place, folder / "wrong" / case, dirs_exist_ok=True)  # to be looked at
+    losses.found += [(case, kind, reason) for kind, reason in wrong]
 
 
 def _kill(command: Command, place: Path, clean: Undisturbed, rng: random.Random) -> bool:
@@ -281,7 +287,8 @@ def _render(losses: Losses) -> str:
     total = [str(sum(counts[name, kind] for name in COMMANDS)) for kind in kinds]
     lines.append(f"| all | {losses.kills.total()} | " + " | ".join(total) + " |")
     for case, kind, reason in (each for each in losses.found if each[1] != UNMEASURED):
-        lines += ["", f"* {kind}: {reason}", f"  again: python -m tests.hostile.faults --only {case}"]
+        lines += ["", f"* {kind}: {reason}; kept in wrong/{case}"]
+        lines.append(f"  again: python -m tests.hostile.faults --only {case}")
     return "\n".join(lines) + "\n"
 
 
