@@ -4,9 +4,10 @@ import math
 
 from ..errors import WidthError
 
-__all__ = ["check_exact", "hidden_grid", "kernel_notes", "resolve"]
+__all__ = ["check_exact", "expert_notes", "hidden_grid", "kernel_notes", "resolve"]
 
 _KERNEL_GRID = 8  # elements; vLLM's fused add-RMSNorm takes a scalar path off this grid
+_EXPERT_GRID = 32  # elements; what vLLM's expert kernels on a CPU take, in both directions
 
 
 def resolve(
@@ -74,4 +75,16 @@ def kernel_notes(name: str, width: int, old: int, divisor: int) -> list[str]:
     return [
         f"{name} {width} is not a multiple of {_KERNEL_GRID}: GPU kernels take a slower path; "
         f"{nearest} is on the grid"
+    ]
+
+
+def expert_notes(name: str, width: int, old: int) -> list[str]:
+    """A note when vLLM on a CPU cannot run experts of a width."""
+    if width == old or width % _EXPERT_GRID == 0:
+        return []
+    below, above = width // _EXPERT_GRID * _EXPERT_GRID, -(-width // _EXPERT_GRID) * _EXPERT_GRID
+    nearest = " or ".join(str(value) for value in (below, above) if 0 < value <= old) or "none here"
+    return [
+        f"{name} {width} is not a multiple of {_EXPERT_GRID}: vLLM on a CPU has no expert kernels for it "
+        f"(GPUs have); with them: {nearest}"
     ]

@@ -6,7 +6,7 @@ from ..errors import WidthError
 from .config import CompressConfig
 from .families import Axis, Family, Sublayer
 from .family_rows import FAMILIES, require
-from .grid import check_exact, hidden_grid, kernel_notes, resolve
+from .grid import check_exact, expert_notes, hidden_grid, kernel_notes, resolve
 from .narrow_config import keep_layers, narrow_config
 from .report import Widths
 from .shape import widths_of
@@ -86,8 +86,7 @@ def make_plan(dense_config: "PreTrainedConfig", family: Family, config: Compress
         mlp_grid,
         notes,
     )
-    notes.extend(kernel_notes("hidden_size", hidden, dense.hidden_size, divisor))
-    notes.extend(kernel_notes("intermediate_size", inner, dense.intermediate_size, 1))
+    notes.extend(_width_notes(family, dense, hidden, inner, divisor))
     changed = {
         "hidden_size": hidden,
         "intermediate_size": inner,
@@ -110,6 +109,16 @@ def make_plan(dense_config: "PreTrainedConfig", family: Family, config: Compress
         kept_layers=tuple(range(dense.num_hidden_layers)),
         notes=(*notes, *_family_notes(family, narrow_family)),
     )
+
+
+def _width_notes(family: Family, dense: Widths, hidden: int, inner: int, divisor: int) -> list[str]:
+    """What kernels make of the new widths."""
+    notes = kernel_notes("hidden_size", hidden, dense.hidden_size, divisor)
+    notes += kernel_notes("intermediate_size", inner, dense.intermediate_size, 1)
+    if family.experts_key is not None:
+        notes += expert_notes("hidden_size", hidden, dense.hidden_size)
+        notes += expert_notes("intermediate_size", inner, dense.intermediate_size)
+    return notes
 
 
 def _check_axes(dense_config: "PreTrainedConfig", family: Family, config: CompressConfig) -> None:

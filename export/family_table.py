@@ -1,19 +1,30 @@
-"""The table of families in the README, made from the rows."""
+"""The table of families in the README, made from the rows and from what the exports know."""
 
 from ..compress.families import Axis, Family
 from ..compress.family_rows import FAMILIES
+from .gguf_forms import FORMS
+from .to_onnx import ARCHITECTURES
 
 __all__ = ["family_table"]
 
+_COLUMNS = (
+    "family",
+    "class in transformers",
+    "hidden width",
+    "MLP width",
+    "KV groups",
+    "layers",
+    "experts",
+    "ONNX",
+    "GGUF",
+)
+_WINDOWED = ("mistral", "phi3")  # may have a window without layer_types
 _AXES: tuple[Axis, ...] = ("kv_groups", "layers", "experts")
 
 
 def family_table() -> str:
-    """Markdown: a line per family, and along which axes it narrows."""
-    lines = [
-        "| family | class in transformers | hidden width | MLP width | KV groups | layers | experts |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """Markdown: a line per family, along which axes it narrows, and what it can be exported to."""
+    lines = [f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|"]
     for row in FAMILIES.values():
         cells = [
             row.name,
@@ -21,9 +32,23 @@ def family_table() -> str:
             _hidden(row),
             "yes",
             *(_cell(row, axis) for axis in _AXES),
+            _onnx(row),
+            _gguf(row),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _onnx(row: Family) -> str:
+    if row.architecture not in ARCHITECTURES:
+        return "no"
+    return "without a sliding window [6]" if row.model_type in _WINDOWED else "yes"
+
+
+def _gguf(row: Family) -> str:
+    if row.architecture not in FORMS:
+        return "no"
+    return "yes" if row.rewritten_as is None else "with its hidden width and KV groups [5]"
 
 
 def _hidden(row: Family) -> str:

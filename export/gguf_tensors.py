@@ -1,7 +1,7 @@
 """The tensors of a Llama-like checkpoint under their GGUF names, converted and written one at a time.
 
 GGUF's llama architecture rotates neighbouring pairs of a head, transformers rotates halves: the rows of
-the query and key projections are reordered for that, head by head.
+the query and key projections are reordered for that, head by head. gguf_forms.py says who needs it.
 """
 
 import math
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..compress.weight_files import read_headers
 from ..errors import ModelError
+from .gguf_forms import GgufForm
 from .model_files import load_config, read_config, read_tensor
 
 if TYPE_CHECKING:
@@ -39,17 +40,6 @@ _TOP = {
     "model.norm.weight": "output_norm.weight",
     "lm_head.weight": "output.weight",
 }
-_LAYER = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
 _NAME = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
 
 
@@ -70,11 +60,11 @@ class TensorPlan:
         return self.shape[-1]
 
 
-def plan_tensors(directory: Path, wanted: GgufType) -> list[TensorPlan]:
+def plan_tensors(directory: Path, form: GgufForm, wanted: GgufType) -> list[TensorPlan]:
     """List every tensor of the checkpoint with its GGUF name and type, without reading values.
 
     Raises:
-        ModelError: A tensor that GGUF's llama architecture has no place for.
+        ModelError: A tensor that the form has no place for.
     """
     plan = []
     for shard in sorted(directory.glob("*.safetensors")):
@@ -84,7 +74,7 @@ def plan_tensors(directory: Path, wanted: GgufType) -> list[TensorPlan]:
                 TensorPlan(
                     shard=shard.name,
                     source=name,
-                    target=_gguf_name(name),
+                    target=_gguf_name(name, form),
                     shape=header.shape,
                     type=kind,
                     fell_back=fell_back,
@@ -113,18 +103,20 @@ def _type_of(shape: tuple[int, ...], wanted: GgufType) -> tuple[GgufType, bool]:
     return wanted, False
 
 
-def _gguf_name(name: str) -> str:
+def _gguf_name(name: str, form: GgufForm) -> str:
     if name in _TOP:
         return _TOP[name]
     found = _NAME.fullmatch(name)
-    if found is None or found[2] not in _LAYER:
-        raise ModelError(f"{name} has no place in GGUF's llama architecture")
-    return f"blk.{found[1]}.{_LAYER[found[2]]}.{found[3]}"
+    known = found is not None and found[2] in form.layer and (found[3] == "weight" or found[2] in form.biases)
+    if found is None or not known:
+        raise ModelError(f"{name} has no place in GGUF's {form.name} architecture")
+    return f"blk.{found[1]}.{form.layer[found[2]]}.{found[3]}"
 
 
 def write_tensors(
     writer: "GGUFWriter",
     directory: Path,
+    form: GgufForm,
     plan: list[TensorPlan],
     extra: Iterator[tuple[str, NDArray[np.float32]]],
     progress: Callable[[str], None],
@@ -151,7 +143,7 @@ def write_tensors(
     writer.write_ti_data_to_file()
     for _, values in added:
         writer.write_tensor_data(values)
-    heads = _head_counts(directory)
+    heads = _head_counts(directory) if form.pairs else {}
     for index, entry in enumerate(plan):
         progress(f"writing tensor {index + 1} of {len(plan)}")
         writer.write_tensor_data(

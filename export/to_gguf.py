@@ -1,4 +1,4 @@
-"""Checkpoint -> one GGUF file of the `llama` architecture, for llama.cpp and everything built on it.
+"""Checkpoint -> one GGUF file, for llama.cpp and everything built on it.
 
 Tensors are read, converted and written one at a time. The manifest and the reference logits go into a
 folder beside the file, `FILE.dotresize/`.
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import ModelError, OptionError, WidthError
 from . import manifest
+from .gguf_forms import GgufForm, form_of
 from .gguf_tensors import GgufType, TensorPlan, plan_tensors, planned_bytes, rope_factors, write_tensors
 from .gguf_tokenizer import GgufTokenizer, read_tokenizer
 from .manifest import Manifest
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GgufConfig", "export_gguf", "record_directory"]
 
-ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
 BLOCK = 32
 HYPERPARAMETERS = (  # of config.json, written as keys of the file
     "max_position_embeddings",
@@ -100,7 +100,8 @@ def export_gguf(
     """
     clean_up(output)
     source = open_source(directory)
-    plan = _plan(source, config)
+    form = form_of(source.architecture, source.config)
+    plan = _plan(source, form, config)
     record_folder = record_directory(output)
     check_apart(output, [directory])
     replace_file = force or _is_unfinished(output)
@@ -115,7 +116,7 @@ def export_gguf(
         staged_directory(record_folder, force=replace_record) as folder,
         staged_file(output, force=replace_file) as temporary,
     ):
-        _write(source, temporary, plan, tokenizer, config, progress)
+        _write(source, temporary, form, plan, tokenizer, config, progress)
         record = Manifest(
             format="gguf",
             precision=config.type + ("+f16" if any(entry.fell_back for entry in plan) else ""),
@@ -141,22 +142,12 @@ def _is_unfinished(output: Path) -> bool:
         return False
 
 
-def _plan(source: ExportSource, config: GgufConfig) -> list[TensorPlan]:
-    if source.architecture not in ARCHITECTURES:
-        raise ModelError(
-            f"{source.architecture} has no GGUF form here; the llama architecture of GGUF holds "
-            f"{', '.join(ARCHITECTURES)}"
-        )
+def _plan(source: ExportSource, form: GgufForm, config: GgufConfig) -> list[TensorPlan]:
     read_config(source.directory, HYPERPARAMETERS)
     rope = source.config["rope_parameters"]
     if not isinstance(theta := rope.get("rope_theta"), int | float) or isinstance(theta, bool):
         raise ModelError(f"{source.directory / 'config.json'} has no rope_theta; make the directory again")
-    if source.config.get("sliding_window"):
-        raise ModelError(
-            f"sliding_window is {source.config['sliding_window']}; the llama architecture of GGUF attends to "
-            "everything, so the text would differ beyond the window"
-        )
-    plan = plan_tensors(source.directory, config.type)
+    plan = plan_tensors(source.directory, form, config.type)
     odd = sorted({entry.row_values for entry in plan if entry.fell_back})
     if odd and not config.fallback_f16:
         nearest = "; ".join(f"{width // BLOCK * BLOCK} or {-(-width // BLOCK) * BLOCK}" for width in odd)
@@ -172,6 +163,7 @@ def _plan(source: ExportSource, config: GgufConfig) -> list[TensorPlan]:
 def _write(
     source: ExportSource,
     path: Path,
+    form: GgufForm,
     plan: list[TensorPlan],
     tokenizer: GgufTokenizer,
     config: GgufConfig,
@@ -187,14 +179,14 @@ def _write(
         "q4_0": LlamaFileType.MOSTLY_Q4_0,
         "q4_1": LlamaFileType.MOSTLY_Q4_1,
     }
-    writer = GGUFWriter(path, "llama")
+    writer = GGUFWriter(path, form.name)
     try:
         _add_hyperparameters(writer, source)
         writer.add_file_type(kinds[config.type])
         writer.add_quantization_version(2)
         writer.add_string(GGUF_MARK, source.manifest.sha256)
         _add_tokenizer(writer, tokenizer)
-        write_tensors(writer, source.directory, plan, _extra_tensors(source), progress)
+        write_tensors(writer, source.directory, form, plan, _extra_tensors(source), progress)
     finally:
         writer.close()
 

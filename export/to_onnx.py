@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ..errors import MissingDependencyError, ModelError, OptionError
 from . import manifest
@@ -24,7 +24,8 @@ __all__ = ["OnnxConfig", "export_onnx"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
 Provider = Literal["cpu", "cuda"]
 COMBINATIONS = {"cpu": ("fp32", "int8", "int4"), "cuda": ("fp32", "fp16", "bf16", "int8", "int4")}
-# Decoder families of the builder that keep head_dim apart from hidden size over heads.
+# Decoder families of the builder that keep head_dim apart from hidden size over heads. It also names Gemma 3
+# and SmolLM3, and fails on them: on rotary settings by kind of layer, and on layers without any.
 ARCHITECTURES = (
     "GemmaForCausalLM",
     "Gemma2ForCausalLM",
@@ -37,7 +38,6 @@ ARCHITECTURES = (
     "Phi3ForCausalLM",
     "Qwen2ForCausalLM",
     "Qwen3ForCausalLM",
-    "SmolLM3ForCausalLM",
 )
 FILES = ("model.onnx", "model.onnx.data", "genai_config.json")
 WEIGHT_BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}  # of a matrix, at least
@@ -122,11 +122,27 @@ def _check_possible(source: ExportSource, config: OnnxConfig) -> None:
             f"ONNX Runtime GenAI's model builder has no {source.architecture}; it exports "
             f"{', '.join(ARCHITECTURES)}"
         )
+    _check_window(source.config)
     for module in ("onnxruntime_genai", "onnxruntime", "onnx"):
         if importlib.util.find_spec(module) is None:
             raise MissingDependencyError(f'{module} is not installed: pip install "dotresize[export]"')
     if config.provider == "cuda":
         require_cuda()
+
+
+def _check_window(config: dict[str, Any]) -> None:
+    """Refuse a window that the builder would drop: it looks for one only where the config names layers.
+
+    The reference prompts are shorter than most windows, so `verify` would not see it.
+    """
+    window, longest = config.get("sliding_window"), config.get("max_position_embeddings")
+    narrow = isinstance(window, int) and isinstance(longest, int) and window < longest
+    if narrow and not config.get("layer_types"):
+        raise ModelError(
+            f"sliding_window is {window}, and ONNX Runtime GenAI's model builder lets this architecture "
+            "attend to everything, so the text would differ beyond the window; it exports models without a "
+            "window, and those whose config.json has layer_types, such as Gemma 2"
+        )
 
 
 def require_cuda() -> None:
@@ -176,7 +192,8 @@ def _extra_options(source: ExportSource, config: OnnxConfig) -> list[str]:
     the mixture, for 12 % more bytes. A tied head stays int4: the builder (0.18) then shares it with the
     embedding, and writes a graph that does not load when only the head is int8.
     """
-    options = ["hf_token=false"]
+    # bare ONNX Runtime, which also has to run it, cannot size caches that are bounded by a window
+    options = ["hf_token=false", "windowed_kv_cache=false"]
     if config.precision == "int4":
         tied = bool(source.config.get("tie_word_embeddings"))
         mixture = "mixed_layers:int8" if tied else "last_matmul:int8,mixed_layers:int8"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dotresize.errors import OutputError
+from dotresize.export.gguf_forms import FORMS
 from dotresize.export.gguf_tensors import plan_tensors, planned_bytes
 from dotresize.export.room import check_room, free_bytes_at, matrix_bytes, stored_headers
 from dotresize.export.to_gguf import GgufConfig, export_gguf
@@ -46,7 +47,7 @@ def test_predictions_are_close_to_what_is_written_and_never_above(pico_saved: Pa
             pico_saved, tmp_path / f"{kind}.gguf", GgufConfig(type=kind, fallback_f16=kind != "f16")
         )
         written = record.files[f"{kind}.gguf"].bytes
-        predicted = planned_bytes(plan_tensors(pico_saved, kind))
+        predicted = planned_bytes(plan_tensors(pico_saved, FORMS["LlamaForCausalLM"], kind))
         assert written - 40_000 < predicted < written  # the tokenizer is in there too
     exact = VllmConfig(dtype="bfloat16")
     record = export_vllm(pico_saved, tmp_path / "vllm", exact)
