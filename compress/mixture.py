@@ -13,9 +13,10 @@ __all__ = ["BUILTIN_SHARES", "SELF", "Part", "mixture_of", "windows_of"]
 
 SELF = "self"
 BUILTIN_SHARES: Mapping[str, float] = {
-    "builtin:documentation": 0.4,
-    "builtin:code": 0.3,
-    "builtin:chat": 0.3,
+    SELF: 0.5,
+    "builtin:documentation": 0.2,
+    "builtin:code": 0.15,
+    "builtin:chat": 0.15,
 }
 _ROUNDING = 1e-6
 

@@ -46,7 +46,7 @@ class CompressResult:
 
 @torch.no_grad()
 def compress(
-    model: "str | DenseModel",
+    model: "str | Path | DenseModel",
     config: CompressConfig,
     *,
     progress: Progress | None = None,
@@ -55,7 +55,8 @@ def compress(
     """Narrow a model.
 
     Args:
-        model: what `load_dense` takes (directory, hub id, .gguf file, `demo:smollm2-135m`) or gives.
+        model: what `load_dense` takes (directory as a path or its name, hub id, .gguf file,
+            `demo:smollm2-135m`) or gives.
         config: what to do.
         progress: told about every step; silent by default.
         work: keeps finished layers, so that the same call resumes after an interrupt. It is left as it is:
@@ -68,7 +69,7 @@ def compress(
     progress, watch, work = progress or Silent(), Stopwatch(), work or WorkDirectory(None)
     settings, device = config.settings(), choose_device(config.device)
     with watch.measure("load"):
-        dense = _checked_and_loaded(model, config) if isinstance(model, str) else model
+        dense = _checked_and_loaded(str(model), config) if isinstance(model, str | Path) else model
         plan = make_plan(dense.model.config, dense.family, config)
     with watch.measure("calibration text"):
         windows = calibration_windows(config, dense, device, progress, _cache_beside(work))

@@ -237,7 +237,7 @@ def test_report_goes_to_json_and_back(pico_llama: Path) -> None:
 
 
 def test_package_is_callable(pico_llama: Path) -> None:
-    result = dotresize.compress(str(pico_llama), replace(SMALL, width=None, mlp_width=0.5))
+    result = dotresize.compress(pico_llama, replace(SMALL, width=None, mlp_width=0.5))  # a path, or its name
     assert isinstance(result, CompressResult)
 
 
