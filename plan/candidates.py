@@ -4,14 +4,15 @@ For every combination of levels on all axes but one, the last axis takes its lar
 holds; each axis has its turn as the last. So every candidate spends the budget as far as its grid allows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
+from ..compress.families import Axis
 from ..errors import OptionError, WidthError
 from .axes import AXES, FIELDS, Axes, Candidate
 from .prediction import Need, Predicted
 
-__all__ = ["check_feasible", "fill", "holds", "single_axis", "spread"]
+__all__ = ["check_feasible", "fill", "holds", "probes", "single_axis", "spread"]
 
 LEVELS = 9  # of each axis in a combination
 
@@ -34,10 +35,22 @@ def spread(axes: Axes, predict: Predict, needs: Sequence[Need]) -> list[Candidat
     return list(found)
 
 
-def single_axis(axes: Axes, predict: Predict, needs: Sequence[Need]) -> dict[str, Candidate]:
+def single_axis(axes: Axes, predict: Predict, needs: Sequence[Need]) -> dict[Axis, Candidate]:
     """The candidate of each axis alone, where that is enough."""
     filled = {AXES[axis]: fill(axes, axes.dense, axis, predict, needs) for axis in axes.moving}
     return {axis: candidate for axis, candidate in filled.items() if candidate is not None}
+
+
+def probes(axes: Axes, singles: Mapping[Axis, Candidate]) -> dict[Axis, Candidate]:
+    """A candidate for each axis that moves it alone: within the budget, or else a third narrower."""
+    found = dict(singles)
+    for axis in axes.moving:
+        own, values = axes.dense[axis], axes.values[axis]
+        others = [value for value in values if value != own and _legal(axes, axes.dense, axis, value)]
+        if AXES[axis] not in found and others:
+            value = min(others, key=lambda value: abs(value - 2 * own / 3))
+            found[AXES[axis]] = (*axes.dense[:axis], value, *axes.dense[axis + 1 :])
+    return found
 
 
 def fill(

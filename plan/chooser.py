@@ -1,6 +1,6 @@
 """Ranks the candidates of a budget and picks one: by proxy alone, or by a search that measures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +8,16 @@ import torch
 
 from ..bench.pareto import Better, pareto_front
 from ..compress.config import CompressConfig
+from ..compress.families import Axis
 from ..compress.progress import Progress
 from ..compress.run import calibration_windows, choose_device
 from ..compress.source import DenseModel
 from .axes import Axes, Candidate, labelled
+from .candidates import holds, probes
 from .measure import Fidelity, Measurer, few_windows, search_identity
 from .observe import observe_model
 from .prediction import Need, Predictor
-from .proxy import proxy_loss
+from .proxy import proxy_loss, proxy_terms
 from .record import Point, Quality
 from .search import AMOUNTS, Effort, Ranked, search, start_of, work_units
 from .search_state import SearchState, state_path
@@ -54,17 +56,19 @@ class Chooser:
         with torch.no_grad():
             self._observed = observe_model(dense, windows.token_ids, device, progress)
         self._measured: dict[Candidate, Quality] = {}
+        self._weights: dict[Axis, float] = {}
         self.evaluations = 0
         self.state: SearchState | None = None
 
     def ranked(self, pool: Sequence[Candidate]) -> list[Ranked]:
         """All candidates by the loss that the proxy expects, the best first."""
-        found = [Ranked(candidate=one, proxy=proxy_loss(self._observed, one)) for one in pool]
+        found = [Ranked(candidate=one, proxy=self._proxy(one)) for one in pool]
         return sorted(found, key=lambda one: (one.proxy, one.candidate))
 
     def choose(
         self,
-        ranked: Sequence[Ranked],
+        pool: Sequence[Candidate],
+        singles: Mapping[Axis, Candidate],
         needs: Sequence[Need],
         effort: Effort,
         evaluation: Sequence[str],
@@ -73,14 +77,15 @@ class Chooser:
         """The best candidate.
 
         Args:
-            ranked: of `ranked`.
+            pool: candidates that meet the budget.
+            singles: those of them that move one axis.
             needs: the budget.
             effort: quick takes the proxy's word.
             evaluation: texts to score candidates on.
             output: of the plan; results of the search wait beside it. None keeps none.
         """
         if effort == "quick":
-            return ranked[0].candidate
+            return self.ranked(pool)[0].candidate
         amount = AMOUNTS[effort]
         identity = search_identity(self._dense, self._base, evaluation, self._fidelity)
         self.state = SearchState.open(None if output is None else state_path(output), identity)
@@ -95,11 +100,19 @@ class Chooser:
             )
             return loss
 
-        self._progress.begin("measure candidates", work_units(amount))
-        start = start_of(ranked, self._axes.dense, amount.start)
+        alone = probes(self._axes, singles)
+        beyond = len(set(alone.values()) - set(singles.values()))
+        self._progress.begin("measure candidates", work_units(amount) + beyond)
+        self._weights = self._weighed(alone, {axis: scored(one, 0) for axis, one in alone.items()})
+        start = start_of(self.ranked(pool), self._axes.dense, amount.start)
         chosen = search(start, self._axes, self._predictor.predict, needs, scored, amount, self._base.seed)
         self.evaluations = measure.count
         return chosen
+
+    def _weighed(self, alone: Mapping[Axis, Candidate], losses: Mapping[Axis, float]) -> dict[Axis, float]:
+        """What a unit of each axis' term costs, by the candidate that moves it alone."""
+        terms = {axis: proxy_terms(self._observed, one)[axis] for axis, one in alone.items()}
+        return {axis: losses[axis] / term for axis, term in terms.items() if term > 0.0}
 
     def point(self, candidate: Candidate) -> Point:
         """Everything that is known of a candidate."""
@@ -109,11 +122,11 @@ class Chooser:
             quality=self._measured.get(candidate) or self._quality(candidate),
         )
 
-    def front(self, ranked: Sequence[Ranked]) -> list[Point]:
+    def front(self, pool: Sequence[Candidate], needs: Sequence[Need]) -> list[Point]:
         """What no other point beats in size, speed and loss; of measured ones where there are any."""
-        points = [self.point(one) for one in self._measured] or [
-            self.point(one.candidate) for one in ranked[: 10 * LARGEST_FRONT]
-        ]
+        points = [self.point(one) for one in self._measured]
+        points = [point for point in points if holds(point.predicted, needs)]
+        points = points or [self.point(one.candidate) for one in self.ranked(pool)[: 10 * LARGEST_FRONT]]
         coordinates = [
             (
                 float(point.predicted.layer_parameters),
@@ -127,4 +140,7 @@ class Chooser:
         return sorted(kept, key=lambda point: point.loss)[:LARGEST_FRONT]
 
     def _quality(self, candidate: Candidate) -> Quality:
-        return Quality(proxy=proxy_loss(self._observed, candidate))
+        return Quality(proxy=self._proxy(candidate))
+
+    def _proxy(self, candidate: Candidate) -> float:
+        return proxy_loss(self._observed, candidate, self._weights)

@@ -87,7 +87,12 @@ class Measurer:
         self._dense, self._own, self._base, self._evaluation = dense, own, base, list(evaluation)
         self._fidelity, self._state, self._progress = fidelity, state, progress
         self._texts: dict[int, list[Windows]] = {}
-        self.count = 0  # results that were asked for, kept ones included
+        self._asked: set[tuple[Candidate, int]] = set()
+
+    @property
+    def count(self) -> int:
+        """How many results were asked for, kept ones of earlier runs included."""
+        return len(self._asked)
 
     def __call__(self, candidate: Candidate, rung: int) -> float:
         """Mean over the texts of the KL divergence from the original, in nats per token.
@@ -99,8 +104,9 @@ class Measurer:
         if measured is None:
             measured = self._measure(candidate, rung)
             self._state.put(candidate, rung, measured)
-        self.count += 1
-        self._progress.advance(2**rung)
+        if (candidate, rung) not in self._asked:
+            self._asked.add((candidate, rung))
+            self._progress.advance(2**rung)
         return measured.kl_nats_per_token
 
     @torch.no_grad()

@@ -64,7 +64,7 @@ class _Sums:
     tokens: int = 0
 
     def add(self, branch: Branch, inner: list[Inner], x: Tensor, change: Tensor, widths: Widths) -> None:
-        stream = x.square().sum(-1).clamp_min(1e-30)
+        stream = (x + change).square().sum(-1).clamp_min(1e-30)
         self.ratio += float((change.square().sum(-1) / stream).sum(dtype=torch.float64))
         self.tokens += stream.numel()
         for expert in branch.sites.experts:  # also those that no token visits

@@ -1,6 +1,6 @@
 """From a budget to a plan: candidates, a proxy for each, a search that measures, the cost of the run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,7 @@ from .hardware import serving_rates
 from .measure import lowest_fidelity
 from .prediction import ENGINE_DTYPES, Predictor
 from .rates import measure_rates
-from .record import PlanRecord
+from .record import PlanRecord, Point
 from .search import AMOUNTS, Effort
 from .search_state import SearchState
 from .size_model import SizeModel
@@ -98,28 +98,42 @@ def plan_widths(
     fidelity = lowest_fidelity(tokens, base.window_tokens)
     base_bytes = resident_bytes()
     chooser = Chooser(opened.load(), axes, predictor, base, fidelity, progress)
-    ranked = chooser.ranked(pool)
-    chosen = chooser.choose(ranked, needs, settings.effort, settings.evaluation, output)
     singles = single_axis(axes, predictor.predict, needs)
-    record = PlanRecord(
+    chosen = chooser.choose(pool, singles, needs, settings.effort, settings.evaluation, output)
+    cost = _cost(opened, axes, chosen, base, tokens=tokens, base_bytes=base_bytes)
+    points = [chooser.point(candidate) for candidate in (chosen, *singles.values())]
+    record = _record(opened, settings, predictor, points, chooser.front(pool, needs), cost)
+    return replace(record, evaluations=chooser.evaluations), chooser.state
+
+
+def _record(
+    opened: OpenModel,
+    settings: PlanSettings,
+    predictor: Predictor,
+    points: list[Point],
+    front: list[Point],
+    cost: RunCost,
+) -> PlanRecord:
+    """The first of the points was chosen, the others move one axis each."""
+    serving = predictor.serving
+    return PlanRecord(
         tool_version=__version__,
-        model=model,
+        model=opened.spec,
         architecture=opened.architecture,
         dense=predictor.widths,
         budget=settings.budget,
         dtype=predictor.dtype,
         engine=settings.engine,
-        speed_of=None if predictor.serving is None else predictor.serving.name,
-        speed_origin=None if predictor.serving is None else predictor.serving.origin,
+        speed_of=None if serving is None else serving.name,
+        speed_origin=None if serving is None else serving.origin,
         effort=settings.effort,
-        evaluations=chooser.evaluations,
-        original=predictor.predict(axes.dense),
-        chosen=chooser.point(chosen),
-        single_axes=[chooser.point(candidate) for candidate in singles.values()],
-        front=chooser.front(ranked),
-        cost=_cost(opened, axes, chosen, base, tokens=tokens, base_bytes=base_bytes),
+        evaluations=0,
+        original=predictor.predict(predictor.dense),
+        chosen=points[0],
+        single_axes=points[1:],
+        front=front,
+        cost=cost,
     )
-    return record, chooser.state
 
 
 def _predictor(opened: OpenModel, axes: Axes, settings: PlanSettings) -> Predictor:

@@ -2,18 +2,19 @@
 
 Shapes: L layers; d hidden size; u units (neurons, key-value groups or experts) of a sublayer.
 
-Every term is a squared error of the residual stream relative to it. For layer l and its sublayer s, b_ls is
-the energy of what the sublayer adds over that of the stream:
+There is a term for each axis, a squared error of the residual stream relative to it. For layer l and its
+sublayer s, b_ls is the energy of what the sublayer adds over that of the stream behind it:
 
-    dropped units      b_ls * (share of the output's energy that the least important units carry)
-    narrower stream    r * (1 + sum b_ls), r the share of the energy outside the leading directions: each
-                       sublayer reads it, and so does the head
-    dropped layer      2 (1 - cos): what turns by that angle, relative to its length squared
+    hidden              r * (1 + sum b_ls), r the share of the energy outside the leading directions: each
+                        sublayer reads it, and so does the head
+    mlp, groups, ...    sum of b_ls * (share of the output's energy that the least important units carry)
+    layers              sum of b_ls over the layers that go
 
-The compensation repairs a part of each, which the proxy does not know.
+How much of each term the fits repair differs from axis to axis. A search measures every axis alone first, and
+weighs each term by what it found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..compress.depth import layers_that_stay
 from ..compress.families import Axis
 from .axes import AXES, Candidate
 
-__all__ = ["LayerLosses", "Observed", "proxy_loss", "tail_shares"]
+__all__ = ["LayerLosses", "Observed", "proxy_loss", "proxy_terms", "tail_shares"]
 
 Array = NDArray[np.float64]
 
@@ -40,7 +41,7 @@ class Observed(NamedTuple):
     """What one pass shows."""
 
     spectrum: Array  # (d + 1,) share of the stream's energy outside so many leading directions
-    influence: Array  # (L,) mean of 1 - cos
+    influence: Array  # (L,) mean of 1 - cos between a layer's input and output
     layers: Sequence[Sequence[LayerLosses]]  # L of them, one entry per sublayer
 
 
@@ -51,14 +52,33 @@ def tail_shares(energies: Array) -> Array:
     return shares
 
 
-def proxy_loss(observed: Observed, candidate: Candidate) -> float:
-    """The relative squared error that a candidate would make of the stream, before any fit."""
+def proxy_terms(observed: Observed, candidate: Candidate) -> dict[Axis, float]:
+    """Axis -> the relative squared error that it makes of the stream, before any fit."""
     values = dict(zip(AXES, candidate, strict=True))
-    stay = layers_that_stay(torch.from_numpy(observed.influence), values["layers"])
-    lost = 2.0 * float(observed.influence.sum() - observed.influence[list(stay)].sum())
+    stay = set(layers_that_stay(torch.from_numpy(observed.influence), values["layers"]))
+    terms: dict[Axis, float] = dict.fromkeys(AXES, 0.0)
     branches = 0.0
-    for layer in stay:
-        for share, tails in observed.layers[layer]:
+    for index, layer in enumerate(observed.layers):
+        for share, tails in layer:
+            if index not in stay:
+                terms["layers"] += share
+                continue
             branches += share
-            lost += share * sum(float(tail[values[axis]]) for axis, tail in tails.items())
-    return lost + float(observed.spectrum[values["hidden"]]) * (1.0 + branches)
+            for axis, tail in tails.items():
+                terms[axis] += share * float(tail[values[axis]])
+    terms["hidden"] = float(observed.spectrum[values["hidden"]]) * (1.0 + branches)
+    return terms
+
+
+def proxy_loss(
+    observed: Observed, candidate: Candidate, weights: Mapping[Axis, float] | None = None
+) -> float:
+    """The weighted sum of the terms.
+
+    Args:
+        observed: of the model.
+        candidate: any.
+        weights: loss per unit of each axis' term; one where none is named.
+    """
+    terms = proxy_terms(observed, candidate)
+    return sum((weights or {}).get(axis, 1.0) * term for axis, term in terms.items())

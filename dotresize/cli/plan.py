@@ -76,7 +76,7 @@ def plan_command(
     effort: Annotated[
         Literal["quick", "standard", "thorough"],
         typer.Option(
-            help="quick trusts a proxy; standard measures 19 small compressions, thorough 59.",
+            help="quick trusts a proxy; standard measures about 20 small compressions, thorough 60.",
             rich_help_panel=_HOW,
         ),
     ] = "standard",

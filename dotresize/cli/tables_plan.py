@@ -49,13 +49,14 @@ def plan_tables(record: "PlanRecord", output: Path) -> "list[RenderableType]":
     table = plain_table(
         f"Plan for {record.model}",
         "",
-        *axes,
-        "layer parameters",
+        *("groups" if axis == "kv_groups" else axis for axis in axes),
+        "in layers",
+        "share",
         "weights",
         *(["with cache"] if record.budget.memory_bytes is not None else []),
-        *(["decode speed-up"] if speed else []),
-        "proxy loss",
-        *(["KL, nats/token"] if record.evaluations else []),
+        *(["speed-up"] if speed else []),
+        "proxy",
+        *(["KL"] if record.evaluations else []),
     )
     for name, point in rows:
         table.add_row(
@@ -63,7 +64,12 @@ def plan_tables(record: "PlanRecord", output: Path) -> "list[RenderableType]":
         )
     last = [f"written: {output}", f"do it: dotresize compress {record.model} -o OUT --plan {output}"]
     if speed:
-        last.insert(0, f"speed of {record.speed_of}: {record.speed_origin}")
+        allowed = f"rates of {record.speed_of}, {record.speed_origin}"
+        last.insert(0, f"decode speed-up: what bytes and FLOPs allow; {allowed}")
+    if record.evaluations:
+        last.insert(
+            0, f"KL in nats per token after small fits, {record.evaluations} measured; compress does better"
+        )
     return [table, run_cost_table(record.cost, "this machine"), "\n".join(last)]
 
 
@@ -73,7 +79,8 @@ def _row(record: "PlanRecord", name: str, point: "Point", axes: list["Axis"], *,
     return [
         name,
         *(f"{point.widths[axis]:,}" for axis in axes),
-        f"{predicted.layer_parameters / 1e6:,.1f} M, {predicted.layer_parameters / whole:.1%}",
+        f"{predicted.layer_parameters / 1e6:,.1f} M",
+        f"{predicted.layer_parameters / whole:.1%}",
         _size(predicted.weight_bytes),
         *([_size(predicted.memory_bytes)] if record.budget.memory_bytes is not None else []),
         *([f"{predicted.decode_speedup:.2f}x"] if speed and predicted.decode_speedup else []),

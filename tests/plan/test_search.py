@@ -29,7 +29,8 @@ def test_the_terms_of_the_proxy() -> None:
     observed = Observed(tail_shares(np.array([9.0, 1.0])), np.array([0.05, 0.3]), layers)
     assert proxy_loss(observed, (2, 2, 1, 2, 0)) == 0.0
     assert proxy_loss(observed, (2, 1, 1, 2, 0)) == pytest.approx(0.25 * 0.3)
-    assert proxy_loss(observed, (2, 2, 1, 1, 0)) == pytest.approx(2 * 0.05)
+    assert proxy_loss(observed, (2, 2, 1, 1, 0)) == pytest.approx(0.1)  # the first layer goes
+    assert proxy_loss(observed, (2, 1, 1, 1, 0), {"mlp": 2.0}) == pytest.approx(0.1 + 2.0 * 0.25 * 0.2)
     assert proxy_loss(observed, (1, 2, 1, 2, 0)) == pytest.approx(0.1 * 1.3)
 
 
