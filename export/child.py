@@ -30,6 +30,9 @@ _OFFLINE = {
     "VLLM_LOGGING_LEVEL": "WARNING",
     "TOKENIZERS_PARALLELISM": "false",
 }
+# ONNX Runtime GenAI's builder writes the commit of the repository above itself into the model. Where a
+# virtual environment lies in a checkout that is the user's own, and an export has other bytes after a commit.
+_NO_REPOSITORY = {"GIT_DIR": os.devnull}
 _HUB_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -62,7 +65,7 @@ def run_child(
         ChildError: The child did not end with 0.
     """
     hub = {} if offline else {name: os.environ.get(name, "0") for name in _HUB_OFFLINE}
-    settings = {**(environment or {}), **os.environ, **_OFFLINE, **hub}
+    settings = {**(environment or {}), **os.environ, **_OFFLINE, **_NO_REPOSITORY, **hub}
     with guarded([python, "-I", *arguments]) as (command, lifeline):
         process = subprocess.Popen(
             command,

@@ -43,6 +43,16 @@ def test_float32_runs_and_says_the_same(
 
 
 @pytest.mark.slow
+def test_the_builder_is_named_without_the_commit_of_the_repository_around_it(int4: Path) -> None:
+    """It looks for one above itself and finds this project's, whose next commit would change the bytes."""
+    import onnx
+    import onnxruntime_genai
+
+    model = onnx.load(str(int4 / "model.onnx"), load_external_data=False)
+    version, commit = onnxruntime_genai.__version__, onnxruntime_genai.__commit__
+    assert model.producer_version in (version, f"{version}+{commit[:7]}")
+
+
 def test_int4_passes_and_one_flipped_scale_fails(int4: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(int4, tmp_path / "broken"))
     assert misses(int4) == set()
