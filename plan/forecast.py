@@ -86,6 +86,8 @@ def forecast(opened: OpenModel, config: CompressConfig, rates: Rates | None = No
     notes = list(plan.notes)
     if plan.dense_tied and not plan.narrow_config.tie_word_embeddings:
         notes.append("the head is tied to the embedding now; it will be stored on its own")
+    if any(part.spec == SELF for part in mixture_of(_texts(config))):
+        notes.append("the model writes a part of the text first; that time is not in the prediction")
     sizes = planned_sizes(opened, plan, config)
     rates = rates or measure_rates(plan.dense, device)
     cost = run_cost(opened, plan, config, sizes, tokens=tokens, rates=rates, base_bytes=resident_bytes())
@@ -157,11 +159,15 @@ def calibration_tokens(config: CompressConfig, opened: OpenModel) -> int:
         "window_tokens": config.window_tokens,
         "seed": config.seed,
     }
-    specs = [config.calibration] if isinstance(config.calibration, str) else list(config.calibration)
+    specs = _texts(config)
     if any(part.spec == SELF for part in mixture_of(specs)):
         check_texts(specs, opened.tokenizer, **how)
         return (config.calibration_windows or DEFAULT_WINDOWS) * config.window_tokens
     return draw_windows(specs, opened.tokenizer, **how).record.tokens
+
+
+def _texts(config: CompressConfig) -> list[str]:
+    return [config.calibration] if isinstance(config.calibration, str) else list(config.calibration)
 
 
 def loaded_bytes(opened: OpenModel) -> int:

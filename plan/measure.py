@@ -14,18 +14,20 @@ from ..bench.text_quality import measure_texts, windows_of_texts
 from ..compress.calibration import Windows
 from ..compress.config import CompressConfig
 from ..compress.identity import versions
+from ..compress.mixture import SELF, mixture_of
 from ..compress.progress import Progress, Silent
 from ..compress.run import choose_device, compress
 from ..compress.source import DenseModel
 from .axes import Candidate, config_of
 from .search_state import Measured, SearchState
 
-__all__ = ["Fidelity", "Measurer", "few_windows", "lowest_fidelity", "search_identity"]
+__all__ = ["Fidelity", "Measurer", "few_windows", "lowest_fidelity", "ready_texts", "search_identity"]
 
 WINDOW_TOKENS = 256
 SHARE = 32  # one part in so many of the full run's tokens is what the lowest rung sees
 LEAST_WINDOWS = 4
 LARGEST_GROWTH = 8  # from the lowest rung to the highest
+READY_TEXTS = ("builtin:documentation", "builtin:code", "builtin:chat")  # where all is self text
 EVALUATION_WINDOWS = 2  # of each text, on the lowest rung
 
 
@@ -38,11 +40,13 @@ class Fidelity:
     evaluation_windows: int
 
 
-def lowest_fidelity(full_tokens: int, window_tokens: int) -> Fidelity:
-    """A small part of the tokens of the run that is planned."""
-    length = min(WINDOW_TOKENS, window_tokens)
+def lowest_fidelity(full_tokens: int, base: CompressConfig) -> Fidelity:
+    """A small part of the tokens of the run that is planned, and a window at least of each of its texts."""
+    shares = [part.share for part in mixture_of(ready_texts(base.calibration))]
+    length = min(WINDOW_TOKENS, base.window_tokens)
     most = max(1, full_tokens // (LARGEST_GROWTH * length))  # the highest rung sees no more than the run
     windows = min(max(LEAST_WINDOWS, full_tokens // (SHARE * length)), most)
+    windows = max(windows, math.ceil(1 / min(shares) - 1e-6))
     return Fidelity(window_tokens=length, windows=windows, evaluation_windows=EVALUATION_WINDOWS)
 
 
@@ -52,12 +56,21 @@ def few_windows(base: CompressConfig, fidelity: Fidelity, rung: int) -> Compress
     return CompressConfig(
         **{
             **vars(base),
+            "calibration": ready_texts(base.calibration),
             "effort": "quick" if base.compensate != "none" else None,
             "neuron_steps": 0 if full else None,
             "calibration_windows": fidelity.windows * 2**rung,
             "window_tokens": fidelity.window_tokens,
         }
     )
+
+
+def ready_texts(calibration: str | Sequence[str]) -> tuple[str, ...]:
+    """The texts that need no writing: a search is over before the model has written much text itself."""
+    parts = mixture_of([calibration] if isinstance(calibration, str) else list(calibration))
+    ready = [part for part in parts if part.spec != SELF]
+    whole = sum(part.share for part in ready)
+    return tuple(f"{part.spec}={part.share / whole!r}" for part in ready) or READY_TEXTS
 
 
 class Measurer:

@@ -95,7 +95,7 @@ def plan_widths(
     if not pool:
         raise WidthError("no widths on the grid meet the whole budget together; loosen one part of it.")
     tokens = _checked_tokens(opened, pool[0], axes, base)
-    fidelity = lowest_fidelity(tokens, base.window_tokens)
+    fidelity = lowest_fidelity(tokens, base)
     base_bytes = resident_bytes()
     chooser = Chooser(opened.load(), axes, predictor, base, fidelity, progress)
     singles = single_axis(axes, predictor.predict, needs)

@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 
 from dotresize.cli import app
 from dotresize.compress.config import CompressConfig
+from dotresize.compress.mixture import mixture_of
 from dotresize.compress.source import load_dense
 from dotresize.errors import DotresizeError, InputError, OptionError, OutputError
 from dotresize.export import manifest
 from dotresize.plan.budget import Budget
-from dotresize.plan.measure import Fidelity, Measurer, lowest_fidelity
+from dotresize.plan.measure import Fidelity, Measurer, lowest_fidelity, ready_texts
 from dotresize.plan.planner import PlanSettings, plan_widths
 from dotresize.plan.record import read_plan
 from dotresize.plan.search_state import Measured, SearchState
@@ -94,11 +95,26 @@ def test_more_windows_are_seen_on_higher_rungs(pico_llama: Path) -> None:
     assert measure((64, 48, 2, 3, 0), 0) == 9.0
 
 
+def test_a_search_waits_for_no_text_that_the_model_writes() -> None:
+    ready = ready_texts("builtin")
+    assert [text.split("=")[0] for text in ready] == [
+        "builtin:documentation",
+        "builtin:code",
+        "builtin:chat",
+    ]
+    assert ready_texts("self") == ("builtin:documentation", "builtin:code", "builtin:chat")
+    assert [part.share for part in mixture_of(ready_texts([f"{TEXT}=0.6", "self=0.4"]))] == [1.0]
+
+
 def test_a_search_sees_a_part_of_the_run() -> None:
-    assert lowest_fidelity(131072, 1024) == Fidelity(window_tokens=256, windows=16, evaluation_windows=2)
-    for tokens, length in ((512, 64), (4096, 1024), (16384, 512)):
-        few = lowest_fidelity(tokens, length)
-        assert few.windows * 8 * few.window_tokens <= max(tokens, 8 * few.window_tokens)
+    def few(tokens: int, length: int, *texts: str) -> Fidelity:
+        base = CompressConfig(mlp_width=0.5, window_tokens=length, calibration=texts or ("builtin:code",))
+        return lowest_fidelity(tokens, base)
+
+    assert few(131072, 1024) == Fidelity(window_tokens=256, windows=16, evaluation_windows=2)
+    assert few(16384, 512).windows == 4
+    assert few(512, 64).windows == 1  # its eightfold is the whole run
+    assert few(16384, 512, f"{TEXT}=0.1", "builtin:code=0.9").windows == 10  # one of them of the scarce text
 
 
 @pytest.mark.parametrize(
