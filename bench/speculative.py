@@ -12,13 +12,20 @@ This takes the chances as independent and a check of k + 1 tokens as cheap as on
 is bound by computing does not give: a ceiling. Where a is not above c, no k helps (corollary 3.9).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .ceiling import predicted_seconds
 from .draft_records import DraftCounts, SpeculativeRecord
 from .results import Comparison, Measurement, Results
 
-__all__ = ["acceptance_of", "best_draft_tokens", "expected_speedup", "expected_tokens", "speculative_records"]
+__all__ = [
+    "acceptance_of",
+    "best_draft_tokens",
+    "expected_speedup",
+    "expected_tokens",
+    "replayed",
+    "speculative_records",
+]
 
 MOST_DRAFT_TOKENS = 16  # looked at when the best number is sought
 METRIC = "tpot_seconds"
@@ -58,6 +65,24 @@ def acceptance_of(counts: Iterable[DraftCounts]) -> float | None:
         accepted += sum(positions)
         examined += sum([each.drafts, *positions][: len(positions)])
     return accepted / examined if examined else None
+
+
+def replayed(right: Sequence[bool], draft_tokens: int) -> DraftCounts:
+    """What greedy drafting of k tokens would count on an answer of the original.
+
+    Args:
+        right: for each token, whether the draft says it too when it has read all before it.
+        draft_tokens: k, at least 1.
+    """
+    accepted, drafts, place = [0] * draft_tokens, 0, 0
+    while place < len(right):
+        following = right[place : place + draft_tokens]
+        run = following.index(False) if False in following else len(following)
+        for position in range(run):
+            accepted[position] += 1
+        drafts += 1
+        place += run + 1  # and one token of the original's own
+    return DraftCounts(drafts=drafts, drafted_tokens=drafts * draft_tokens, accepted_per_position=accepted)
 
 
 def speculative_records(results: Results, comparisons: list[Comparison]) -> list[SpeculativeRecord]:

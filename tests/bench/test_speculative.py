@@ -12,7 +12,13 @@ from dotresize.bench.draft_records import DraftCounts
 from dotresize.bench.results import Results, read
 from dotresize.bench.run import run_bench
 from dotresize.bench.settings import BenchSettings
-from dotresize.bench.speculative import acceptance_of, best_draft_tokens, expected_speedup, expected_tokens
+from dotresize.bench.speculative import (
+    acceptance_of,
+    best_draft_tokens,
+    expected_speedup,
+    expected_tokens,
+    replayed,
+)
 from dotresize.errors import InputError
 
 from ..conftest import SaveCheckpoint
@@ -88,6 +94,14 @@ def test_acceptance_is_estimated_from_the_tokens_that_were_examined() -> None:
     assert acceptance_of([counts]) == pytest.approx(9 / 16)
     assert acceptance_of([]) is None
     assert acceptance_of([replace(counts, drafts=0, accepted_per_position=[0, 0])]) is None
+
+
+def test_a_replay_counts_what_drafting_would() -> None:
+    """By hand, k = 2: right right +1, wrong +1, right wrong +1, right (the end)."""
+    counts = replayed([True, True, False, False, True, False, True], 2)
+    assert (counts.drafts, counts.accepted_per_position) == (4, [3, 1])
+    assert replayed([True] * 9, 2).drafts == 3
+    assert replayed([False] * 4, 3).accepted_tokens == 0
 
 
 def test_the_answer_with_a_draft_is_the_originals(results: Results, pico_llama: Path) -> None:
