@@ -1,4 +1,4 @@
-"""A pico that has learnt something: half a minute on Python's documentation.
+"""A pico that has learnt something: a quarter of a minute on Python's documentation.
 
 Random weights have no neurons that matter more than others and no directions that carry the stream; how well
 narrowing chooses and repairs shows only on weights that were trained.
