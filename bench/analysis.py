@@ -10,6 +10,7 @@ __all__ = ["METRICS", "compare_all", "noise_warnings", "per_round"]
 METRICS = {
     "latency": ("ttft_seconds", "tpot_seconds", "e2e_seconds"),
     "throughput": ("output_tokens_per_second",),
+    "speculative": ("tpot_seconds", "output_tokens_per_second"),
     "online": ("ttft_seconds", "tpot_seconds", "e2e_seconds", "output_tokens_per_second"),
 }
 NOISY_SPREAD = 0.05  # of the original's own rounds

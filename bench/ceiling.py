@@ -73,6 +73,8 @@ def batch_sizes_of(settings: BenchSettings) -> list[int]:
         sizes |= set(settings.concurrency)
     if "throughput" in settings.scenarios:
         sizes.add(settings.requests)
+    if "speculative" in settings.scenarios:
+        sizes.add(1)
     return sorted(sizes)
 
 

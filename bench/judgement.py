@@ -12,11 +12,12 @@ from .machine_rates import measure_in_child
 from .memory import Loaded, memory_records
 from .results import Comparison, Results
 from .settings import BenchSettings
+from .speculative import speculative_records
 from .summary import summarise
 
 __all__ = ["judge"]
 
-SPEED = {"latency", "throughput", "online"}
+SPEED = {"latency", "throughput", "online", "speculative"}
 
 
 def judge(results: Results, progress: Progress) -> None:
@@ -26,6 +27,7 @@ def judge(results: Results, progress: Progress) -> None:
     results.warnings = noise_warnings(results)
     if SPEED & set(settings.scenarios):
         _measure_ceilings(results, progress)
+    results.speculative = speculative_records(results, results.comparisons)
     results.comparisons = [_with_ceiling(each, results) for each in results.comparisons]
     if "memory" in settings.scenarios:
         results.memory = memory_records(results.models, settings, results.measurements, _loaded(results))
@@ -55,6 +57,8 @@ def _measure_ceilings(results: Results, progress: Progress) -> None:
 
 
 def _with_ceiling(comparison: Comparison, results: Results) -> Comparison:
+    if comparison.scenario == "speculative" and comparison.load:
+        return _with_draft_ceiling(comparison, results)
     settings, batch = results.settings, _sequences_together(comparison, results.settings)
     original = results.models[0].name
     common = {
@@ -82,11 +86,24 @@ def _with_ceiling(comparison: Comparison, results: Results) -> Comparison:
     )
 
 
+def _with_draft_ceiling(comparison: Comparison, results: Results) -> Comparison:
+    """What costs and acceptance allow a step; tokens per second hold the prefill as well."""
+    key = comparison.model, comparison.load
+    record = next(each for each in results.speculative if (each.model, each.draft_tokens) == key)
+    if record.ceiling is None or comparison.metric != "tpot_seconds":
+        return comparison
+    return replace(
+        comparison, ceiling=record.ceiling, fraction_of_ceiling=comparison.speedup / record.ceiling
+    )
+
+
 def _sequences_together(comparison: Comparison, settings: BenchSettings) -> int:
     """How many sequences the engine works on at once: static engines cut requests into batches."""
     if comparison.scenario == "throughput" and settings.engine != "vllm":
         return min(comparison.load, max(settings.batch_sizes))
-    if comparison.scenario == "online" and settings.engine == "onnx":
+    if comparison.scenario == "speculative" or (
+        comparison.scenario == "online" and settings.engine == "onnx"
+    ):
         return 1
     return comparison.load
 

@@ -5,8 +5,6 @@ graphs name their tensors alike. Llama and Mistral are exact; other families wor
 names say which part they belong to, and are refused otherwise.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,13 +15,13 @@ from typing import Any, get_args
 from ..errors import ManifestError, ModelError
 from ..export import manifest
 from ..export.artefact_info import inspect_artefact
-from ..export.model_files import load_tokenizer, read_config, read_object
+from ..export.model_files import read_config
+from ..export.vocabulary import tokenizer_sha256
 from ..foreign import reading
-from ..json_files import validated
 from ..serve.model_facts import DTYPE_BYTES, is_onnx_directory, manifest_of, read_facts
 from .results import BenchModel, Part, PartCost
 
-__all__ = ["TensorCost", "describe", "part_of", "tokenizer_sha256", "total"]
+__all__ = ["TensorCost", "describe", "part_of", "total"]
 
 # The first pattern that is found in a tensor's name decides.
 PART_PATTERNS: tuple[tuple[str, Part], ...] = (
@@ -37,25 +35,6 @@ PART_PATTERNS: tuple[tuple[str, Part], ...] = (
 ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I16": 2, "I8": 1, "U8": 1}
 ITEM_BYTES |= {"BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 FLOATS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Added:
-    content: str
-    id: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Vocabulary:
-    vocab: dict[str, int] | list[tuple[str, float]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Tokenizer:
-    """What is read from tokenizer.json."""
-
-    model: _Vocabulary
-    added_tokens: list[_Added] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,29 +153,6 @@ def weights_sha256(directory: Path, files: list[Path]) -> str:
             )
         records.append((path.name, recorded or manifest.file_record(path)))
     return manifest.digest(records)
-
-
-def tokenizer_sha256(directory: Path) -> str:
-    """Hash of the vocabulary: token -> id, added tokens included, whatever the file's formatting.
-
-    Raises:
-        ModelError: There is no tokenizer, or it cannot be read.
-    """
-    path = directory / "tokenizer.json"
-    vocabulary = _fast_vocabulary(path) if path.is_file() else _slow_vocabulary(directory)
-    text = json.dumps(sorted(vocabulary.items()), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _fast_vocabulary(path: Path) -> dict[str, int]:
-    found = validated(_Tokenizer, read_object(path), str(path), ModelError)
-    tokens = found.model.vocab
-    pairs = tokens if isinstance(tokens, dict) else {token: index for index, (token, _) in enumerate(tokens)}
-    return {**pairs, **{added.content: added.id for added in found.added_tokens or ()}}
-
-
-def _slow_vocabulary(directory: Path) -> dict[str, int]:
-    return dict(load_tokenizer(directory).get_vocab())
 
 
 def _precision(text: str) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingDependencyError, ModelError
 from ..export.artefact_info import inspect_artefact
 from ..export.model_files import read_genai_config
+from ..export.vocabulary import tokenizer_sha256
 from ..foreign import reading
-from .model_cost import TensorCost, part_of, tokenizer_sha256, total, weights_sha256
+from .model_cost import TensorCost, part_of, total, weights_sha256
 from .results import BenchModel
 
 if TYPE_CHECKING:

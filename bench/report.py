@@ -102,7 +102,15 @@ def _cautions(results: Results) -> list[str]:
 
 
 def _sections(results: Results, results_file: str) -> "list[Section]":
-    from . import charts, charts_latency, charts_memory, charts_parts, report_facts, report_tables
+    from . import (
+        charts,
+        charts_latency,
+        charts_memory,
+        charts_parts,
+        report_facts,
+        report_tables,
+        speculative_report,
+    )
     from .report_content import Section
 
     source = _source(results, results_file)
@@ -110,6 +118,12 @@ def _sections(results: Results, results_file: str) -> "list[Section]":
         Section(key=name, title=title, tables=_present(report_tables.scenario_table(results, name)))
         for name, title in SCENARIOS.items()
     ]
+    drafts = Section(
+        key="drafts",
+        title="What the drafts are worth",
+        paragraphs=speculative_report.speculative_words(results),
+        tables=_present(speculative_report.speculative_table(results)),
+    )
     details = [report_tables.percentile_table(results, name) for name in ("latency", "online")]
     details.append(report_tables.ceiling_table(results))
     text = results.quality
@@ -127,6 +141,7 @@ def _sections(results: Results, results_file: str) -> "list[Section]":
             chart=charts.speedup_chart(results, source),
         ),
         *speed,
+        drafts,
         Section(
             key="parts",
             title="Where the time goes",

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..export.staging import write_atomically
 from ..json_files import read_json, validated
 from ..version import __version__
+from .draft_records import DraftCounts, SpeculativeRecord
 from .settings import BenchSettings
 
 __all__ = [
@@ -98,8 +99,8 @@ class Measurement:
 
     model: str
     round: int  # 0 ... rounds - 1
-    scenario: Literal["latency", "throughput", "online", "memory"]
-    load: int  # batch size, number of requests, or requests in flight
+    scenario: Literal["latency", "throughput", "online", "memory", "speculative"]
+    load: int  # batch size, number of requests, requests in flight, or draft tokens (0: alone)
     status: Literal["ok", "out of memory", "failed"]
     error: str = ""  # one line; empty when ok
     # "ttft_seconds", "tpot_seconds", "itl_seconds", "e2e_seconds", "output_tokens_per_second", ... -> samples
@@ -112,6 +113,8 @@ class Measurement:
     base_bytes: int | None = None  # resident, of the engine's process right before it loads the model
     busy_elsewhere: float | None = None  # share of all cores that other processes used meanwhile, 0 to 1
     started_utc: str = ""
+    tokens: list[list[int]] | None = None  # speculative: the greedy answer to every prompt
+    draft: DraftCounts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +167,7 @@ class Comparison:
     """One metric of one narrow model against the original, paired round by round."""
 
     model: str
-    scenario: Literal["latency", "throughput", "online"]
+    scenario: Literal["latency", "throughput", "online", "speculative"]
     load: int
     metric: str  # a key of `Measurement.samples`
     original_median: float
@@ -241,6 +244,7 @@ class Results:
     memory: list[MemoryRecord] = field(default_factory=list)
     quality: Quality | None = None
     comparisons: list[Comparison] = field(default_factory=list)
+    speculative: list[SpeculativeRecord] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     summary: list[str] = field(default_factory=list)  # the headline first, one sentence per narrow model
 

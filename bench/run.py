@@ -24,6 +24,7 @@ from .quality_scenario import measure_quality
 from .results import BenchModel, Measurement, Results, is_results, read, write
 from .schedule import Job, jobs
 from .settings import BenchSettings
+from .speculative_engine import Speculative
 from .vllm_offline import VllmOffline
 
 __all__ = ["RESULTS_NAME", "run_bench"]
@@ -163,8 +164,11 @@ def _engine(settings: BenchSettings, work: Path, models: list[BenchModel]) -> Ca
     """Which part of the engine measures a job."""
     offline = (VllmOffline if settings.engine == "vllm" else LocalEngine)(settings, work)
     offline.check(models)
-    online = Online(settings, work)
-    return lambda job: online if job.scenario == "online" else offline
+    others: dict[str, Engine] = {"online": Online(settings, work)}
+    if "speculative" in settings.scenarios:
+        others["speculative"] = speculative = Speculative(settings, work, models)
+        speculative.check(models)
+    return lambda job: others.get(job.scenario, offline)
 
 
 def _check_same_run(

@@ -8,7 +8,7 @@ from .settings import BenchSettings
 
 __all__ = ["Job", "jobs"]
 
-Measured = Literal["latency", "throughput", "online", "memory"]
+Measured = Literal["latency", "throughput", "online", "memory", "speculative"]
 
 
 @dataclass(frozen=True)
@@ -54,4 +54,6 @@ def _loads(settings: BenchSettings, *, first: bool) -> list[tuple[Measured, tupl
         found.append(("throughput", (settings.requests,)))
     if "online" in settings.scenarios:
         found.append(("online", settings.concurrency))
+    if "speculative" in settings.scenarios:
+        found += [("speculative", (count,)) for count in (0, *settings.draft_tokens)]
     return found

@@ -8,13 +8,18 @@ from ..errors import OptionError
 __all__ = ["DEFAULT_SCENARIOS", "FLAGS", "BenchSettings", "Dtype", "EngineName", "Precision", "Scenario"]
 
 EngineName = Literal["vllm", "onnx", "transformers"]
-Scenario = Literal["latency", "throughput", "online", "memory", "quality"]
+Scenario = Literal["latency", "throughput", "online", "memory", "quality", "speculative"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
 DEFAULT_SCENARIOS: dict[EngineName, tuple[Scenario, ...]] = {
     "vllm": ("latency", "throughput", "online", "memory", "quality"),
     "onnx": ("latency", "throughput", "online", "memory", "quality"),
     "transformers": ("latency", "throughput", "memory", "quality"),
+}
+EXTRA_SCENARIOS: dict[EngineName, tuple[Scenario, ...]] = {  # that the engine runs when asked to
+    "vllm": ("speculative",),
+    "onnx": (),
+    "transformers": ("speculative",),
 }
 MAX_ROUNDS = 1000
 MAX_TOKENS = 1_000_000
@@ -24,9 +29,10 @@ NEEDED_SCENARIOS: dict[str, tuple[Scenario, ...]] = {  # field -> those that it 
     "batch_sizes": ("latency", "throughput"),
     "requests": ("throughput",),
     "concurrency": ("online",),
-    "repeats": ("latency",),
-    "warmup": ("latency", "throughput"),
-    "text": ("quality",),
+    "repeats": ("latency", "speculative"),
+    "warmup": ("latency", "throughput", "speculative"),
+    "draft_tokens": ("speculative",),
+    "text": ("quality", "speculative"),
     "text_windows": ("quality",),
     "text_window_tokens": ("quality",),
     "tasks": ("quality",),
@@ -58,14 +64,17 @@ class BenchSettings:
     concurrency: tuple[int, ...] = (1, 4, 16)  # of the online scenario: requests in flight
     requests: int = 64  # of the throughput scenario; online sends 4 per request in flight, at least 8
     rounds: int = 5  # how often every model is measured
-    repeats: int = 3  # timed repetitions within one round of the latency scenario
+    draft_tokens: tuple[int, ...] = (1, 2, 4)  # of the speculative scenario: proposed before each check
+    repeats: int = (
+        3  # timed repetitions within a round of the latency scenario; speculative: prompts per text
+    )
     warmup: int = 1  # untimed repetitions before them
     dtype: Dtype = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "fp32"  # of the ONNX export made from a checkpoint, onnx engine only
     engine_flags: tuple[str, ...] = ()  # passed on to vLLM as they are
     seed: int = 42  # order of the rounds, token ids
-    text: str = "builtin"  # evaluation text of the quality scenario
+    text: str = "builtin"  # evaluation text of the quality scenario, prompts of the speculative one
     text_windows: int = 16
     text_window_tokens: int = 512
     tasks: tuple[str, ...] = ()  # lm-eval tasks of the quality scenario
@@ -79,11 +88,12 @@ class BenchSettings:
         if unknown:
             known = ", ".join(get_args(Scenario))
             raise OptionError(f"unknown scenario {', '.join(unknown)}; expected some of {known}")
-        unfit = [name for name in self.scenarios if name not in DEFAULT_SCENARIOS[self.engine]]
+        possible = DEFAULT_SCENARIOS[self.engine] + EXTRA_SCENARIOS[self.engine]
+        unfit = [name for name in self.scenarios if name not in possible]
         if unfit:
             raise OptionError(
                 f"the {self.engine} engine cannot run the scenario {', '.join(unfit)}; it can run "
-                f"{', '.join(DEFAULT_SCENARIOS[self.engine])}"
+                f"{', '.join(possible)}"
             )
         if self.engine_flags and self.engine != "vllm":
             raise OptionError(
@@ -135,7 +145,12 @@ class BenchSettings:
                 raise OptionError(f"--{name} is {value}, expected {low} to {high}")
         if self.task_limit is not None and not 1 <= self.task_limit <= MAX_TOKENS:
             raise OptionError(f"--task-limit is {self.task_limit}, expected 1 to {MAX_TOKENS}")
-        for name, values in {"batch-sizes": self.batch_sizes, "concurrency": self.concurrency}.items():
+        several = {
+            "batch-sizes": self.batch_sizes,
+            "concurrency": self.concurrency,
+            "draft-tokens": self.draft_tokens,
+        }
+        for name, values in several.items():
             if not values or len(set(values)) != len(values):
                 raise OptionError(f"--{name} is {values}, expected different whole numbers such as 1,8")
             for value in values:

@@ -1,6 +1,7 @@
 """PURE. The headline: one sentence per narrow model, saying what was gained and what was lost."""
 
 from .results import BenchModel, Comparison, MemoryRecord, Results
+from .speculative_report import speculative_sentences
 from .wording import load_text, metric, width_change
 
 __all__ = ["headline_comparison", "speed_words", "summarise"]
@@ -30,7 +31,12 @@ _SAME = 0.005  # sizes within half a per cent are called the same
 def summarise(results: Results) -> list[str]:
     """One sentence per narrow model, in the order of the run; scenarios left out are named as such."""
     original, *narrow = results.models
-    return [f"{model.name}, {width_change(original, model)}: {_clauses(results, model)}." for model in narrow]
+    drafts = speculative_sentences(results)
+    if results.settings.scenarios == ("speculative",):
+        return drafts
+    return drafts + [
+        f"{model.name}, {width_change(original, model)}: {_clauses(results, model)}." for model in narrow
+    ]
 
 
 def headline_comparison(results: Results, model: str) -> Comparison | None:

@@ -30,8 +30,14 @@ SCENARIOS = {
     "latency": "Latency: one batch at a time",
     "throughput": "Throughput: all requests at once",
     "online": "Online: streaming requests over HTTP",
+    "speculative": "Speculative: the original with a narrow model as its draft",
 }
-LOADS = {"latency": "batch size", "throughput": "requests", "online": "requests in flight"}
+LOADS = {
+    "latency": "batch size",
+    "throughput": "requests",
+    "online": "requests in flight",
+    "speculative": "draft tokens",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +133,8 @@ def load_text(scenario: str, load: int) -> str:
         return f"batch size {load}"
     if scenario not in LOADS:
         return MISSING
+    if scenario == "speculative":
+        return f"{load} draft token{'s' if load > 1 else ''}" if load else "no draft: each model alone"
     noun = "request" if load == 1 else "requests"
     return f"{load} {noun} in flight" if scenario == "online" else f"{load} {noun}"
 

@@ -11,7 +11,7 @@ sublayer s, b_ls is the energy of what the sublayer adds over that of the stream
     layers              sum of b_ls over the layers that go
 
 How much of each term the fits repair differs from axis to axis. A search measures every axis alone first, and
-weighs each term by what it found.
+weighs each term by what it found. Without a search the terms weigh what they did on SmolLM2 (docs/LOG.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,17 @@ from ..compress.depth import layers_that_stay
 from ..compress.families import Axis
 from .axes import AXES, Candidate
 
-__all__ = ["LayerLosses", "Observed", "proxy_loss", "proxy_terms", "tail_shares"]
+__all__ = ["PRIOR_WEIGHTS", "LayerLosses", "Observed", "proxy_loss", "proxy_terms", "tail_shares"]
 
 Array = NDArray[np.float64]
+
+PRIOR_WEIGHTS: Mapping[Axis, float] = {
+    "hidden": 3.0,
+    "mlp": 1.0,
+    "kv_groups": 2.0,
+    "layers": 2.0,
+    "experts": 1.0,
+}
 
 
 class LayerLosses(NamedTuple):
@@ -78,7 +86,8 @@ def proxy_loss(
     Args:
         observed: of the model.
         candidate: any.
-        weights: loss per unit of each axis' term; one where none is named.
+        weights: loss per unit of each axis' term; `PRIOR_WEIGHTS` where none is named.
     """
     terms = proxy_terms(observed, candidate)
-    return sum((weights or {}).get(axis, 1.0) * term for axis, term in terms.items())
+    known = {**PRIOR_WEIGHTS, **(weights or {})}
+    return sum(known[axis] * term for axis, term in terms.items())

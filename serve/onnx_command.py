@@ -61,6 +61,7 @@ def _refuse_vllm_options(options: ServeOptions) -> None:
         "--tensor-parallel-size": options.tensor_parallel_size != 1,
         "--pipeline-parallel-size": options.pipeline_parallel_size != 1,
         "--gpu-memory-utilization": options.gpu_memory_utilization is not None,
+        "--draft": options.draft is not None,
         "--vllm-python": options.vllm_python is not None,
         "engine flags after --": bool(options.engine_flags),
     }

@@ -6,12 +6,15 @@ from typing import Literal
 
 from ..errors import OptionError
 
-__all__ = ["Device", "Engine", "ServeOptions"]
+__all__ = ["DRAFT_TOKENS", "Device", "Engine", "ServeOptions"]
 
 Engine = Literal["auto", "vllm", "onnx"]
 Device = Literal["auto", "cpu", "cuda"]
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 LARGEST_PORT = 65535
+DRAFT_TOKENS = 2  # with a draft that is half as costly as its original or more, further ones rarely pay
+MOST_DRAFT_TOKENS = 64
+SPECULATION_FLAGS = ("--speculative-config", "-sc", "--spec-model", "--spec-method", "--spec-tokens")
 
 # vLLM flags that would bypass what `serve` decides, checks or keeps secret
 OWNED_FLAGS = {
@@ -51,6 +54,8 @@ class ServeOptions:
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
     gpu_memory_utilization: float | None = None  # in (0, 1]
+    draft: Path | None = None  # a narrow model that proposes tokens for the original in `directory`
+    draft_tokens: int | None = None  # that it proposes before each check; default: DRAFT_TOKENS
     api_key: str | None = field(default=None, repr=False)
     served_model_name: str | None = None  # default: the directory's name
     vllm_python: Path | None = None  # interpreter that has vLLM; default: this one
@@ -74,11 +79,18 @@ class ServeOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name.replace('_', '-')} is {value}; expected at least 1")
+        self._check_draft()
         if self.api_key is not None and (not self.api_key.isascii() or not self.api_key.isprintable()):
             raise OptionError(
                 "the API key holds characters that an HTTP header cannot; expected printable ASCII"
             )
         self._refuse_owned_flags()
+
+    def _check_draft(self) -> None:
+        if self.draft_tokens is not None and self.draft is None:
+            raise OptionError("--draft-tokens cannot take effect without --draft; name a narrow model")
+        if self.draft_tokens is not None and not 1 <= self.draft_tokens <= MOST_DRAFT_TOKENS:
+            raise OptionError(f"--draft-tokens is {self.draft_tokens}; expected 1 to {MOST_DRAFT_TOKENS}")
 
     @property
     def model_name(self) -> str:
@@ -93,5 +105,7 @@ class ServeOptions:
     def _refuse_owned_flags(self) -> None:
         for flag in self.engine_flags:
             name = flag.split("=", 1)[0].replace("_", "-")
+            if self.draft is not None and name in SPECULATION_FLAGS:
+                raise OptionError(f"{name} cannot be passed through to the engine: --draft writes it")
             if name in OWNED_FLAGS:
                 raise OptionError(f"{name} cannot be passed through to the engine: {OWNED_FLAGS[name]}")

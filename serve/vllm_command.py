@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..errors import ModelError, OptionError
 from .command import Command
+from .draft import check_draft, draft_flags, draft_notes, draft_warnings
 from .machine import Machine
 from .model_facts import DTYPE_BYTES, ModelFacts
 from .options import ServeOptions
@@ -27,7 +28,12 @@ BASE_SETTINGS = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "PYTHONSAFEP
 
 
 def vllm_command(
-    options: ServeOptions, port: int, facts: ModelFacts, machine: Machine, install: VllmInstall | None
+    options: ServeOptions,
+    port: int,
+    facts: ModelFacts,
+    machine: Machine,
+    install: VllmInstall | None,
+    draft: ModelFacts | None = None,
 ) -> Command:
     """Decide the command line and the settings.
 
@@ -37,28 +43,36 @@ def vllm_command(
         facts: The checkpoint in `options.directory`.
         machine: Where it will run.
         install: The vLLM that will run it; None writes the command for an installed `vllm`.
+        draft: The checkpoint in `options.draft`, when there is one.
 
     Raises:
         ModelError: The checkpoint's format is not one that vLLM reads.
         OptionError: The model cannot be split or sized as asked.
     """
     check_split(options, facts)
+    if draft is not None:
+        check_draft(options, facts, draft)
+        check_split(replace(options, directory=options.draft or options.directory, max_model_len=None), draft)
     device = choose_device(options, machine, install)
     program = ("vllm", "serve") if install is None else (install.python, *install.serve_arguments)
     command = Command(
         engine="vllm",
-        arguments=(*program, str(options.directory.resolve()), *_flags(options, port)),
+        arguments=(*program, str(options.directory.resolve()), *_flags(options, port), *draft_flags(options)),
         settings=BASE_SETTINGS,
         secrets={} if options.api_key is None else {"VLLM_API_KEY": options.api_key},
         host=options.host,
         port=port,
         model_name=options.model_name,
         dtype=options.dtype,
-        notes=_ray_notes(options),
-        warnings=(*_width_warnings(facts, device, options.tensor_parallel_size), *_safety_warnings(options)),
+        notes=(*_ray_notes(options), *draft_notes(options)),
+        warnings=(
+            *_width_warnings(facts, device, options.tensor_parallel_size),
+            *(draft_warnings(facts, draft) if draft is not None else ()),
+            *_safety_warnings(options),
+        ),
     )
     command = (
-        _with_cpu_settings(command, options, facts, machine)
+        _with_cpu_settings(command, options, [facts, *([draft] if draft is not None else [])], machine)
         if device == "cpu"
         else _with_dtype(command, facts)
     )
@@ -130,7 +144,7 @@ def _with_dtype(command: Command, facts: ModelFacts) -> Command:
 
 
 def _with_cpu_settings(
-    command: Command, options: ServeOptions, facts: ModelFacts, machine: Machine
+    command: Command, options: ServeOptions, models: list[ModelFacts], machine: Machine
 ) -> Command:
     dtype, reason = options.dtype, "as asked"
     if dtype == "auto":
@@ -146,7 +160,7 @@ def _with_cpu_settings(
         notes.append(f"threads: {machine.cores} cores, vLLM keeps one for its API server")
     chosen = any(flag.startswith("--kv-cache-memory-bytes") for flag in options.engine_flags)
     if not chosen and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
-        gibibytes, tokens, note = _cpu_cache(options, facts, machine, dtype)
+        gibibytes, tokens, note = _cpu_cache(options, models, machine, dtype)
         settings["VLLM_CPU_KVCACHE_SPACE"] = str(gibibytes)
         notes.append(note)
         if options.max_model_len is None and tokens is not None:
@@ -164,14 +178,13 @@ def _with_cpu_settings(
 
 
 def _cpu_cache(
-    options: ServeOptions, facts: ModelFacts, machine: Machine, dtype: str
+    options: ServeOptions, models: list[ModelFacts], machine: Machine, dtype: str
 ) -> tuple[int, int | None, str]:
-    """Whole GiB for keys and values, the context length when it must be shortened, and why."""
-    token_bytes = facts.kv_cache_bytes_per_token(dtype)
-    stored_bytes = DTYPE_BYTES.get(facts.dtype, DTYPE_BYTES["float32"])
-    loaded_bytes = facts.weight_bytes * DTYPE_BYTES[dtype] / stored_bytes * LOADED_FRACTION
+    """Whole GiB for keys and values of all models, the context length when it must be shortened, and why."""
+    token_bytes = sum(facts.kv_cache_bytes_per_token(dtype) for facts in models)
+    loaded_bytes = sum(_loaded_bytes(facts, dtype) for facts in models)
     free_bytes = max(0.0, machine.available_memory_bytes - loaded_bytes - ENGINE_OVERHEAD_BYTES)
-    context = options.max_model_len or facts.max_position_embeddings or DEFAULT_CONTEXT_TOKENS
+    context = options.max_model_len or models[0].max_position_embeddings or DEFAULT_CONTEXT_TOKENS
     wanted = -(-context * token_bytes * FULL_SEQUENCES // GIBIBYTE)
     gibibytes = max(1, min(wanted, int(free_bytes * CACHE_FRACTION / GIBIBYTE)))
     held_tokens = gibibytes * GIBIBYTE // token_bytes
@@ -188,6 +201,11 @@ def _cpu_cache(
             f"this machine has room for {gibibytes} GiB; give --max-model-len {held_tokens} or less"
         )
     return gibibytes, shortened, note
+
+
+def _loaded_bytes(facts: ModelFacts, dtype: str) -> float:
+    stored_bytes = DTYPE_BYTES.get(facts.dtype, DTYPE_BYTES["float32"])
+    return facts.weight_bytes * DTYPE_BYTES[dtype] / stored_bytes * LOADED_FRACTION
 
 
 def _width_warnings(facts: ModelFacts, device: str, ranks: int) -> list[str]:

@@ -14,7 +14,7 @@ from .output import emit, error_console, quiet_libraries, styled, warn
 
 if TYPE_CHECKING:
     from ..bench.results import Results
-    from ..bench.settings import BenchSettings
+    from ..bench.settings import BenchSettings, Scenario
 
 __all__ = ["bench"]
 
@@ -35,15 +35,27 @@ def bench(
         Path | None, typer.Option("-o", "--output", help="Directory for results.json and the report.")
     ] = None,
     scenarios: Annotated[
-        str, typer.Option(help="Of latency,throughput,online,memory,quality; default: all.")
+        str,
+        typer.Option(
+            help="Of latency,throughput,online,memory,quality,speculative; default: all but the last."
+        ),
     ] = "",
+    speculative: Annotated[
+        bool,
+        typer.Option(
+            "--speculative", help="Measure ORIGINAL with each NARROW as its draft: the same text, faster?"
+        ),
+    ] = False,
+    draft_tokens: Annotated[str, typer.Option(help="Tokens drafted per step, speculative.")] = "1,2,4",
     input_tokens: Annotated[int, typer.Option(help="Prompt length.")] = 128,
     output_tokens: Annotated[int, typer.Option(help="Tokens generated, always that many.")] = 128,
     batch_sizes: Annotated[str, typer.Option(help="Of the latency scenario.")] = "1,8,32",
     concurrency: Annotated[str, typer.Option(help="Requests in flight, online.")] = "1,4,16",
     requests: Annotated[int, typer.Option(help="Requests of the throughput scenario.")] = 64,
     rounds: Annotated[int, typer.Option(help="How often every model is measured, in turn.")] = 5,
-    repeats: Annotated[int, typer.Option(help="Timed repetitions within a round.")] = 3,
+    repeats: Annotated[
+        int, typer.Option(help="Timed repetitions within a round; speculative: prompts of each text.")
+    ] = 3,
     warmup: Annotated[int, typer.Option(help="Untimed repetitions before them.")] = 1,
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="vllm and transformers.")
@@ -89,7 +101,8 @@ def bench(
         raise OptionError("name a directory for the report with -o")
     settings = BenchSettings(
         engine=engine,
-        scenarios=names(scenarios),  # type: ignore[arg-type]
+        scenarios=_scenarios(names(scenarios), speculative=speculative),
+        draft_tokens=numbers("draft-tokens", draft_tokens),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         batch_sizes=numbers("batch-sizes", batch_sizes),
@@ -114,6 +127,12 @@ def bench(
     if resume and force:
         raise OptionError("--resume keeps what --force replaces; give one of them")
     _run(models, settings, output, resume=resume, force=force, as_json=as_json)
+
+
+def _scenarios(named: tuple[str, ...], *, speculative: bool) -> "tuple[Scenario, ...]":
+    """What was named, and the drafts; with --speculative alone nothing else is measured."""
+    added = ("speculative",) if speculative and "speculative" not in named else ()
+    return (*named, *added)
 
 
 def _run(

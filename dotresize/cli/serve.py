@@ -47,6 +47,15 @@ def serve(
     max_model_len: Annotated[int | None, typer.Option(help="Tokens of prompt and answer together.")] = None,
     tensor_parallel_size: Annotated[int, typer.Option(help="Devices that split every layer.")] = 1,
     pipeline_parallel_size: Annotated[int, typer.Option(help="Stages that split the layers.")] = 1,
+    draft: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NARROW", help="A narrow copy of DIR that drafts for it: the same text, faster."
+        ),
+    ] = None,
+    draft_tokens: Annotated[
+        int | None, typer.Option(help="Tokens that the draft proposes before each check; 2 if left out.")
+    ] = None,
     gpu_memory_utilization: Annotated[float | None, typer.Option(help="Fraction of device memory.")] = None,
     api_key_file: Annotated[
         Path | None, typer.Option(help=f"File with the API key; without it ${API_KEY_ENVIRONMENT} is read.")
@@ -77,6 +86,8 @@ def serve(
         tensor_parallel_size=tensor_parallel_size,
         pipeline_parallel_size=pipeline_parallel_size,
         gpu_memory_utilization=gpu_memory_utilization,
+        draft=draft,
+        draft_tokens=draft_tokens,
         api_key=read_api_key(api_key_file),
         served_model_name=served_model_name,
         vllm_python=vllm_python,

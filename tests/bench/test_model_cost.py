@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dotresize.bench.model_cost import describe, part_of, tokenizer_sha256
+from dotresize.bench.model_cost import describe, part_of
 from dotresize.bench.results import BenchModel
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.family_rows import FAMILIES
@@ -16,6 +16,7 @@ from dotresize.compress.run import compress
 from dotresize.compress.sizes import count_sizes
 from dotresize.errors import ManifestError, ModelError
 from dotresize.export.checkpoint import save
+from dotresize.export.vocabulary import tokenizer_sha256
 
 HIDDEN, MLP, LAYERS, QUERY, KEY_VALUE, VOCAB = 64, 96, 3, 128, 64, 384  # of the pico models
 
@@ -113,9 +114,9 @@ def test_the_same_vocabulary_has_the_same_hash(
 def test_the_vocabulary_is_that_of_transformers(pico_llama: Path) -> None:
     from transformers import AutoTokenizer
 
-    from dotresize.bench import model_cost
+    from dotresize.export import vocabulary
 
-    read = model_cost._fast_vocabulary(pico_llama / "tokenizer.json")
+    read = vocabulary._fast_vocabulary(pico_llama / "tokenizer.json")
     assert read == AutoTokenizer.from_pretrained(pico_llama).get_vocab()
 
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from dotresize.compress.families import Axis
 from dotresize.compress.progress import Silent
 from dotresize.compress.source import load_dense
 from dotresize.plan.axes import Candidate
 from dotresize.plan.budget import Budget
 from dotresize.plan.candidates import holds, spread
 from dotresize.plan.observe import observe_model
-from dotresize.plan.proxy import LayerLosses, Observed, proxy_loss, tail_shares
+from dotresize.plan.proxy import LayerLosses, Observed, proxy_loss, proxy_terms, tail_shares
 from dotresize.plan.search import AMOUNTS, Ranked, search, start_of, work_units
 from dotresize.plan.search_state import Measured, SearchState, state_path
 
@@ -28,10 +29,11 @@ def test_the_terms_of_the_proxy() -> None:
     layers = [[LayerLosses(share, {"mlp": tail_shares(np.array([3.0, 1.0]))})] for share in (0.1, 0.2)]
     observed = Observed(tail_shares(np.array([9.0, 1.0])), np.array([0.05, 0.3]), layers)
     assert proxy_loss(observed, (2, 2, 1, 2, 0)) == 0.0
-    assert proxy_loss(observed, (2, 1, 1, 2, 0)) == pytest.approx(0.25 * 0.3)
-    assert proxy_loss(observed, (2, 2, 1, 1, 0)) == pytest.approx(0.1)  # the first layer goes
-    assert proxy_loss(observed, (2, 1, 1, 1, 0), {"mlp": 2.0}) == pytest.approx(0.1 + 2.0 * 0.25 * 0.2)
-    assert proxy_loss(observed, (1, 2, 1, 2, 0)) == pytest.approx(0.1 * 1.3)
+    assert proxy_terms(observed, (2, 1, 1, 2, 0))["mlp"] == pytest.approx(0.25 * 0.3)
+    assert proxy_terms(observed, (2, 2, 1, 1, 0))["layers"] == pytest.approx(0.1)  # the first layer goes
+    assert proxy_terms(observed, (1, 2, 1, 2, 0))["hidden"] == pytest.approx(0.1 * 1.3)
+    weights: dict[Axis, float] = {"mlp": 5.0, "layers": 7.0}
+    assert proxy_loss(observed, (2, 1, 1, 1, 0), weights) == pytest.approx(7.0 * 0.1 + 5.0 * 0.25 * 0.2)
 
 
 def test_a_model_loses_nothing_at_full_width_and_more_with_every_step(pico_llama: Path) -> None:
