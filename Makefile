@@ -1,6 +1,6 @@
 # The commands that people and CI use. Each one first brings .venv up to date, which is instant when it is.
 #   make test PYTEST_ARGS="-m 'not slow'"     pass options to pytest
-#   make check WORKERS=2                     deal the tests out to two processes
+#   make check WORKERS=0                     run the tests in one process, in order
 #   make bench BENCH_ARGS="--rounds 3"       pass options to dotresize bench
 #   make bench-hostile HOSTILE_ARGS="--kinds config"     some kinds only; FAULTS_ARGS of bench-faults likewise
 #   make bench-quality QUALITY_ARGS="--quick"   or --rows "mlp: magnitude, full": a part of the rows
@@ -9,7 +9,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
-WORKERS ?= 0
+WORKERS ?= 2
 PYTEST_PARALLEL := $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 MODEL ?= demo-out/mlp-0.75
 MINUTES ?= 10
