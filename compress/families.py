@@ -130,6 +130,7 @@ class Family:
     )
     rotates: bool = True  # whether the stream can be rotated; else hidden narrowing keeps coordinates
     rewritten_as: str | None = None  # model type of the row that results are written as once head_dim differs
+    vllm_ties_head: bool = False  # vLLM takes the head from the embedding, whatever the config says
     stored_as_named: bool = True  # False: checkpoints on disk may name or stack tensors in another way
     per_layer_keys: tuple[str, ...] = ()  # config keys with one entry for each layer
     limits: tuple[Limit, ...] = ()

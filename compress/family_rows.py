@@ -69,7 +69,7 @@ _ROWS = (
         embedding_multiplier="sqrt_hidden",
         hidden_size_divisor=None,
     ),
-    gemma_with_post_norms("Gemma 2", "gemma2", "Gemma2ForCausalLM"),
+    replace(gemma_with_post_norms("Gemma 2", "gemma2", "Gemma2ForCausalLM"), vllm_ties_head=True),
     gemma_with_post_norms("Gemma 3 (text)", "gemma3_text", "Gemma3ForCausalLM"),
     llama_like(
         "OLMo 2",

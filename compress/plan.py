@@ -107,7 +107,7 @@ def make_plan(dense_config: "PreTrainedConfig", family: Family, config: Compress
         changes_basis=changes_basis,
         dense_tied=bool(dense_config.tie_word_embeddings),
         kept_layers=tuple(range(dense.num_hidden_layers)),
-        notes=(*notes, *_family_notes(family, narrow_family)),
+        notes=(*notes, *_family_notes(family, narrow_family, changes_basis=changes_basis)),
     )
 
 
@@ -183,7 +183,12 @@ def _narrow_family(dense_config: "PreTrainedConfig", family: Family, narrow: Wid
     )
 
 
-def _family_notes(family: Family, narrow_family: Family) -> list[str]:
+def _family_notes(family: Family, narrow_family: Family, *, changes_basis: bool) -> list[str]:
+    if changes_basis and narrow_family.vllm_ties_head:
+        return [
+            f"vLLM takes {narrow_family.name}'s head from its embedding, and narrowing the hidden size "
+            "unties them: transformers and ONNX Runtime run the result, vLLM does not load it"
+        ]
     if narrow_family is family:
         return []
     return [

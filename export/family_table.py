@@ -60,6 +60,8 @@ def _hidden(row: Family) -> str:
         return f"yes, written as `{FAMILIES[row.rewritten_as].architecture}` [2]"
     if isinstance(row.derives_head_dim, tuple):
         return f"yes; {' or '.join(row.derives_head_dim[1])}: with KV groups [1]"
+    if row.vllm_ties_head:
+        return "`--method magnitude` [3], not for vLLM [7]"
     return "yes" if row.rotates else "`--method magnitude` [3]"
 
 

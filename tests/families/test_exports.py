@@ -36,6 +36,9 @@ def test_what_has_no_export_is_refused_with_what_has(
 ) -> None:
     """In GGUF all of these: their heads are of 32, or they have biases, windows or no form at all."""
     save_narrowed(family, save_family(family), tmp_path / "narrow", compensate="none")
+    assert ("vLLM does not load it" in (tmp_path / "narrow" / "dotresize.json").read_text()) == (
+        family == "gemma2"
+    )
     if family not in IN_ONNX or family == "mistral":  # whose pico has a window
         with pytest.raises(ModelError, match=r"it exports (Gemma[^\n]*LlamaForCausalLM|models without a w)"):
             export_onnx(tmp_path / "narrow", tmp_path / "onnx", OnnxConfig())
