@@ -14,6 +14,9 @@ from .work import Rates
 
 __all__ = ["measure_rates"]
 
+OPERATIONS = 2e9  # of one repetition, so that a few seconds are enough on a processor
+LEAST_ROWS = 128
+
 
 @torch.no_grad()
 def measure_rates(widths: Widths, device: torch.device) -> Rates:
@@ -29,7 +32,8 @@ def measure_rates(widths: Widths, device: torch.device) -> Rates:
         return values.to(device)
 
     hidden, inner = widths.hidden_size, widths.intermediate_size
-    rows = matrix(BATCH_TOKENS, hidden)
+    count = max(LEAST_ROWS, min(BATCH_TOKENS, int(OPERATIONS / (6 * hidden * inner))))
+    rows = matrix(count, hidden)
     gate, up, down = matrix(inner, hidden), matrix(inner, hidden), matrix(hidden, inner)
     total = torch.zeros(hidden, hidden, dtype=torch.float64, device=device)
 
@@ -40,7 +44,7 @@ def measure_rates(widths: Widths, device: torch.device) -> Rates:
 
     def rate(fast: bool) -> float:
         with fast_products() if fast else nullcontext():
-            return 6.0 * BATCH_TOKENS * hidden * inner / best_seconds(mlp, device.type)
+            return 6.0 * count * hidden * inner / best_seconds(mlp, device.type)
 
     moment_seconds = best_seconds(lambda: second_moment(total, rows), device.type)
-    return Rates(single=rate(False), double=BATCH_TOKENS * hidden**2 / moment_seconds, fast=rate(True))
+    return Rates(single=rate(False), double=count * hidden**2 / moment_seconds, fast=rate(True))
