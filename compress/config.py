@@ -40,7 +40,7 @@ class Settings:
     signed: bool = True
     mass: Mass = "uniform"
     ridge_tokens: float = 1600.0
-    ridge_share: float = 0.0
+    ridge_share: float = 0.3
     effort: Effort = "standard"
     neuron_steps: int
     calibration: str | tuple[str, ...]
@@ -93,7 +93,7 @@ class CompressConfig:
         ridge_tokens: pull of the fits towards the unfitted weights, which count as much as this many
             calibration tokens; so more calibration trusts the fits more (1600).
         ridge_share: what they count beside that, as a share of the calibration however long it is; it keeps
-            what the fits do on text of other kinds near what the original does (0).
+            what the fits do on text of other kinds near what the original does (0.3).
         effort: how much work goes into the fits: quick, standard, or thorough, which trains every sublayer
             after its closed forms and needs two calibration windows (standard).
         neuron_steps: with full compensation, Gauss-Newton steps that also fit each MLP's gate and up rows;

@@ -101,7 +101,7 @@ def compress_command(
     ridge_share: Annotated[
         float | None,
         typer.Option(
-            help="... and as this share of the calibration, for text of other kinds, e.g. 0.3; default 0.",
+            help="... and as this share of the calibration, for text of other kinds; default 0.3.",
             rich_help_panel=_METHOD,
         ),
     ] = None,
