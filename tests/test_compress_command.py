@@ -170,14 +170,18 @@ def test_what_was_written_stays_when_measuring(model: Path, tmp_path: Path, how:
     out, said = tmp_path / "out", tmp_path / "said"
     process = os.fork()
     if process == 0:
-        sys.stderr = heard = io.StringIO()
-        sys.addaudithook(_limit_files if how == "fails" else _interrupt_at_the_card)
-        expected = DotresizeError if how == "fails" else KeyboardInterrupt
-        with pytest.raises(expected) as caught:
-            run(model, out, evaluation="builtin", evaluation_windows=2)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        said.write_text(heard.getvalue() + str(caught.value))
-        os._exit(0)
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist ignores it
+            sys.stderr = heard = io.StringIO()
+            sys.addaudithook(_limit_files if how == "fails" else _interrupt_at_the_card)
+            expected = DotresizeError if how == "fails" else KeyboardInterrupt
+            with pytest.raises(expected) as caught:
+                run(model, out, evaluation="builtin", evaluation_windows=2)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            said.write_text(heard.getvalue() + str(caught.value))
+            os._exit(0)
+        finally:
+            os._exit(1)  # never go on as a second test process
     assert os.waitpid(process, 0)[1] == 0
     (line,) = [line for line in said.read_text().splitlines() if "was written, but" in line]
     reason = "could not be measured: " if how == "fails" else "not measured; repeat the command"

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from .narrow_run import check_run
 from .output import emit, quiet_libraries, spinner
-from .tables_plan import forecast_tables
 
 if TYPE_CHECKING:
     from ..compress.config import CompressConfig
@@ -28,6 +27,7 @@ def forecast_compress(
     """Refuse what `run_compress` would refuse, else say what it would give and take."""
     quiet_libraries()
     from ..plan.forecast import forecast
+    from .tables_plan import forecast_tables
 
     opened, _ = check_run(model, output, config, evaluation, evaluation_windows, force, plan)
     with spinner("measuring how fast this machine multiplies"):

@@ -7,7 +7,6 @@ import typer
 
 from . import app
 from .output import emit, quiet_libraries
-from .tables_plan import plan_tables
 
 if TYPE_CHECKING:
     from ..plan.planner import PlanSettings
@@ -166,6 +165,7 @@ def _plan(model: str, output: Path, settings: "PlanSettings", *, force: bool, as
     from ..plan.record import check_plan_free, write_plan
     from .narrow_run import refuse_same_text
     from .progress import ProgressBar
+    from .tables_plan import plan_tables
 
     check_plan_free(output, force=force)
     check_writable(output)
