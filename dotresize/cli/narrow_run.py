@@ -153,7 +153,7 @@ def _check_disk(output: Path, opened: "OpenModel", config: "CompressConfig") -> 
 
     counts = predict_counts(opened, config)
     layers_bytes = counts.weight_bytes * counts.layer_parameters // counts.total_parameters
-    kept_bytes = sum(file.stat().st_size for file in work_path(output).glob("*.safetensors"))
+    kept_bytes = sum(file.lstat().st_size for file in work_path(output).glob("*.safetensors"))
     check_room(
         output,
         {
