@@ -53,6 +53,11 @@ class Counts:
         """All stored parameters."""
         return self.embedding_parameters + self.head_parameters + self.layer_parameters
 
+    @property
+    def layer_bytes(self) -> int:
+        """What the decoder layers and the final norm take of `weight_bytes`."""
+        return self.weight_bytes * self.layer_parameters // self.total_parameters
+
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationPart:

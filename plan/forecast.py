@@ -135,14 +135,13 @@ def run_cost(
     settings, counts = config.settings(), sizes.narrow_counts
     active = getattr(opened.config, "num_experts_per_tok", None) or 1
     work = compression_work(plan, settings, tokens=tokens, window_tokens=config.window_tokens, active=active)
-    layers = counts.weight_bytes * counts.layer_parameters // counts.total_parameters
     return RunCost(
         seconds=seconds_of_work(work, rates),
         peak_memory_bytes=peak_bytes(
             sizes, tokens=tokens, compensate=settings.compensate, base_bytes=base_bytes + loaded_bytes(opened)
         ),
         output_bytes=counts.weight_bytes,
-        disk_bytes=counts.weight_bytes + layers,
+        disk_bytes=counts.weight_bytes + counts.layer_bytes,
         calibration_tokens=tokens,
     )
 

@@ -152,13 +152,12 @@ def _check_disk(output: Path, opened: "OpenModel", config: "CompressConfig") -> 
     from ..export.room import check_room, free_bytes_at
 
     counts = predict_counts(opened, config)
-    layers_bytes = counts.weight_bytes * counts.layer_parameters // counts.total_parameters
     kept_bytes = sum(file.lstat().st_size for file in work_path(output).glob("*.safetensors"))
     check_room(
         output,
         {
             "the model": counts.weight_bytes,
-            "finished layers until it is written": max(0, layers_bytes - kept_bytes),
+            "finished layers until it is written": max(0, counts.layer_bytes - kept_bytes),
         },
         free_bytes=free_bytes_at(output),
     )
