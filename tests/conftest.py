@@ -17,18 +17,17 @@ hide a norm that is folded wrongly, and weights are large enough for logits that
 
 import importlib.util
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .picos import SHAPE, train_tokenizer, write_pico
-from .workers import Once, OneEngine, deal_out, limit_threads, once, shared_folder
+from .workers import EngineScheduling, Once, deal_out, limit_threads, once
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on a model hub
 limit_threads()
-one_engine = OneEngine()
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
@@ -40,14 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     deal_out(items)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside the time limit: waiting does not count
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, Any, Any]:
-    factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]
-    one_engine.before(item, shared_folder(factory))
-    try:
-        return (yield)
-    finally:
-        one_engine.after(item, nextitem)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> EngineScheduling:
+    return EngineScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,10 @@
-"""What several workers share is made once, and only one of them has an engine."""
+"""What several workers share is made once, and only one of them has engines."""
 
-import fcntl
 from pathlib import Path
 
 import pytest
 
-from .workers import OneEngine, once
+from .workers import ROOT, EngineScheduling, once, starts_engine
 
 
 def test_a_folder_is_made_once_and_anew_after_a_failure(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -26,23 +25,12 @@ def test_a_folder_is_made_once_and_anew_after_a_failure(tmp_path_factory: pytest
     assert [path.name for path in folder.iterdir()] == ["model"]
 
 
-def test_an_engine_is_locked_from_the_first_to_the_last_of_its_tests(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    def is_free() -> bool:
-        with (tmp_path / "vllm.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
-
-    engine = OneEngine()
-    engine.before(request.node, tmp_path)
-    assert is_free()
-    request.node.add_marker(pytest.mark.vllm)
-    engine.before(request.node, tmp_path)
-    engine.after(request.node, request.node)
-    assert not is_free()
-    engine.after(request.node, None)
-    assert is_free()
+def test_files_that_start_vllm_are_dealt_out_as_one() -> None:
+    """However many workers there are, one of them has all engines."""
+    engines = {str(file.relative_to(ROOT)) for file in ROOT.glob("tests/**/test_*.py") if starts_engine(file)}
+    assert "tests/serve/test_endpoint.py" in engines
+    assert "tests/test_locks.py" not in engines
+    scheduling = object.__new__(EngineScheduling)  # the rule alone; the rest is pytest-xdist's
+    scopes = {file: scheduling._split_scope(f"{file}::test_a[b::c]") for file in engines}
+    assert len(set(scopes.values())) == 1
+    assert scheduling._split_scope("tests/test_locks.py::test_a") == "tests/test_locks.py"

@@ -1,22 +1,25 @@
 """The suite in several processes (pytest-xdist): what they share, how tests are dealt out, how many threads.
 
-A file's tests stay together (`--dist loadfile`), so its module fixtures are made once. Of the tests that
-start vLLM one runs at a time: two engines would want twice the memory. (`--dist loadgroup` could say that
-too, but pytest-xdist 3.8 ignores it silently with pytest 9.2.)
+A file's tests stay together (`--dist loadfile`), so its module fixtures are made once. All files that start
+vLLM stay together as well, with one worker: two engines at once would want twice the memory. They come
+first, because they take longest. (`--dist loadgroup` could say that too, but pytest-xdist 3.8 ignores it
+silently with pytest 9.2.)
 """
 
 import fcntl
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import IO
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
-__all__ = ["Once", "OneEngine", "deal_out", "limit_threads", "once", "shared_folder"]
+__all__ = ["EngineScheduling", "Once", "deal_out", "limit_threads", "once", "shared_folder", "starts_engine"]
 
 Once = Callable[[str, Callable[[Path], object]], Path]
+ROOT = Path(__file__).resolve().parent.parent
 WORKER = "PYTEST_XDIST_WORKER"
 WORKERS = "PYTEST_XDIST_WORKER_COUNT"
 
@@ -56,29 +59,23 @@ def deal_out(items: list[pytest.Item]) -> None:
     if WORKER not in os.environ:
         return
     slow = {file_of(item) for item in items if item.get_closest_marker("slow") is not None}
-    items.sort(key=lambda item: file_of(item) not in slow)  # stable: nothing else changes its place
+    engine = {file for file in slow if starts_engine(ROOT / file)}
+    rank = dict.fromkeys(slow, 1) | dict.fromkeys(engine, 0)
+    items.sort(key=lambda item: rank.get(file_of(item), 2))  # stable: nothing else changes its place
 
 
-class OneEngine:
-    """Lets one worker at a time run tests that are marked `vllm`."""
+class EngineScheduling(LoadFileScheduling):  # type: ignore[misc]  # pytest-xdist has no type hints
+    """Deals out whole files, and all files that start vLLM as if they were one."""
 
-    def __init__(self) -> None:
-        self._lock: IO[str] | None = None
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "files that start vLLM" if starts_engine(ROOT / file) else file
 
-    def before(self, item: pytest.Item, folder: Path) -> None:
-        """Wait for the others' engines."""
-        if item.get_closest_marker("vllm") is not None and self._lock is None:
-            self._lock = (folder / "vllm.lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
 
-    def after(self, item: pytest.Item, following: pytest.Item | None) -> None:
-        """Let them start theirs, unless the next test uses the same engine."""
-        if self._lock is None:
-            return
-        same = following is not None and file_of(following) == file_of(item)
-        if not same or following is None or following.get_closest_marker("vllm") is None:
-            self._lock.close()
-            self._lock = None
+@cache
+def starts_engine(file: Path) -> bool:
+    """Whether a test file has tests that are marked `vllm`."""
+    return "pytest.mark.vllm" in file.read_text(encoding="utf-8")
 
 
 def shared_folder(factory: pytest.TempPathFactory) -> Path:
