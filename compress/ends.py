@@ -6,7 +6,7 @@ Shapes: v vocabulary; d, k old and new hidden size; w windows of t tokens.
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .canonical import gain_of
 from .families import Family, value_of
@@ -14,9 +14,12 @@ from .fold import absorb_gain, fold_embedding, fold_reader
 from .job import Job, Streams
 from .readout_fit import add_readout_rows, empty_readout_sums, fit_readout
 from .report import BlockFit
+from .weights import Weights
 from .zero_sum import carry_constant
 
 __all__ = ["embedded", "narrow_embeddings", "narrow_head"]
+
+_ROWS = 8192  # of a vocabulary's table that are folded at once
 
 
 def embedded(
@@ -40,10 +43,10 @@ def embedded(
     return stream.cpu()
 
 
-def narrow_embeddings(job: Job, model: nn.Module) -> dict[str, Tensor]:
+def narrow_embeddings(job: Job, weights: Weights) -> dict[str, Tensor]:
     """Every embedding of the narrow model, by name."""
     family, narrow = job.family, job.plan.narrow_family
-    dtype = model.get_submodule(family.embedding).get_parameter("weight").dtype
+    dtype = weights.module(family.embedding).get_parameter("weight").dtype
     ratio = _embedding_scale(family, job.dense_config, dtype) / _embedding_scale(
         narrow, job.plan.narrow_config, job.stored_dtype
     )
@@ -52,39 +55,61 @@ def narrow_embeddings(job: Job, model: nn.Module) -> dict[str, Tensor]:
         tables.append((family.position_embedding, narrow.position_embedding, 1.0))
     state = {}
     for name, new_name, factor in tables:
-        table: Tensor = model.get_submodule(name).get_parameter("weight")
-        if job.project is not None:
-            table = fold_embedding(table.to(job.device), job.project) * factor
-        state[f"{new_name}.weight"] = _stored(job, table)
+        table: Tensor = weights.module(name).get_parameter("weight")
+        if job.project is None:
+            state[f"{new_name}.weight"] = _stored(job, table)
+            continue
+        project = job.project
+        parts = [
+            _stored(job, fold_embedding(rows.to(job.device), project) * factor) for rows in _parts(table)
+        ]
+        state[f"{new_name}.weight"] = torch.cat(parts)
     return state
 
 
-def narrow_head(job: Job, model: nn.Module, streams: Streams) -> tuple[dict[str, Tensor], list[BlockFit]]:
+def narrow_head(job: Job, weights: Weights, streams: Streams) -> tuple[dict[str, Tensor], list[BlockFit]]:
     """Final norm and head, as they are when the stream keeps its basis; and the readout's error."""
     family, narrow = job.family, job.plan.narrow_family
-    norm = model.get_submodule(family.final_norm)
-    head: Tensor = model.get_submodule(family.head).get_parameter("weight").to(job.device)
+    norm = weights.module(family.final_norm)
     norms = {name: value.to(job.device) for name, value in norm.named_parameters()}
-    fits: list[BlockFit] = []
+    readout, fits = _head_readout(job, streams) if job.plan.changes_basis else (None, [])
+    state: dict[str, Tensor] = {}
+    if not job.plan.narrow_config.tie_word_embeddings:
+        head: Tensor = weights.module(family.head).get_parameter("weight")
+        if job.plan.changes_basis:
+            gain, shift = gain_of(norm, family.gain_offset), norms.get("bias")
+            factor = _logits_divisor(narrow, job.plan.narrow_config) / _logits_divisor(
+                family, job.dense_config
+            )
+            parts = []
+            for rows in _parts(head):
+                folded = _folded_head(rows.to(job.device), gain, shift, readout)
+                parts.append(_stored(job, folded * factor))
+            head = torch.cat(parts)
+        state[f"{narrow.head}.weight"] = _stored(job, head)
     if job.plan.changes_basis:
-        readout, fits = _head_readout(job, streams)
-        gain, shift = gain_of(norm, family.gain_offset), norms.get("bias")
-        folded = head.double() if gain is None else absorb_gain(head, gain.to(job.device))
-        if readout is not None:
-            folded = fold_reader(folded, readout)
-        if shift is not None:
-            folded = carry_constant(folded, head.double() @ shift.double())
-        head = folded * (
-            _logits_divisor(narrow, job.plan.narrow_config) / _logits_divisor(family, job.dense_config)
-        )
         width = job.plan.narrow.hidden_size
         norms = {
             name: torch.full((width,), 1.0 if name == "bias" else 1.0 - family.gain_offset) for name in norms
         }
-    state = {f"{narrow.final_norm}.{name}": _stored(job, value) for name, value in norms.items()}
-    if not job.plan.narrow_config.tie_word_embeddings:
-        state[f"{narrow.head}.weight"] = _stored(job, head)
+    state |= {f"{narrow.final_norm}.{name}": _stored(job, value) for name, value in norms.items()}
     return state, fits
+
+
+def _folded_head(rows: Tensor, gain: Tensor | None, shift: Tensor | None, readout: Tensor | None) -> Tensor:
+    """Rows (r, d) of the head, reading the narrow stream, (r, k) float64."""
+    folded = rows.double() if gain is None else absorb_gain(rows, gain.to(rows.device))
+    if readout is not None:
+        folded = fold_reader(folded, readout)
+    if shift is not None:
+        folded = carry_constant(folded, rows.double() @ shift.double())
+    return folded
+
+
+def _parts(table: Tensor) -> tuple[Tensor, ...]:
+    """A table (v, d) in parts, because all of it in float64 may be larger than everything else."""
+    parts: tuple[Tensor, ...] = table.split(_ROWS)
+    return parts
 
 
 def _head_readout(job: Job, streams: Streams) -> tuple[Tensor | None, list[BlockFit]]:

@@ -13,13 +13,13 @@ from .config import Settings
 
 if TYPE_CHECKING:
     from .calibration import Windows
-    from .source import DenseModel
+    from .dense import Dense
 
 __all__ = ["identity_of", "versions"]
 
 
 def identity_of(
-    dense: "DenseModel", settings: Settings, windows: "Windows", dtype: torch.dtype, device: torch.device
+    dense: "Dense", settings: Settings, windows: "Windows", dtype: torch.dtype, device: torch.device
 ) -> str:
     """A hash of everything that decides the written bytes.
 
@@ -29,7 +29,7 @@ def identity_of(
     parts = [
         dense.source.sha256,
         dense.source.architecture,
-        dense.model.config.to_dict(),
+        dense.config.to_dict(),
         {name: value for name, value in settings.to_dict().items() if name != "device"},
         windows.record.sha256,
         str(dtype),

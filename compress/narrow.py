@@ -1,6 +1,6 @@
 """All tensors of the narrow model: embeddings, layers in order, final norm and head.
 
-Finished layers go to the work directory; a resumed run reads them back and only moves the streams on.
+Each part goes to a sink as soon as it is finished; a resumed run reads it back and only moves the streams on.
 """
 
 from dataclasses import asdict
@@ -8,76 +8,79 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .dense import Dense
 from .ends import embedded, narrow_embeddings, narrow_head
 from .job import Job, Streams, held_last
 from .layers import advance, drop_layer, narrow_one_layer
 from .report import BlockFit
-from .resume import WorkDirectory
-from .source import DenseModel
-from .surgery import narrow_layer, to_float32
+from .sink import EMBEDDINGS, HEAD, Sink, layer_part
+from .surgery import narrow_layer
 from .survey import embed
 
 __all__ = ["narrow_tensors"]
 
 
 def narrow_tensors(
-    job: Job,
-    dense: DenseModel,
-    token_ids: Tensor,
-    arguments: list[list[dict[str, Any]]],
-    work: WorkDirectory,
-) -> tuple[dict[str, Tensor], tuple[BlockFit, ...]]:
-    """Every tensor by its Hugging Face name, on the CPU in the stored dtype, and the fit errors.
+    job: Job, dense: Dense, token_ids: Tensor, arguments: list[list[dict[str, Any]]], sink: Sink
+) -> tuple[BlockFit, ...]:
+    """Give every tensor of the narrow model to a sink, and return the fit errors.
 
     Args:
         job: what to do.
         dense: the model to narrow; it is only read.
         token_ids: calibration windows, (w, t) int64.
         arguments: of `call_arguments`.
-        work: where finished layers are kept.
+        sink: where finished parts go.
 
     Raises:
         ModelError: a tensor of the model is unknown to its family, or not finite.
     """
-    family = job.plan.narrow_family
     token_ids = held_last(token_ids, job.held_windows)
-    state = narrow_embeddings(job, dense.model)
-    narrow_start = None
-    if job.fits_readout:
-        narrow_start = embedded(state, family, job.plan.narrow_config, token_ids, job.stored_dtype)
-    streams = Streams(embed(dense, token_ids), narrow_start, job.held_windows)
-    layers = list(dense.model.get_submodule(job.family.layers).children())
+    streams = Streams(embed(dense, token_ids), _narrow_start(job, dense, token_ids, sink), job.held_windows)
     job.progress.begin("narrow the layers", job.steps * len(token_ids))
+    kept = {index: number for number, index in enumerate(job.plan.kept_layers)}
+    read = [index for index in range(len(arguments)) if index in kept or job.needs_dense_stream]
     fits: list[BlockFit] = []
-    number = 0
-    for index, (layer, layer_arguments) in enumerate(zip(layers, arguments, strict=True)):
-        if index not in job.plan.kept_layers:
-            if job.needs_dense_stream:
-                drop_layer(job, layer, streams, layer_arguments)
-            continue
-        tensors, layer_fits = _one_layer(job, layer, number, streams, layer_arguments, work)
-        state.update({f"{family.layers}.{number}.{name}": tensor for name, tensor in tensors.items()})
-        fits += layer_fits
-        number += 1
-    head, head_fits = narrow_head(job, dense.model, streams)
-    return state | head, (*fits, *head_fits)
+    for index, layer in zip(read, dense.weights.layers(job.family.layers, read, job.device), strict=True):
+        if index in kept:
+            fits += _one_layer(job, layer, kept[index], streams, arguments[index], sink)
+        else:
+            drop_layer(job, layer, streams, arguments[index])
+    found = sink.finished(HEAD)
+    if found is not None:
+        return (*fits, *(BlockFit(**fit) for fit in found[1]))
+    head, head_fits = narrow_head(job, dense.weights, streams)
+    sink.add(HEAD, head, [asdict(fit) for fit in head_fits])
+    return (*fits, *head_fits)
+
+
+def _narrow_start(job: Job, dense: Dense, token_ids: Tensor, sink: Sink) -> Tensor | None:
+    """The narrow stream before the first layer, None when nothing is fitted; its tables go to the sink."""
+    found = sink.finished(EMBEDDINGS)
+    tables = narrow_embeddings(job, dense.weights) if found is None else found[0]
+    if found is None:
+        sink.add(EMBEDDINGS, tables, [])
+    if not job.fits_readout:
+        return None
+    return embedded(tables, job.plan.narrow_family, job.plan.narrow_config, token_ids, job.stored_dtype)
 
 
 def _one_layer(
-    job: Job, layer: nn.Module, index: int, streams: Streams, arguments: Any, work: WorkDirectory
-) -> tuple[dict[str, Tensor], list[BlockFit]]:
-    name = f"layer-{index:05d}"
-    kept = work.load(name)
-    if kept is None:
-        module, fits = narrow_one_layer(job, layer, index, streams, arguments)
+    job: Job, dense_layer: nn.Module, number: int, streams: Streams, arguments: Any, sink: Sink
+) -> list[BlockFit]:
+    """Narrow a layer, or take over what an earlier run made of it; both streams move on."""
+    prefix, part = f"{job.plan.narrow_family.layers}.{number}.", layer_part(number)
+    found = sink.finished(part)
+    if found is None:
+        module, fits = narrow_one_layer(job, dense_layer, number, streams, arguments)
         tensors = {
-            key: value.to(job.stored_dtype).cpu().contiguous() for key, value in module.state_dict().items()
+            prefix + name: value.to(job.stored_dtype).cpu().contiguous()
+            for name, value in module.state_dict().items()
         }
-        work.store(name, tensors, [asdict(fit) for fit in fits])
-        return tensors, fits
-    tensors, record = kept
-    dense_layer = to_float32(layer, job.device)
-    module = narrow_layer(job.make_layer, dense_layer, job.family, job.plan.narrow_config, index)
-    module.load_state_dict({key: value.float() for key, value in tensors.items()})
+        sink.add(part, tensors, [asdict(fit) for fit in fits])
+        return fits
+    tensors, record = found
+    module = narrow_layer(job.make_layer, dense_layer, job.family, job.plan.narrow_config, number)
+    module.load_state_dict({name.removeprefix(prefix): value.float() for name, value in tensors.items()})
     advance(job, dense_layer, module, streams, arguments)
-    return tensors, [BlockFit(**fit) for fit in record]
+    return [BlockFit(**fit) for fit in record]

@@ -26,7 +26,7 @@ from .landing import NOTE
 __all__ = ["WorkDirectory", "work_path"]
 
 _MARKER, _LOCK = "dotresize-work.json", "lock"
-_FORMAT = 2
+_FORMAT = 3
 
 
 def work_path(output: Path) -> Path:

@@ -1,36 +1,39 @@
 """The recipe: load, draw, plan, survey, narrow layer by layer, assemble."""
 
-import resource
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from ..errors import OptionError
+from .account import cost_of, report_of
 from .basis import Basis, residual_basis
 from .calibration import Windows, check_texts, draw_windows
 from .call_arguments import call_arguments
 from .config import CompressConfig, Settings
+from .dense import Dense
 from .depth import layers_that_stay
+from .families import Family
 from .guards import check_finite
-from .identity import identity_of, versions
+from .identity import identity_of
 from .job import Job
 from .narrow import narrow_tensors
 from .plan import Plan, make_plan
 from .progress import Progress, Silent, Stopwatch
-from .report import BlockFit, Cost, Report
+from .report import Cost, Report
 from .resume import WorkDirectory
 from .self_text import CACHE_FOLDER, SelfText
-from .sizes import count_sizes
-from .source import DenseModel, OpenModel, open_model
+from .sink import MemorySink, Sink
+from .source import OpenModel, open_model
 from .surgery import assemble
 from .survey import survey_stream
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["CompressResult", "check_inputs", "choose_device", "compress"]
+__all__ = ["CompressResult", "Narrowed", "check_inputs", "choose_device", "compress", "narrow_into"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +47,30 @@ class CompressResult:
     cost: Cost
 
 
+class Narrowed(NamedTuple):
+    """What is known of a narrow model beside its tensors, which are in a sink."""
+
+    plan: Plan
+    dtype: torch.dtype
+    report: Report
+    watch: Stopwatch
+    device: torch.device
+
+    @property
+    def cost(self) -> Cost:
+        """What it took so far."""
+        return cost_of(self.watch, self.device)
+
+
 @torch.no_grad()
 def compress(
-    model: "str | Path | DenseModel",
+    model: "str | Path | Dense",
     config: CompressConfig,
     *,
     progress: Progress | None = None,
     work: WorkDirectory | None = None,
 ) -> CompressResult:
-    """Narrow a model.
+    """Narrow a model, and return it in memory. The command line writes it part by part instead.
 
     Args:
         model: what `load_dense` takes (directory as a path or its name, hub id, .gguf file,
@@ -66,23 +84,63 @@ def compress(
         InputError: the model, the text, a width or an option cannot be used.
         ConvergenceError: a transport plan did not converge.
     """
-    progress, watch, work = progress or Silent(), Stopwatch(), work or WorkDirectory(None)
-    settings, device = config.settings(), choose_device(config.device)
+    work, watch = work or WorkDirectory(None), Stopwatch()
     with watch.measure("load"):
-        dense = _checked_and_loaded(str(model), config) if isinstance(model, str | Path) else model
-        plan = make_plan(dense.model.config, dense.family, config)
+        dense = _checked_and_opened(str(model), config) if isinstance(model, str | Path) else model
+    sink = MemorySink(work)
+    found = narrow_into(lambda *_: sink, dense, config, progress=progress, work=work, watch=watch)
+    with watch.measure("assemble"):
+        narrow = assemble(found.plan.narrow_config, sink.state, found.plan.narrow_family, found.dtype)
+        if dense.generation_config is not None:
+            narrow.generation_config = dense.generation_config
+    return CompressResult(
+        model=narrow,
+        tokenizer=dense.tokenizer,
+        generation_config=dense.generation_config,
+        report=found.report,
+        cost=found.cost,
+    )
+
+
+@torch.no_grad()
+def narrow_into(
+    open_sink: "Callable[[PreTrainedConfig, Family, torch.dtype], Sink]",
+    dense: Dense,
+    config: CompressConfig,
+    *,
+    progress: Progress | None,
+    work: WorkDirectory,
+    watch: Stopwatch,
+) -> Narrowed:
+    """Narrow a model into a sink.
+
+    Args:
+        open_sink: gives one for the narrow model's config, family and dtype, once it is known what the work
+            directory may hold.
+        dense: the model; it is only read.
+        config: what to do.
+        progress: told about every step; silent by default.
+        work: keeps what a later run may go on from.
+        watch: measures the steps.
+
+    Raises:
+        InputError: the text, a width or an option cannot be used.
+        ConvergenceError: a transport plan did not converge.
+    """
+    progress, settings, device = progress or Silent(), config.settings(), choose_device(config.device)
+    plan = make_plan(dense.config, dense.family, config)
     with watch.measure("calibration text"):
         windows = calibration_windows(config, dense, device, progress, _cache_beside(work))
-    dtype = dense.model.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype)
+    dtype = dense.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype)
     work.begin(identity_of(dense, settings, windows, dtype, device))
-    arguments = call_arguments(dense.model, dense.family, windows.token_ids.shape[1], device)
+    arguments = call_arguments(dense.skeleton, dense.family, windows.token_ids.shape[1], device)
     with watch.measure("survey"):
         basis, plan = _survey(dense, plan, settings, windows, arguments, device, work, progress)
     job = Job.of(
         basis,
         device=device,
         family=dense.family,
-        dense_config=dense.model.config,
+        dense_config=dense.config,
         plan=plan,
         config=settings,
         windows=len(windows.token_ids),
@@ -91,20 +149,12 @@ def compress(
         progress=progress,
     )
     with watch.measure("narrow"):
-        state, fits = narrow_tensors(job, dense, windows.token_ids, arguments, work)
+        sink = open_sink(plan.narrow_config, plan.narrow_family, dtype)
+        fits = narrow_tensors(job, dense, windows.token_ids, arguments, sink)
         for fit in fits:
             check_finite(f"layer {fit.layer}, {fit.site}", torch.tensor([fit.error_before, fit.error_after]))
-    with watch.measure("assemble"):
-        narrow = assemble(plan.narrow_config, state, plan.narrow_family, dtype)
-        if dense.generation_config is not None:
-            narrow.generation_config = dense.generation_config
-    return CompressResult(
-        model=narrow,
-        tokenizer=dense.tokenizer,
-        generation_config=dense.generation_config,
-        report=_report(dense, plan, settings, windows, fits, dtype),
-        cost=_cost(watch, device),
-    )
+    report = report_of(dense, plan, settings, windows, fits, dtype)
+    return Narrowed(plan=plan, dtype=dtype, report=report, watch=watch, device=device)
 
 
 def check_inputs(opened: OpenModel, config: CompressConfig) -> None:
@@ -125,14 +175,14 @@ def check_inputs(opened: OpenModel, config: CompressConfig) -> None:
     )
 
 
-def _checked_and_loaded(spec: str, config: CompressConfig) -> DenseModel:
+def _checked_and_opened(spec: str, config: CompressConfig) -> Dense:
     opened = open_model(spec, trust_remote_code=config.trust_remote_code)
     check_inputs(opened, config)
-    return opened.load()
+    return opened.stream()
 
 
 def _survey(
-    dense: DenseModel,
+    dense: Dense,
     plan: Plan,
     config: Settings,
     windows: Windows,
@@ -189,7 +239,7 @@ def choose_device(name: str) -> torch.device:
 
 def calibration_windows(
     config: CompressConfig,
-    dense: DenseModel,
+    dense: Dense,
     device: torch.device,
     progress: Progress | None = None,
     cache: Path | None = None,
@@ -221,42 +271,3 @@ def calibration_windows(
 
 def _cache_beside(work: WorkDirectory) -> Path | None:
     return None if work.path is None else work.path.absolute().parent / CACHE_FOLDER
-
-
-def _report(
-    dense: DenseModel,
-    plan: Plan,
-    config: Settings,
-    windows: Windows,
-    fits: tuple[BlockFit, ...],
-    dtype: torch.dtype,
-) -> Report:
-    notes = list(plan.notes)
-    if config.calibration_windows is None and windows.record.windows < 128:
-        held = f"the calibration text holds {windows.available} windows, all were used"
-        scarce = f"the calibration texts allow {windows.record.windows} windows at these shares"
-        notes.append(held if len(windows.record.parts) == 1 else scarce)
-    if plan.dense_tied and not plan.narrow_config.tie_word_embeddings:
-        notes.append("the head was tied to the embedding; it is stored on its own now")
-    return Report(
-        source=dense.source,
-        config=config.to_dict(),
-        dense=plan.dense,
-        narrow=plan.narrow,
-        kept_layers=plan.kept_layers if plan.drops_layers else None,
-        dense_counts=count_sizes(dense.model.config, dense.family, dtype),
-        narrow_counts=count_sizes(plan.narrow_config, plan.narrow_family, dtype),
-        calibration=windows.record,
-        fits=fits,
-        notes=tuple(notes),
-        versions=versions(),
-    )
-
-
-def _cost(watch: Stopwatch, device: torch.device) -> Cost:
-    return Cost(
-        seconds=watch.seconds,
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        peak_device_memory_bytes=torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
-        device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-    )

@@ -29,9 +29,9 @@ from .progress import Progress, Silent
 from .sampling import sample
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from .source import DenseModel
+    from .dense import Dense
 
 __all__ = ["CACHE_FOLDER", "SelfText"]
 
@@ -56,7 +56,7 @@ class SelfText:
         progress: told about every token.
     """
 
-    dense: "DenseModel"
+    dense: "Dense"
     device: torch.device
     seed: int
     cache: Path | None = None
@@ -77,10 +77,10 @@ class SelfText:
         if sieve.tokens < tokens:
             self.progress.begin("self text", tokens)
             self.progress.advance(sieve.tokens)
-            with self._on_device():
+            with self._on_device() as model:
                 while sieve.tokens < tokens:
                     before = sieve.tokens
-                    rounds.append(self._round(len(rounds)))
+                    rounds.append(self._round(model, len(rounds)))
                     sieve.add(rounds[-1])
                     self._keep(rounds)
                     self.progress.advance(sieve.tokens - before)
@@ -91,9 +91,9 @@ class SelfText:
                         )
         return sieve.texts
 
-    def _round(self, index: int) -> list[Piece]:
+    def _round(self, model: "PreTrainedModel", index: int) -> list[Piece]:
         """The texts of one round."""
-        tokenizer, model = self.dense.tokenizer, self.dense.model
+        tokenizer = self.dense.tokenizer
         prompts = self._prompts(index)
         ids = [tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in prompts]
         context = int(getattr(model.config, "max_position_embeddings", None) or 2048)
@@ -133,8 +133,12 @@ class SelfText:
         return frozenset(token for token in flat if isinstance(token, int))
 
     @contextmanager
-    def _on_device(self) -> Iterator[None]:
-        model = self.dense.model
+    def _on_device(self) -> "Iterator[PreTrainedModel]":
+        with self.dense.whole() as model, self._moved(model):
+            yield model
+
+    @contextmanager
+    def _moved(self, model: "PreTrainedModel") -> Iterator[None]:
         home = model.device
         try:
             model.to(self.device)  # type: ignore[arg-type]
@@ -152,9 +156,9 @@ class SelfText:
         """One file per model and everything else that decides what it writes."""
         if self.cache is None:
             return None
-        model, tokenizer = self.dense.model, self.dense.tokenizer
-        parts = [self.dense.source.sha256, model.config.to_dict(), str(tokenizer.chat_template), self.seed]
-        parts += [ROUND, NEW_TOKENS, QUESTIONS, PASSAGES, BEGINNINGS, str(model.dtype), self.device.type]
+        config, tokenizer = self.dense.config, self.dense.tokenizer
+        parts = [self.dense.source.sha256, config.to_dict(), str(tokenizer.chat_template), self.seed]
+        parts += [ROUND, NEW_TOKENS, QUESTIONS, PASSAGES, BEGINNINGS, str(self.dense.dtype), self.device.type]
         parts += [torch.__version__, __version__]
         key = hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()
         return self.cache / f"self-{key[:24]}.json"

@@ -1,7 +1,8 @@
 """MODEL as the user names it -> a loaded dense model with its provenance.
 
 In two steps: `open_model` reads config, tokenizer and the headers of the weight files and refuses what cannot
-be meant, in seconds; `OpenModel.load` reads the weights and looks at each of them once.
+be meant, in seconds; `OpenModel.load` reads the weights, `OpenModel.stream` leaves them in their files, and
+either looks at each of them once.
 """
 
 from dataclasses import dataclass
@@ -11,38 +12,21 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError
 from ..foreign import reading
 from ..json_files import read_json
+from .dense import Dense, DenseModel, StreamedModel
 from .families import Family
 from .family_rows import FAMILIES, family_of
 from .locate import DEMO_MODEL, Located, locate
 from .model_config import check_config, check_token_ids, check_vocabulary
 from .report import Source
+from .streaming import generation_config_of, look_at_files, open_files
 from .strict_load import load_strictly
 from .weight_files import check_headers, read_headers, sha256_of, weight_files
 from .weight_values import check_tie, check_values
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["DEMO_MODEL", "DenseModel", "OpenModel", "load_dense", "open_model"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DenseModel:
-    """A dense model in memory, on the CPU, in the dtype of its weights; float64 as float32."""
-
-    model: "PreTrainedModel"
-    tokenizer: "PreTrainedTokenizerBase"
-    generation_config: "GenerationConfig | None"
-    source: Source
-
-    @property
-    def family(self) -> Family:
-        """The row of the family table.
-
-        Raises:
-            ModelError: the family is not supported.
-        """
-        return family_of(self.source.model_type, self.source.architecture)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +62,7 @@ class OpenModel:
             ModelError: a tensor is missing, unknown, not finite, or carries nothing.
         """
         located = self.located
-        how = _common(located, self.trust_remote_code) | attention_for(self.config)
-        model = load_strictly(located.directory, what=self.spec, dtype="auto", **how)
-        model.requires_grad_(False)
-        if str(model.dtype) == "torch.float64":  # no runtime serves it, and layers are narrowed in float32
-            model.float()
+        model = self._read()
         check_tie(model, self.spec)
         check_values(model, self.spec, degenerate=_is_supported(self.config, self.architecture))
         if located.gguf_file:  # the weights are plain now, and the config must not say otherwise
@@ -92,15 +72,47 @@ class OpenModel:
             model=model,
             tokenizer=self.tokenizer,
             generation_config=model.generation_config,
-            source=Source(
-                name=located.name,
-                kind=located.kind,
-                model_type=self.config.model_type,
-                architecture=self.architecture,
-                sha256=sha256_of(self.files),
-                dequantised_from=_gguf_type(located),
-                licence=located.licence,
-            ),
+            source=self._source(sha256_of(self.files)),
+        )
+
+    def stream(self) -> Dense:
+        """Look at the weights and leave them in their files; those that cannot be streamed are loaded.
+
+        Raises:
+            ModelError: as `load`.
+        """
+        located, remote = self.located, self.trust_remote_code and hasattr(self.config, "auto_map")
+        weights = None
+        if located.gguf_file is None and not remote:
+            how = attention_for(self.config)
+            weights = open_files(self.config, self.family, self.files, self.spec, how)
+        if weights is None:
+            return self.load()
+        return StreamedModel(
+            weights=weights,
+            tokenizer=self.tokenizer,
+            generation_config=generation_config_of(located.directory, self.spec),
+            source=self._source(look_at_files(weights, self.files, self.spec)),
+            load=self._read,
+        )
+
+    def _read(self) -> "PreTrainedModel":
+        how = _common(self.located, self.trust_remote_code) | attention_for(self.config)
+        model = load_strictly(self.located.directory, what=self.spec, dtype="auto", **how)
+        model.requires_grad_(False)
+        if str(model.dtype) == "torch.float64":  # no runtime serves it, and layers are narrowed in float32
+            model.float()
+        return model
+
+    def _source(self, sha256: str) -> Source:
+        return Source(
+            name=self.located.name,
+            kind=self.located.kind,
+            model_type=self.config.model_type,
+            architecture=self.architecture,
+            sha256=sha256,
+            dequantised_from=_gguf_type(self.located),
+            licence=self.located.licence,
         )
 
 

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from .activations import Branch, Inner, batches, branches_of, normalise
+from .dense import Dense
 from .ends import embedded
 from .guards import check_finite
 from .moments import second_moment
 from .precision import fast_products
 from .progress import Progress
-from .source import DenseModel
-from .surgery import to_float32
 
 Observe = Callable[[int, Branch, list[Inner], Tensor, Tensor], None]
 
@@ -30,14 +29,18 @@ class Survey(NamedTuple):
     influence: Tensor  # (layers,) float64, mean over tokens of 1 - cosine between a layer's input and output
 
 
-def embed(dense: DenseModel, token_ids: Tensor) -> Tensor:
+def embed(dense: Dense, token_ids: Tensor) -> Tensor:
     """The dense residual stream before the first layer, (w, t, d) float32 on the CPU."""
-    model = dense.model
-    return embedded(model.state_dict(), dense.family, model.config, token_ids, model.dtype)
+    family = dense.family
+    paths = filter(None, (family.embedding, family.position_embedding))
+    state: dict[str, Tensor] = {
+        f"{path}.weight": dense.weights.module(path).get_parameter("weight") for path in paths
+    }
+    return embedded(state, family, dense.config, token_ids, dense.dtype)
 
 
 def survey_stream(
-    dense: DenseModel,
+    dense: Dense,
     token_ids: Tensor,
     arguments: list[list[dict[str, Any]]],
     device: torch.device,
@@ -59,16 +62,17 @@ def survey_stream(
         observe: told, batch by batch, the layer, its branch, what the branch's writers read, the stream in
             front of the branch, and what the branch adds to it.
     """
-    family, config = dense.family, dense.model.config
+    family, config = dense.family, dense.config
     stream = embed(dense, token_ids)
     windows, tokens, width = stream.shape
     epsilon, kind, parallel = family.epsilon_of(config), family.norm_kind, family.runs_in_parallel(config)
     total = torch.zeros(width, width, dtype=torch.float64, device=device)
-    layers = list(dense.model.get_submodule(family.layers).children())
-    influence = torch.zeros(len(layers), dtype=torch.float64)
-    progress.begin("survey the residual stream", len(layers) * windows)
+    count = len(arguments)
+    influence = torch.zeros(count, dtype=torch.float64)
+    progress.begin("survey the residual stream", count * windows)
+    layers = dense.weights.layers(family.layers, range(count), device)
     for index, (layer, layer_arguments) in enumerate(zip(layers, arguments, strict=True)):
-        branches = branches_of(to_float32(layer, device), family, config, layer_arguments)
+        branches = branches_of(layer, family, config, layer_arguments)
         for batch in batches(windows, tokens):
             x = entered = stream[batch].to(device)
             for branch in branches:
@@ -89,5 +93,5 @@ def survey_stream(
             progress.advance(len(x))
     for batch in batches(windows, tokens):
         second_moment(total, normalise(stream[batch].to(device), epsilon, kind).flatten(0, -2))
-    sites = len(layers) * len(family.sublayers) + 1
+    sites = count * len(family.sublayers) + 1
     return Survey((total / (sites * windows * tokens)).cpu(), influence / (windows * tokens))

@@ -5,7 +5,7 @@ The order is the one of transformers: one safetensors file, an index of shards, 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,15 @@ from ..foreign import reading
 from ..json_files import read_json
 from .file_hash import file_sha256, files_sha256
 
-__all__ = ["TensorHeader", "check_headers", "read_headers", "sha256_of", "weight_files"]
+__all__ = [
+    "TensorHeader",
+    "check_headers",
+    "hash_of",
+    "match_prefix",
+    "read_headers",
+    "sha256_of",
+    "weight_files",
+]
 
 _NAMES = ("model.safetensors", "pytorch_model.bin")
 _FLOATS = {"F64", "F32", "F16", "BF16"}
@@ -78,12 +86,17 @@ def _inside(directory: Path, name: str, named_by: str) -> Path:
 
 def sha256_of(files: list[Path]) -> str:
     """One hash over the names and the content of files."""
+    return files_sha256((file.name, hash_of(file)) for file in files)
 
-    def hashed(file: Path) -> str:
-        with reading(file, ModelError):
-            return file_sha256(file)
 
-    return files_sha256((file.name, hashed(file)) for file in files)
+def hash_of(file: Path) -> str:
+    """The hash of one file.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    with reading(file, ModelError):
+        return file_sha256(file)
 
 
 def read_headers(files: list[Path]) -> dict[str, TensorHeader]:
@@ -149,7 +162,7 @@ def check_headers(
     Raises:
         ModelError: naming the tensors that are missing, unknown, of another shape, or no floats.
     """
-    prefix = _common_prefix(headers, expected)
+    prefix = match_prefix(headers, expected)
     found = {prefix + name: header for name, header in headers.items() if not _IGNORED.search(name)}
     problems = [
         _listed("lacks", sorted(set(expected) - set(found) - tied)),
@@ -172,10 +185,10 @@ def check_headers(
         )
 
 
-def _common_prefix(headers: Mapping[str, TensorHeader], expected: Mapping[str, tuple[int, ...]]) -> str:
-    """Files of a bare decoder leave the `model.` out; transformers reads both."""
-    bare = headers and not any(name in expected for name in headers)
-    return "model." if bare and any(f"model.{name}" in expected for name in headers) else ""
+def match_prefix(stored: Collection[str], expected: Collection[str]) -> str:
+    """What stored names lack. Files of a bare decoder leave the `model.` out; transformers reads both."""
+    bare = stored and not any(name in expected for name in stored)
+    return "model." if bare and any(f"model.{name}" in expected for name in stored) else ""
 
 
 def _listed(verb: str, names: list[str]) -> str:

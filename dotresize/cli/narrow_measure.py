@@ -11,8 +11,8 @@ from .output import error_console
 if TYPE_CHECKING:
     from ..compress.calibration import Windows
     from ..compress.config import CompressConfig
+    from ..compress.dense import Dense
     from ..compress.report import CalibrationRecord
-    from ..compress.source import DenseModel
 
 __all__ = ["measure", "measuring_command", "say_if_unmeasured"]
 
@@ -59,7 +59,7 @@ def say_if_unmeasured(output: Path, command: str) -> Iterator[None]:
 def measure(
     output: Path,
     config: "CompressConfig",
-    dense: "DenseModel",
+    dense: "Dense",
     calibration: "CalibrationRecord",
     texts: "list[Windows]",
     progress: Any,
@@ -72,12 +72,13 @@ def measure(
 
     error_console().print(f"written: {output}", markup=False)
     narrow = load_dense(str(output), trust_remote_code=config.trust_remote_code)
-    quality = measure_texts(
-        {"dense": dense.model, "narrow": narrow.model},
-        texts,
-        calibrations={"narrow": calibration},
-        device=choose_device(config.device),
-        progress=progress,
-    )
+    with dense.whole() as original:
+        quality = measure_texts(
+            {"dense": original, "narrow": narrow.model},
+            texts,
+            calibrations={"narrow": calibration},
+            device=choose_device(config.device),
+            progress=progress,
+        )
     record_quality(output, quality)
     return quality

@@ -45,7 +45,7 @@ def run_compress(
     with ProgressBar() as progress, WorkDirectory(work_path(output)) as work:
         check_free(output, force=force or resumes)  # a run that ended just now may have written it
         error_console().print(f"loading {model}", markup=False)
-        dense = opened.load()
+        dense = opened.stream()
         result = compress(dense, config, progress=progress, work=work)
         save(
             result,
