@@ -40,7 +40,7 @@ def write_self_text(model: str, directory: Path, tokens: int, seed: int, progres
 
 
 def calibrations_at(directory: Path, self_text: Path) -> dict[str, list[str]]:
-    """Name -> texts: WikiText-2, builtin alone and with self text, a mixture of kinds, self text alone."""
+    """Name -> texts: WikiText-2, builtin, a mixture of kinds, self text alone."""
     there = evaluation_files(directory)
     halves = {name: str(directory / f"{name}.calibration.jsonl") for name in there}
     calibrations: dict[str, list[str]] = {}
@@ -49,7 +49,6 @@ def calibrations_at(directory: Path, self_text: Path) -> dict[str, list[str]]:
     calibrations["builtin"] = [
         f"{self_text if part.spec == SELF else part.spec}={part.share:g}" for part in mixture_of(["builtin"])
     ]
-    calibrations["builtin and self"] = ["builtin", f"{self_text}=0.4"]
     calibrations["mixed"] = [halves[name] for name in MIXED if name in halves]
     calibrations["self"] = [str(self_text)]
     return calibrations
