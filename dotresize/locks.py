@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .errors import OutputError
 
-__all__ = ["acquire", "locked"]
+__all__ = ["acquire", "in_turn", "locked"]
 
 
 def acquire(path: Path, *, what: str) -> int:
@@ -48,6 +48,25 @@ def locked(path: Path, *, what: str) -> Iterator[None]:
         OutputError: Another process holds it.
     """
     descriptor = acquire(path, what=what)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Wait until no other process is inside a block of the same file, then run this one.
+
+    Raises:
+        OutputError: The file cannot be made or locked.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be locked: {error}; use a file system with locks") from error
     try:
         yield
     finally:

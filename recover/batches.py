@@ -13,7 +13,7 @@ from ..errors import TextError
 from ..export.recovery import RecoveryText
 from .config import RecoverConfig
 
-__all__ = ["Source", "Texts", "WindowSet", "read_texts"]
+__all__ = ["Source", "Texts", "WindowSet", "read_texts", "stand_ins"]
 
 
 class Texts(NamedTuple):
@@ -45,6 +45,12 @@ class Source(NamedTuple):
     name: str
     share: float  # of the training windows; all shares sum to 1
     windows: Tensor  # (w, t) int64, in the order of the text
+
+
+def stand_ins(config: RecoverConfig, vocabulary: int) -> Tensor:
+    """Windows of random tokens, (w, t), for one batch that is only there to be measured."""
+    generator = torch.Generator().manual_seed(config.seed)
+    return torch.randint(vocabulary, (config.micro_windows, config.window_tokens), generator=generator)
 
 
 def read_texts(sources: list[Source], config: RecoverConfig, *, needed: int | None) -> Texts:

@@ -8,7 +8,7 @@ from ..errors import OptionError
 
 __all__ = ["RecoverConfig", "Train"]
 
-Train = Literal["all", "lora", "norms", "readers", "writers"]
+Train = Literal["all", "lora", "layers", "norms", "readers", "writers"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -20,11 +20,14 @@ class RecoverConfig:
         text: texts to train on, each `SPEC` or `SPEC=share`, as compress takes them.
         tokens: how many tokens to train on; excludes `minutes`.
         minutes: about how long to train; turned into a number of steps after a few measured ones.
-        train: which parameters move: all, a low-rank adapter that is merged at the end, norms and biases,
-            what reads the residual stream, or what writes to it.
+        train: which parameters move: all, a low-rank adapter that is merged at the end, those of the layers
+            (not embedding or head), norms and biases, what reads the residual stream, or what writes to it.
         lora_rank: rank of the adapter.
         learning_rate: at its highest; None takes the default of `train`.
-        warmup_fraction: share of the steps in which the rate rises; it falls as a cosine afterwards.
+        warmup: steps in which the rate rises, None for `schedule.default_warmup`; it falls as a cosine
+            afterwards.
+        beta2: how slowly Adam forgets the size of past gradients; 0.95 remembers 20 steps.
+        clip_norm: longest gradient; longer ones are scaled down to it.
         batch_windows: windows per step over all processes.
         micro_windows: windows that one process holds at once; the rest is accumulated.
         window_tokens: tokens per window.
@@ -49,7 +52,9 @@ class RecoverConfig:
     train: Train = "all"
     lora_rank: int | None = None
     learning_rate: float | None = None
-    warmup_fraction: float = 0.05
+    warmup: int | None = None
+    beta2: float = 0.95
+    clip_norm: float = 1.0
     batch_windows: int = 8
     micro_windows: int = 2
     window_tokens: int = 512
@@ -99,7 +104,9 @@ class RecoverConfig:
             ("minutes", self.minutes, 0.01),
             ("lora_rank", self.lora_rank, 1),
             ("learning_rate", self.learning_rate, 1e-12),
-            ("warmup_fraction", self.warmup_fraction, 0.0),
+            ("warmup", self.warmup, 0),
+            ("beta2", self.beta2, 0.0),
+            ("clip_norm", self.clip_norm, 1e-6),
             ("batch_windows", self.batch_windows, 1),
             ("micro_windows", self.micro_windows, 1),
             ("window_tokens", self.window_tokens, 2),
@@ -115,6 +122,8 @@ class RecoverConfig:
         ):
             if value is not None and not (value >= least and math.isfinite(value)):
                 raise OptionError(f"--{name.replace('_', '-')} is {value}; it must be at least {least}.")
+        if not self.beta2 < 1.0:
+            raise OptionError(f"--beta2 is {self.beta2}; it must be below 1.")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready dictionary."""

@@ -4,20 +4,21 @@ Some families scale or cap the logits behind the head. Applying the head to a fe
 keeps memory bounded, so these steps are repeated here; a test compares each family with its class.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from .chunks import Head
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["head_of", "run_decoder"]
+__all__ = ["head_of", "run_decoder", "run_to_head"]
 
 
-def head_of(model: "PreTrainedModel") -> Callable[[Tensor], Tensor]:
-    """A function (n, hidden) -> (n, vocabulary) logits; gradients reach the head's weight."""
+def head_of(model: "PreTrainedModel") -> Head:
+    """(n, hidden) -> (n, vocabulary) logits; gradients reach the head's own parameters."""
     head: Any = model.get_output_embeddings()
     config = model.config
     divisor = getattr(config, "logits_scaling", None) or 1.0  # Granite
@@ -25,10 +26,12 @@ def head_of(model: "PreTrainedModel") -> Callable[[Tensor], Tensor]:
     cap = getattr(config, "final_logit_softcapping", None)  # Gemma 2
 
     def logits(hidden: Tensor) -> Tensor:
-        result: Tensor = head(hidden) * (factor / divisor)
+        result: Tensor = head(hidden)
+        if factor != divisor:
+            result = result * (factor / divisor)
         return result if cap is None else torch.tanh(result / cap) * cap
 
-    return logits
+    return Head(logits, tuple(head.parameters()))
 
 
 def run_decoder(model: Any, token_ids: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -41,3 +44,10 @@ def run_decoder(model: Any, token_ids: Tensor) -> tuple[Tensor, tuple[Tensor, ..
     # the whole model is called, since wrappers watch that; one position of logits is the least it computes
     out = model(token_ids, use_cache=False, output_hidden_states=True, logits_to_keep=1)
     return out.hidden_states[-1], tuple(out.hidden_states[1:-1])
+
+
+def run_to_head(model: "PreTrainedModel", token_ids: Tensor) -> Tensor:
+    """What the head reads, (w, t, hidden), and nothing else kept; for a model that is not wrapped."""
+    decoder: Any = model.get_decoder()
+    hidden: Tensor = decoder(token_ids, use_cache=False).last_hidden_state
+    return hidden

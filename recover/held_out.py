@@ -1,6 +1,6 @@
 """How far the student is from the teacher on windows that it was not trained on, text by text.
 
-Shapes: w windows of t tokens.
+Shapes: w windows of t tokens, d teacher hidden size.
 """
 
 from typing import Any
@@ -8,36 +8,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .heads import head_of, run_decoder
-from .loss import chunked_forward_kl
+from .chunks import chunked_forward_kl
+from .heads import head_of, run_to_head
 
-__all__ = ["divergences", "score"]
+__all__ = ["HeldOut", "divergences", "score"]
 
 
-@torch.no_grad()
+class HeldOut:
+    """Windows to score on and what the teacher makes of them; of the teacher, only the head is kept."""
+
+    @torch.no_grad()
+    def __init__(self, teacher: Any, windows: dict[str, Tensor]) -> None:
+        """Take a causal language model on its device, and text -> (w, t) int64."""
+        self.windows, self.head = windows, head_of(teacher)
+        self.expected = {
+            text: [run_to_head(teacher, window[None].to(teacher.device))[0].cpu() for window in part]
+            for text, part in windows.items()
+        }  # text -> w of (t, d), what the teacher's head reads
+
+    @torch.no_grad()
+    def divergences(self, student: Any) -> dict[str, float]:
+        """Mean KL(teacher || student) in nats per token, at temperature 1.
+
+        Args:
+            student: causal language model on its device; its mode (training or not) is left as it was.
+        """
+        training = student.training
+        student.eval()
+        found = {}
+        for text, windows in self.windows.items():
+            total = 0.0
+            for window, expected in zip(windows, self.expected[text], strict=True):
+                hidden = run_to_head(student, window[None].to(student.device))[0]
+                total += float(
+                    chunked_forward_kl(expected.to(hidden.device), self.head, hidden, head_of(student))
+                )
+            found[text] = total / len(windows)
+        student.train(training)
+        return found
+
+
 def divergences(teacher: Any, student: Any, held_out: dict[str, Tensor]) -> dict[str, float]:
-    """Mean KL(teacher || student) in nats per token, at temperature 1.
-
-    Args:
-        teacher: causal language model on its device.
-        student: causal language model on its device; its mode (training or not) is left as it was.
-        held_out: text -> (w, t) int64.
-    """
-    training = student.training
-    student.eval()
-    found = {}
-    for text, windows in held_out.items():
-        total = 0.0
-        for window in windows:
-            expected, _ = run_decoder(teacher, window[None].to(teacher.device))
-            hidden, _ = run_decoder(student, window[None].to(student.device))
-            kl = chunked_forward_kl(
-                expected[0].to(hidden.device), head_of(teacher), hidden[0], head_of(student)
-            )
-            total += float(kl)
-        found[text] = total / len(windows)
-    student.train(training)
-    return found
+    """Of windows that are scored once; see `HeldOut`."""
+    return HeldOut(teacher, held_out).divergences(student)
 
 
 def score(now: dict[str, float], start: dict[str, float]) -> float:

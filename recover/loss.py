@@ -3,15 +3,10 @@
 Shapes: n positions, v vocabulary, k kept teacher tokens, d teacher and s student hidden size.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-__all__ = ["chunked_forward_kl", "forward_kl", "next_token_loss", "stream_error", "top_k_forward_kl"]
-
-Head = Callable[[Tensor], Tensor]  # (n, width) hidden states -> (n, v) logits
+__all__ = ["forward_kl", "forward_kl_and_gradient", "next_token_loss", "stream_error", "top_k_forward_kl"]
 
 
 def forward_kl(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
@@ -27,44 +22,38 @@ def forward_kl(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Te
     Returns:
         (n,) float32, nats.
     """
-    expected = torch.log_softmax(teacher.float() / temperature, -1)
-    found = torch.log_softmax(student.float() / temperature, -1)
+    expected, found = _log_probabilities(teacher, temperature), _log_probabilities(student, temperature)
     return (expected.exp() * (expected - found)).sum(-1) * temperature**2
 
 
-def chunked_forward_kl(
-    teacher_hidden: Tensor,
-    teacher_head: Head,
-    student_hidden: Tensor,
-    student_head: Head,
-    *,
-    temperature: float = 1.0,
-    chunk: int = 256,
-) -> Tensor:
-    """Mean of `forward_kl` over all positions, with the logits of `chunk` positions in memory at a time.
+def forward_kl_and_gradient(
+    teacher: Tensor, student: Tensor, temperature: float = 1.0, *, learn: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """`forward_kl`, and how its sum changes with the student's logits.
 
-    Each chunk is computed again in the backward pass instead of being kept.
+    The gradient is T (softmax(student / T) - softmax(teacher / T)).
 
     Args:
-        teacher_hidden: (n, d) what the teacher's head reads; no gradient flows into it.
-        teacher_head: gives the teacher's logits.
-        student_hidden: (n, s) what the student's head reads.
-        student_head: gives the student's logits.
-        temperature: see `forward_kl`.
-        chunk: positions.
+        teacher: logits, (n, v), any float dtype.
+        student: logits, (n, v), any float dtype.
+        temperature: T, above 0.
+        learn: whether the gradient is wanted.
 
     Returns:
-        () float32.
+        (n,) float32 in nats, and (n, v) float32 or None.
     """
+    expected, found = _log_probabilities(teacher, temperature), _log_probabilities(student, temperature)
+    probabilities = expected.exp()
+    values = expected.sub_(found).mul_(probabilities).sum(-1).mul_(temperature**2)
+    if not learn:
+        return values, None
+    gradient = found.exp_().sub_(probabilities)
+    return values, gradient if temperature == 1.0 else gradient.mul_(temperature)
 
-    def part(expected: Tensor, found: Tensor) -> Tensor:
-        with torch.no_grad():
-            target = teacher_head(expected)
-        return forward_kl(target, student_head(found), temperature).sum()
 
-    pairs = zip(teacher_hidden.split(chunk), student_hidden.split(chunk), strict=True)
-    parts = [checkpoint(part, expected, found, use_reentrant=False) for expected, found in pairs]
-    return torch.stack(parts).sum() / len(student_hidden)
+def _log_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    scaled = logits.float()
+    return torch.log_softmax(scaled if temperature == 1.0 else scaled / temperature, -1)
 
 
 def top_k_forward_kl(log_probabilities: Tensor, token_ids: Tensor, student: Tensor) -> Tensor:
@@ -114,10 +103,10 @@ def stream_error(teacher: Tensor, student: Tensor, project: Tensor) -> Tensor:
 
 
 def next_token_loss(student: Tensor, token_ids: Tensor) -> Tensor:
-    """Mean negative log-likelihood of the text itself, () nats.
+    """Negative log-likelihood of the text itself, (n,) nats.
 
     Args:
         student: logits, (n, v).
         token_ids: (n,) int64, the token that follows each position.
     """
-    return torch.nn.functional.cross_entropy(student.float(), token_ids)
+    return torch.nn.functional.cross_entropy(student.float(), token_ids, reduction="none")

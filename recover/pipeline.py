@@ -12,15 +12,21 @@ import torch
 
 from ..compress.progress import Progress
 from ..compress.resume import WorkDirectory, work_path
+from ..compress.run import choose_device
+from ..compress.self_text import CACHE_FOLDER, SelfText
 from ..compress.source import DenseModel, open_model
 from ..errors import ManifestError
 from ..export import manifest
 from ..export.manifest import Manifest
 from ..export.staging import check_apart, check_free, check_writable
+from ..locks import in_turn
 from .batches import Texts, read_texts
 from .config import RecoverConfig
-from .run import Estimate, estimate, prepare, recover
-from .texts import read_sources
+from .estimate import Estimate, estimate
+from .run import recover
+from .setup import prepare
+from .teacher import check_same_vocabulary
+from .texts import check_texts, parts_of, read_sources
 from .write import save_recovered
 
 __all__ = ["Recovered", "run"]
@@ -66,25 +72,26 @@ def run(
     check_writable(output)
     opened, original = open_model(narrow), open_model(teacher)
     check_apart(output, [opened.path, original.path])
-    with WorkDirectory(work_path(output) if _is_first() else None) as work:
+    check_same_vocabulary(original.tokenizer, opened.tokenizer, (teacher, narrow))
+    held = check_texts(config, opened.tokenizer)
+    parent = _parent(Path(narrow), say)
+    with WorkDirectory(work_path(output) if _is_first() and not dry_run else None) as work:
         start, taught = opened.load(), original.load()
-        parent = _parent(Path(narrow), say)
-        texts = _texts(config, start)
-        identity = _identity(start, taught, config, texts.train)
-        work.begin(identity)
-        state = _state_directory(work_path(output), identity)
         dtype = start.model.dtype
-        setup = prepare(start, taught, texts, config, state, progress)
-        found = estimate(setup)
+        setup = prepare(start, taught, config)
+        found = estimate(setup, texts=len(parts_of(config)))
         say(
             f"{found.steps} steps, {found.tokens:,} tokens, about {found.seconds / 60:.1f} minutes, "
             f"{found.peak_memory_bytes / 1e9:.1f} GB"
         )
         if dry_run:
-            if _is_first():
-                shutil.rmtree(state)
             return Recovered(estimate=found, record=None)
-        outcome = recover(setup, _planned(work, found.steps), progress=progress, say=say)
+        identity = _identity(start, taught, config)
+        work.begin(identity)
+        steps = _planned(work, found.steps)
+        texts = _texts(config, start, taught, held, steps, output, progress)
+        state = _state_directory(work_path(output), identity, texts.train)
+        outcome = recover(setup, texts, state, steps, progress=progress, say=say)
         if outcome.stopped_by == "SIGTERM":
             say("stopped; the same command goes on from here")
             return Recovered(estimate=found, record=None)
@@ -103,15 +110,35 @@ def _is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _texts(config: RecoverConfig, start: DenseModel) -> Texts:
-    sources = read_sources(config, start.tokenizer)
-    needed = None if config.tokens is None else -(-config.tokens // config.window_tokens)
+def _texts(
+    config: RecoverConfig,
+    start: DenseModel,
+    taught: DenseModel,
+    held: dict[str, int],
+    steps: int,
+    output: Path,
+    progress: Progress,
+) -> Texts:
+    """The windows for so many steps; what the teacher writes is kept beside the output for the next time."""
+    cache = output.absolute().parent / CACHE_FOLDER
+    writer = SelfText(
+        dense=taught, device=choose_device(config.device), seed=config.seed, cache=cache, progress=progress
+    )
+
+    def write(tokens: int) -> list[str]:
+        with in_turn(cache / "lock"):  # of several processes the first writes, the others read
+            return writer.documents(tokens)
+
+    needed = steps * config.batch_windows
+    sources = read_sources(config, start.tokenizer, held, needed=needed, write=write)
     return read_texts(sources, config, needed=needed)
 
 
-def _state_directory(work: Path, identity: str) -> Path:
-    """Where training keeps its states; those of other settings are removed."""
-    state = work / f"run-{identity[:16]}"
+def _state_directory(work: Path, identity: str, windows: torch.Tensor) -> Path:
+    """Where training keeps its states; those of other settings or texts are removed."""
+    digest = hashlib.sha256(identity.encode())
+    digest.update(windows.numpy().tobytes())
+    state = work / f"run-{digest.hexdigest()[:16]}"
     state.mkdir(parents=True, exist_ok=True)
     if _is_first():
         for other in work.glob("run-*"):
@@ -145,8 +172,7 @@ def _parent(narrow: Path, say: Callable[[str], None]) -> Manifest | None:
         return None
 
 
-def _identity(start: DenseModel, teacher: DenseModel, config: RecoverConfig, windows: torch.Tensor) -> str:
+def _identity(start: DenseModel, teacher: DenseModel, config: RecoverConfig) -> str:
+    """Of everything that decides the result but the windows, whose number it decides."""
     parts = [start.source.sha256, teacher.source.sha256, config.to_dict()]
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
-    digest.update(windows.numpy().tobytes())
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

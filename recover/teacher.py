@@ -12,12 +12,12 @@ from torch import Tensor
 from ..compress.progress import Progress
 from ..errors import InputError, OutputError
 from ..foreign import reading
-from .heads import head_of, run_decoder
+from .heads import head_of, run_to_head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Kept", "check_same_vocabulary", "keep_top_k", "projection"]
+__all__ = ["Kept", "check_same_vocabulary", "keep_top_k", "likeliest", "projection"]
 
 
 class Kept(NamedTuple):
@@ -43,6 +43,20 @@ def check_same_vocabulary(
 
 
 @torch.no_grad()
+def likeliest(teacher: "PreTrainedModel", windows: Tensor, k: int, progress: Progress) -> Kept:
+    """The k likeliest tokens after every position of (w, t) windows."""
+    head = head_of(teacher)
+    values, places = [], []
+    progress.begin("teacher", len(windows))
+    for window in windows:
+        hidden = run_to_head(teacher, window[None].to(teacher.device))
+        best = torch.log_softmax(head.logits(hidden[0]).float(), -1).topk(k, -1)
+        values.append(best.values.half().cpu())
+        places.append(best.indices.int().cpu())
+        progress.advance()
+    return Kept(torch.stack(values), torch.stack(places))
+
+
 def keep_top_k(teacher: "PreTrainedModel", windows: Tensor, k: int, file: Path, progress: Progress) -> Kept:
     """Compute the k likeliest tokens after every position, or read them when the file has them already.
 
@@ -59,18 +73,10 @@ def keep_top_k(teacher: "PreTrainedModel", windows: Tensor, k: int, file: Path, 
     from safetensors.torch import save_file
 
     if not file.is_file():
-        head = head_of(teacher)
-        values, places = [], []
-        progress.begin("teacher", len(windows))
-        for window in windows:
-            hidden, _ = run_decoder(teacher, window[None].to(teacher.device))
-            best = torch.log_softmax(head(hidden[0]).float(), -1).topk(k, -1)
-            values.append(best.values.half().cpu())
-            places.append(best.indices.int().cpu())
-            progress.advance()
+        kept = likeliest(teacher, windows, k, progress)
         temporary = file.with_suffix(".tmp")
         try:
-            save_file({"values": torch.stack(values), "places": torch.stack(places)}, temporary)
+            save_file({"values": kept.log_probabilities, "places": kept.token_ids}, temporary)
             temporary.rename(file)
         except OSError as error:
             raise OutputError(f"{file} cannot be written: {error}") from error

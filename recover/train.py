@@ -3,6 +3,7 @@
 Shapes: w windows of t tokens.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from ..errors import ConvergenceError, OptionError
+from .chunks import by_autograd, chunked_forward_kl, chunked_mean
 from .config import RecoverConfig
-from .heads import head_of, run_decoder
-from .loss import chunked_forward_kl, next_token_loss, stream_error, top_k_forward_kl
+from .heads import head_of, run_decoder, run_to_head
+from .held_out import HeldOut
+from .loss import next_token_loss, stream_error, top_k_forward_kl
+from .schedule import default_warmup, rate_factor
 from .teacher import Kept
 from .trainable import default_learning_rate
 
-__all__ = ["Distiller", "training_arguments"]
+__all__ = ["Distiller", "fast_products", "training_arguments"]
 
 
 class Distiller(Trainer):
@@ -29,8 +33,8 @@ class Distiller(Trainer):
         *,
         config: RecoverConfig,
         teacher: Any | None,
-        kept: Kept | None,
         project: Tensor | None,
+        kept: Kept | None = None,
         **rest: Any,
     ) -> None:
         """Take the teacher in memory or its kept tokens; `project` is needed for the stream's error."""
@@ -56,11 +60,11 @@ class Distiller(Trainer):
         del return_outputs, num_items_in_batch  # evaluation is ours: see `held_out`
         token_ids = inputs["token_ids"]
         plain = self.accelerator.unwrap_model(model)
-        hidden, stream = run_decoder(model, token_ids)
-        loss = self._divergence(plain, hidden, stream, inputs)
-        if self.recovery.text_weight:
-            logits = head_of(plain)(hidden[:, :-1]).flatten(0, 1)
-            loss = loss + self.recovery.text_weight * next_token_loss(logits, token_ids[:, 1:].flatten())
+        with fast_products(self.recovery, token_ids.device):
+            hidden, stream = run_decoder(model, token_ids)
+            loss = self._divergence(plain, hidden, stream, inputs)
+            if self.recovery.text_weight:
+                loss = loss + self.recovery.text_weight * _of_text(plain, hidden, token_ids)
         if not bool(torch.isfinite(loss)):
             raise ConvergenceError(
                 f"the loss is {float(loss)} at step {self.state.global_step}; the last good state was kept. "
@@ -72,23 +76,32 @@ class Distiller(Trainer):
     def _divergence(
         self, plain: Any, hidden: Tensor, stream: tuple[Tensor, ...], inputs: dict[str, Tensor]
     ) -> Tensor:
-        head = head_of(plain)
+        rows, head = hidden.flatten(0, 1), head_of(plain)
         if self.kept is not None:
             places = inputs["place"].cpu()
-            logits = head(hidden).flatten(0, 1)
-            values, tokens = (part[places].to(logits.device).flatten(0, 1) for part in self.kept)
-            return top_k_forward_kl(values, tokens.long(), logits).mean()
+            values, tokens = (part[places].to(rows.device).flatten(0, 1) for part in self.kept)
+            measure = by_autograd(
+                lambda start, stop, logits: top_k_forward_kl(
+                    values[start:stop], tokens[start:stop].long(), logits
+                )
+            )
+            return chunked_mean(rows, head, measure)
         assert self.teacher is not None
+        compared = self.project is not None and self.recovery.stream_weight
         with torch.no_grad():
-            target, dense_stream = run_decoder(self.teacher, inputs["token_ids"])
+            if compared:
+                target, dense_stream = run_decoder(self.teacher, inputs["token_ids"])
+            else:
+                target, dense_stream = run_to_head(self.teacher, inputs["token_ids"]), ()
         loss = chunked_forward_kl(
             target.flatten(0, 1),
             head_of(self.teacher),
-            hidden.flatten(0, 1),
+            rows,
             head,
             temperature=self.recovery.temperature,
         )
-        if self.project is not None and self.recovery.stream_weight:
+        if compared:
+            assert self.project is not None
             project = self.project.to(hidden.device)
             errors = [
                 stream_error(dense.flatten(0, 1), narrow.flatten(0, 1), project)
@@ -97,19 +110,49 @@ class Distiller(Trainer):
             loss = loss + self.recovery.stream_weight * torch.stack(errors).mean()
         return loss
 
+    def score(self, held_out: HeldOut, model: Any) -> dict[str, float]:
+        """Divergences on held-out windows, with products as fast as in training."""
+        plain = self.accelerator.unwrap_model(model)
+        with fast_products(self.recovery, plain.device):
+            return held_out.divergences(plain)
 
-def training_arguments(config: RecoverConfig, work: Path, *, steps: int, processes: int) -> TrainingArguments:
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """The rate of `schedule.rate_factor`."""
+        if self.lr_scheduler is None:
+            warmup = self.recovery.warmup
+            warmup = default_warmup(num_training_steps) if warmup is None else warmup
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                self.optimizer if optimizer is None else optimizer,  # type: ignore[arg-type]
+                lambda step: rate_factor(step, num_training_steps, warmup),
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+
+def _of_text(plain: Any, hidden: Tensor, token_ids: Tensor) -> Tensor:
+    """Mean negative log-likelihood of the tokens themselves."""
+    rows, following = hidden[:, :-1].flatten(0, 1), token_ids[:, 1:].flatten()
+    measure = by_autograd(lambda start, stop, logits: next_token_loss(logits, following[start:stop]))
+    return chunked_mean(rows, head_of(plain), measure)
+
+
+def training_arguments(
+    config: RecoverConfig, work: Path, *, steps: int, processes: int | None = None
+) -> TrainingArguments:
     """The Trainer's settings; checkpoints are asked for by a callback, not by a number of steps.
 
     Args:
         config: of the recovery.
         work: where checkpoints go.
         steps: optimiser steps.
-        processes: over which a batch is divided.
+        processes: over which a batch is divided; None for as many as the launcher started.
 
     Raises:
         OptionError: a batch does not divide evenly.
     """
+    processes = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
     at_once = config.micro_windows * processes
     if config.batch_windows % at_once:
         raise OptionError(
@@ -122,11 +165,9 @@ def training_arguments(config: RecoverConfig, work: Path, *, steps: int, process
         per_device_train_batch_size=config.micro_windows,
         gradient_accumulation_steps=config.batch_windows // at_once,
         learning_rate=default_learning_rate(config),
-        lr_scheduler_type="cosine",
-        warmup_steps=round(config.warmup_fraction * steps),
+        adam_beta2=config.beta2,
         weight_decay=0.0,
-        max_grad_norm=1.0,
-        bf16=uses_bfloat16(config),
+        max_grad_norm=config.clip_norm,
         use_cpu=not _on_cuda(config),
         gradient_checkpointing=config.activation_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if config.activation_checkpointing else None,
@@ -147,6 +188,14 @@ def _on_cuda(config: RecoverConfig) -> bool:
     from ..compress.run import choose_device
 
     return choose_device(config.device).type == "cuda"
+
+
+def fast_products(config: RecoverConfig, device: torch.device) -> torch.autocast:
+    """Inside, matrix products have bfloat16 inputs where `uses_bfloat16`; weights and sums stay float32.
+
+    Ours rather than the Trainer's, which covers the model's call but not the head that the loss applies.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(config))
 
 
 def uses_bfloat16(config: RecoverConfig) -> bool:

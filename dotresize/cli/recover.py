@@ -26,7 +26,8 @@ def recover(
     text: Annotated[
         list[str],
         typer.Option(
-            help="Text to train on: builtin, FILE, hf:NAME, or FILE=0.3 with a share; repeatable.",
+            help="Text to train on: self (the teacher writes it), builtin, FILE, hf:NAME, or TEXT=0.3 with a "
+            "share; repeatable.",
             rich_help_panel=_LENGTH,
         ),
     ],
@@ -36,7 +37,7 @@ def recover(
     ] = None,
     window_tokens: Annotated[int, typer.Option(help="Tokens per window.", rich_help_panel=_LENGTH)] = 512,
     train: Annotated[
-        str, typer.Option(help="all, lora, norms, readers or writers.", rich_help_panel=_WHAT)
+        str, typer.Option(help="all, lora, layers, norms, readers or writers.", rich_help_panel=_WHAT)
     ] = "all",
     lora_rank: Annotated[
         int | None, typer.Option(help="Rank of the adapter; default 32.", rich_help_panel=_WHAT)
@@ -45,6 +46,16 @@ def recover(
         float | None,
         typer.Option(help="Highest rate; default by --train.", rich_help_panel=_WHAT),
     ] = None,
+    warmup: Annotated[
+        int | None,
+        typer.Option(help="Steps in which the rate rises; default by length.", rich_help_panel=_WHAT),
+    ] = None,
+    beta2: Annotated[
+        float, typer.Option(help="How slowly Adam forgets the size of gradients.", rich_help_panel=_WHAT)
+    ] = 0.95,
+    clip_norm: Annotated[
+        float, typer.Option(help="Longest gradient; longer ones are scaled down.", rich_help_panel=_WHAT)
+    ] = 1.0,
     temperature: Annotated[float, typer.Option(help="Of both distributions.", rich_help_panel=_LOSS)] = 1.0,
     teacher_top_k: Annotated[
         int | None,
@@ -63,6 +74,13 @@ def recover(
     activation_checkpointing: Annotated[
         bool, typer.Option("--activation-checkpointing", help="Less memory, more time.", rich_help_panel=_RUN)
     ] = False,
+    held_out_windows: Annotated[
+        int, typer.Option(help="Of each text, to choose the best state.", rich_help_panel=_RUN)
+    ] = 4,
+    evaluations: Annotated[int, typer.Option(help="How often these are scored.", rich_help_panel=_RUN)] = 10,
+    patience: Annotated[
+        int, typer.Option(help="Evaluations without a better state that end it.", rich_help_panel=_RUN)
+    ] = 3,
     save_minutes: Annotated[
         float, typer.Option(help="An interrupt loses at most this much.", rich_help_panel=_RUN)
     ] = 5.0,
@@ -95,6 +113,12 @@ def recover(
         train=train,  # type: ignore[arg-type]  # RecoverConfig checks the choices
         lora_rank=lora_rank,
         learning_rate=learning_rate,
+        warmup=warmup,
+        beta2=beta2,
+        clip_norm=clip_norm,
+        held_out_windows=held_out_windows,
+        evaluations=evaluations,
+        patience=patience,
         batch_windows=batch_windows,
         micro_windows=micro_windows,
         window_tokens=window_tokens,

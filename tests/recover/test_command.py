@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dotresize.cli import app
+from dotresize.compress.self_text import CACHE_FOLDER
 from dotresize.compress.source import load_dense
 from dotresize.errors import DotresizeError, InputError, OptionError, TextError
 from dotresize.export import manifest
@@ -84,3 +85,21 @@ def test_no_text_and_odd_numbers_are_refused() -> None:
         RecoverConfig(text=(), tokens=1)
     with pytest.raises(InputError, match="--learning-rate is nan"):
         RecoverConfig(text=("builtin",), tokens=1, learning_rate=float("nan"))
+
+
+def test_text_of_the_teachers_own_is_written_once_and_has_a_share(
+    narrow_directory: Path, pico_llama: Path, tmp_path: Path
+) -> None:
+    few = ["--text", "self=0.5", "--tokens", "512", "--batch-windows", "2", "--held-out-windows", "1"]
+    recover(narrow_directory, *options(tmp_path / "first", pico_llama, *few))
+    (kept,) = (tmp_path / CACHE_FOLDER).glob("self-*.json")
+    written = kept.stat().st_mtime_ns
+    recover(narrow_directory, *options(tmp_path / "second", pico_llama, *few))
+    assert kept.stat().st_mtime_ns == written
+
+    record = manifest.read(tmp_path / "first").recovery
+    assert record is not None
+    assert [(text.name, text.windows) for text in record.texts] == [(str(TEXT), 8), ("self", 8)]
+    again = manifest.read(tmp_path / "second")
+    assert again.recovery is not None
+    assert [each.held_out_kl for each in again.recovery.curve] == [each.held_out_kl for each in record.curve]

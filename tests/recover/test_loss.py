@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from dotresize.recover.chunks import Head, by_autograd, chunked_forward_kl, chunked_mean
 from dotresize.recover.loss import (
-    chunked_forward_kl,
     forward_kl,
     next_token_loss,
     stream_error,
@@ -47,9 +47,9 @@ def test_chunks_change_neither_value_nor_gradient() -> None:
     student.grad = student_head.grad = None
     parts = chunked_forward_kl(
         teacher,
-        lambda rows: rows @ teacher_head.T,
+        Head(lambda rows: rows @ teacher_head.T),
         student,
-        lambda rows: rows @ student_head.T,
+        Head(lambda rows: rows @ student_head.T, (student_head,)),
         temperature=2.0,
         chunk=3,  # does not divide the number of positions
     )
@@ -79,4 +79,23 @@ def test_stream_error_is_zero_at_the_target_and_one_at_zero() -> None:
 
 def test_next_token_loss_of_equal_logits_is_the_log_of_the_vocabulary() -> None:
     loss = next_token_loss(torch.zeros(N, V), torch.zeros(N, dtype=torch.int64))
-    assert float(loss) == pytest.approx(math.log(V))
+    assert_close(loss, torch.full((N,), math.log(V)))
+
+
+def test_any_loss_in_chunks_has_the_gradient_of_the_whole() -> None:
+    head, bias = random(V, S, seed=10).requires_grad_(), random(V, seed=11).requires_grad_()
+    hidden = random(N, S, seed=12).requires_grad_()
+    token_ids = torch.arange(N) % V
+    inputs = (hidden, head, bias)
+
+    def logits(rows: Tensor) -> Tensor:
+        return torch.tanh(rows @ head.T + bias)  # as families that cap their logits do
+
+    whole = 3.0 * next_token_loss(logits(hidden), token_ids).mean()
+    expected = torch.autograd.grad(whole, inputs)
+    measure = by_autograd(lambda start, stop, part: next_token_loss(part, token_ids[start:stop]))
+    parts = 3.0 * chunked_mean(hidden, Head(logits, (head, bias)), measure, chunk=4)
+    assert_close(parts, whole)
+    assert_close(torch.autograd.grad(parts, inputs), expected)
+    with torch.no_grad():
+        assert_close(3.0 * chunked_mean(hidden, Head(logits, (head, bias)), measure, chunk=4), whole)

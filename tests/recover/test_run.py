@@ -3,6 +3,7 @@
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +13,13 @@ from torch.testing import assert_close
 from dotresize.compress.progress import Silent
 from dotresize.compress.source import DenseModel, load_dense
 from dotresize.errors import InputError, OptionError, TextError
-from dotresize.recover.batches import Source, read_texts
+from dotresize.recover.batches import Source, Texts, read_texts
 from dotresize.recover.config import RecoverConfig
+from dotresize.recover.estimate import estimate
 from dotresize.recover.held_out import divergences
-from dotresize.recover.run import _Setup, estimate, prepare, recover
-from dotresize.recover.teacher import projection
+from dotresize.recover.run import Outcome, recover
+from dotresize.recover.setup import Setup, prepare
+from dotresize.recover.teacher import keep_top_k, projection
 from dotresize.recover.train import training_arguments
 
 CONFIG = RecoverConfig(
@@ -30,16 +33,15 @@ CONFIG = RecoverConfig(
 )
 
 
-@pytest.mark.parametrize("train", ["all", "lora", "norms", "readers", "writers"])
+@pytest.mark.parametrize("train", ["all", "layers", "lora", "norms", "readers", "writers"])
 def test_what_is_trained_moves_towards_the_teacher_and_the_rest_stays(
     train: str, teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
 ) -> None:
-    config = replace(CONFIG, train=train)  # type: ignore[arg-type]
-    texts = read_texts([Source("own", 1.0, windows)], config, needed=None)
+    texts = texts_of(windows)
     before = {name: value.clone() for name, value in narrow.model.state_dict().items()}
-    setup = prepare(narrow, teacher, texts, config, tmp_path, Silent())
+    setup = set_up(teacher, narrow, train=train)
     start = divergences(teacher.model, setup.student, texts.held_out)
-    outcome = recover(setup, steps=20)
+    outcome = recover(setup, texts, tmp_path, steps=20)
     end = divergences(teacher.model, outcome.model, texts.held_out)
     assert outcome.improved
     assert end["own"] < start["own"]
@@ -47,7 +49,7 @@ def test_what_is_trained_moves_towards_the_teacher_and_the_rest_stays(
     after = outcome.model.state_dict()
     assert set(after) == set(before)  # a stock checkpoint again, also after an adapter
     moved = {name for name in after if not torch.equal(after[name], before[name])}
-    kinds = {"norms": "norm", "readers": "_proj", "writers": ("o_proj", "down_proj")}
+    kinds = {"layers": "layers.", "norms": "norm", "readers": "_proj", "writers": ("o_proj", "down_proj")}
     if train in kinds:
         expected = kinds[train]
         assert all(
@@ -57,17 +59,21 @@ def test_what_is_trained_moves_towards_the_teacher_and_the_rest_stays(
     assert moved
 
 
-def set_up(teacher: DenseModel, narrow: DenseModel, windows: Tensor, work: Path, **changes: object) -> _Setup:
-    config = replace(CONFIG, **changes)  # type: ignore[arg-type]
-    texts = read_texts([Source("own", 1.0, windows)], config, needed=None)
-    return prepare(narrow, teacher, texts, config, work, Silent())
+def texts_of(windows: Tensor) -> Texts:
+    return read_texts([Source("own", 1.0, windows)], CONFIG, needed=None)
+
+
+def set_up(teacher: DenseModel, narrow: DenseModel, **changes: object) -> Setup:
+    return prepare(narrow, teacher, replace(CONFIG, **changes))  # type: ignore[arg-type]
 
 
 def test_a_run_that_only_does_harm_gives_back_the_start(
     teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
 ) -> None:
     before = {name: value.clone() for name, value in narrow.model.state_dict().items()}
-    outcome = recover(set_up(teacher, narrow, windows, tmp_path, learning_rate=1.0, patience=2), steps=12)
+    outcome = recover(
+        set_up(teacher, narrow, learning_rate=1.0, patience=2), texts_of(windows), tmp_path, steps=12
+    )
     assert not outcome.improved
     assert outcome.stopped_by == "patience"
     assert_close(outcome.model.state_dict(), before, rtol=0, atol=0)
@@ -76,11 +82,13 @@ def test_a_run_that_only_does_harm_gives_back_the_start(
 def test_an_interrupted_run_ends_where_the_whole_one_does(
     pico_llama: Path, narrow_directory: Path, windows: Tensor, tmp_path: Path
 ) -> None:
-    def fresh(work: Path) -> _Setup:
+    def run(name: str, **more: Any) -> Outcome:
+        (tmp_path / name).mkdir(exist_ok=True)
         models = load_dense(str(pico_llama)), load_dense(str(narrow_directory))
-        return set_up(*models, windows, work, save_minutes=0.0)
+        setup = set_up(*models, save_minutes=0.0)
+        return recover(setup, texts_of(windows), tmp_path / name, steps=8, **more)
 
-    whole = recover(fresh(tmp_path / "whole"), steps=8)
+    whole = run("whole")
 
     class Stop(Exception):
         pass
@@ -90,8 +98,8 @@ def test_an_interrupted_run_ends_where_the_whole_one_does(
             raise Stop  # as a kill would: after the save of an earlier step, in the middle of another
 
     with pytest.raises(Stop):
-        recover(fresh(tmp_path / "parts"), steps=8, say=stop_late)
-    resumed = recover(fresh(tmp_path / "parts"), steps=8)
+        run("parts", say=stop_late)
+    resumed = run("parts")
     assert [point.step for point in resumed.curve.points] == [point.step for point in whole.curve.points]
     assert_close(resumed.model.state_dict(), whole.model.state_dict(), rtol=0, atol=0)
 
@@ -99,10 +107,13 @@ def test_an_interrupted_run_ends_where_the_whole_one_does(
 def test_the_teachers_kept_tokens_teach_too(
     teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
 ) -> None:
-    setup = set_up(teacher, narrow, windows, tmp_path, teacher_top_k=64)
-    assert setup.kept is not None
-    assert setup.kept.log_probabilities.shape == (*setup.texts.train.shape, 64)
-    assert recover(setup, steps=12).improved
+    texts = texts_of(windows)
+    kept = keep_top_k(teacher.model, texts.train, 64, tmp_path / "teacher.safetensors", Silent())
+    assert kept.log_probabilities.shape == (*texts.train.shape, 64)
+    setup = set_up(teacher, narrow, teacher_top_k=64)
+    assert estimate(setup, texts=1).steps == 20
+    assert recover(setup, texts, tmp_path, steps=12).improved
+    assert setup.teacher is None
 
 
 def test_the_stream_is_compared_through_the_basis(
@@ -114,19 +125,17 @@ def test_the_stream_is_compared_through_the_basis(
     assert_close(
         dense @ found, narrow.model.get_input_embeddings().get_parameter("weight"), rtol=1e-3, atol=1e-5
     )
-    assert recover(set_up(teacher, narrow, windows, tmp_path, stream_weight=0.5), steps=12).improved
+    assert recover(set_up(teacher, narrow, stream_weight=0.5), texts_of(windows), tmp_path, steps=12).improved
     with torch.no_grad():
         dense.copy_(torch.randn(dense.shape, generator=torch.Generator().manual_seed(0)))
     with pytest.raises(InputError, match="not related by one matrix"):
         projection(teacher.model, narrow.model)
 
 
-def test_the_estimate_changes_nothing(
-    teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
-) -> None:
-    setup = set_up(teacher, narrow, windows, tmp_path)
+def test_the_estimate_changes_nothing(teacher: DenseModel, narrow: DenseModel) -> None:
+    setup = set_up(teacher, narrow)
     before = {name: value.clone() for name, value in setup.student.state_dict().items()}
-    found = estimate(setup)
+    found = estimate(setup, texts=1)
     assert found.steps == 20
     assert found.tokens == CONFIG.tokens
     assert found.step_seconds > 0
@@ -143,7 +152,7 @@ def test_sigterm_means_afterwards_what_it_meant_before(
     teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    recover(set_up(teacher, narrow, windows, tmp_path), steps=1)
+    recover(set_up(teacher, narrow), texts_of(windows), tmp_path, steps=1)
     assert signal.getsignal(signal.SIGTERM) == before
 
 

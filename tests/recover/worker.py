@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from dotresize.compress.progress import Silent
 from dotresize.compress.source import load_dense
 from dotresize.recover.batches import Source, read_texts
 from dotresize.recover.config import RecoverConfig
-from dotresize.recover.run import prepare, recover
+from dotresize.recover.run import recover
+from dotresize.recover.setup import prepare
 
 STEPS = 4
 
@@ -28,8 +28,8 @@ def main() -> None:
     )
     windows = torch.load(work.parent / "windows.pt", weights_only=True)
     texts = read_texts([Source("own", 1.0, windows)], config, needed=None)
-    setup = prepare(load_dense(str(narrow)), load_dense(str(teacher)), texts, config, work, Silent())
-    outcome = recover(setup, steps=STEPS)
+    setup = prepare(load_dense(str(narrow)), load_dense(str(teacher)), config)
+    outcome = recover(setup, texts, work, steps=STEPS)
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         save_file({name: value.contiguous() for name, value in outcome.model.state_dict().items()}, out)
 
