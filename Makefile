@@ -39,7 +39,7 @@ check: set-up  ## formatting, lint, types and tests: what CI runs
 	@$(VENV_PYTHON) .ci/check.py --workers $(WORKERS) -- $(PYTEST_ARGS)
 
 bench-quality: set-up  ## measure methods x texts on the real model and write docs/QUALITY.md (hours; goes on)
-	@$(VENV_PYTHON) -m dotresize.cli.bench_quality $(QUALITY_ARGS)
+	@$(VENV_PYTHON) -m docs.make.quality $(QUALITY_ARGS)
 
 bench-fidelity: set-up  ## measure each claim of the paper and write docs/FIDELITY.md (about two hours)
 	@$(VENV_PYTHON) -m docs.make.fidelity
@@ -48,10 +48,10 @@ bench: set-up  ## measure MODEL against the demo's original, side by side, and w
 	@$(VENV_PYTHON) -m dotresize.cli bench demo:smollm2-135m $(MODEL) -o bench-out --force $(BENCH_ARGS)
 
 bench-results: set-up  ## measure several widths on every engine and write docs/RESULTS.md (about an hour)
-	@$(VENV_PYTHON) -m dotresize.cli.bench_results
+	@$(VENV_PYTHON) -m docs.make.results
 
 bench-export: set-up  ## measure the peak memory of every export of MODEL beside its prediction
-	@$(VENV_PYTHON) -m dotresize.bench.export_memory $(MODEL)
+	@$(VENV_PYTHON) -m dotresize.bench.roofline.export_memory $(MODEL)
 
 bench-hostile: set-up  ## damage inputs in 2,300 ways, run every command on them, report by kind (half an hour)
 	@$(VENV_PYTHON) -m tests.hostile $(HOSTILE_ARGS)

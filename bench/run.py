@@ -15,17 +15,17 @@ from ..compress.progress import Progress, Silent
 from ..errors import DotresizeError, InputError, OptionError, OutputError
 from ..export.staging import check_apart
 from ..locks import locked
-from .environment import read_environment
-from .judgement import judge
-from .local_engine import LocalEngine
-from .online import Online
-from .prepare import prepare, settle
-from .quality_scenario import measure_quality
-from .results import BenchModel, Measurement, Results, is_results, read, write
-from .schedule import Job, jobs
-from .settings import BenchSettings
-from .speculative_engine import Speculative
-from .vllm_offline import VllmOffline
+from .judge.judgement import judge
+from .measure.local_engine import LocalEngine
+from .measure.online import Online
+from .measure.prepare import prepare, settle
+from .measure.schedule import Job, jobs
+from .measure.speculative_engine import Speculative
+from .measure.vllm_offline import VllmOffline
+from .process.environment import read_environment
+from .quality.scenario import measure_quality
+from .record.results import BenchModel, Measurement, Results, is_results, read, write
+from .record.settings import BenchSettings
 
 __all__ = ["RESULTS_NAME", "run_bench"]
 
@@ -214,7 +214,7 @@ def _measure_all(
 
 
 def _report(results: Results, directory: Path) -> None:
-    from .report import write_report
+    from .report.page import write_report
 
     write_report(results, directory)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..bench.pareto import Better, pareto_front
+from ..bench.judge.pareto import Better, pareto_front
 from ..compress.config import CompressConfig
 from ..compress.families import Axis
 from ..compress.progress import Progress

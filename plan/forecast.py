@@ -6,7 +6,7 @@ from typing import Any
 import psutil
 import torch
 
-from ..bench.compress_cost import peak_bytes
+from ..bench.roofline.compress_cost import peak_bytes
 from ..compress.calibration import DEFAULT_WINDOWS, check_texts, draw_windows
 from ..compress.config import CompressConfig
 from ..compress.mixture import SELF, mixture_of

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ..bench.machine_rates import measure_in_child
-from ..bench.results import MachineRates
+from ..bench.record.results import MachineRates
+from ..bench.roofline.machine_rates import measure_in_child
 from ..errors import OptionError
 from ..json_files import parse_json, read_json, validated
 

@@ -10,7 +10,7 @@ from time import perf_counter
 
 import torch
 
-from ..bench.text_quality import measure_texts, windows_of_texts
+from ..bench.quality.text_quality import measure_texts, windows_of_texts
 from ..compress.calibration import Windows
 from ..compress.config import CompressConfig
 from ..compress.identity import versions

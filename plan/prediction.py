@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..bench.ceiling import ceilings, speedup_ceiling
-from ..bench.results import BenchModel
-from ..bench.settings import BenchSettings
+from ..bench.record.results import BenchModel
+from ..bench.record.settings import BenchSettings
+from ..bench.roofline.ceiling import ceilings, speedup_ceiling
 from ..compress.report import Widths
 from ..errors import OptionError
 from ..serve.model_facts import DTYPE_BYTES

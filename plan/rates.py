@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import torch
 from torch.nn import functional
 
-from ..bench.machine_rates import best_seconds
+from ..bench.roofline.timing import best_seconds
 from ..compress.activations import BATCH_TOKENS
 from ..compress.moments import second_moment
 from ..compress.precision import fast_products

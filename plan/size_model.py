@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..bench.model_cost import part_of
-from ..bench.results import Part, PartCost
+from ..bench.record.results import Part, PartCost
+from ..bench.roofline.tensor_cost import part_of
 from ..compress.config import CompressConfig
 from ..compress.families import Family
 from ..compress.plan import make_plan

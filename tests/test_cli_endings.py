@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dotresize.bench.compare import Change
-from dotresize.bench.results import TaskScore
+from dotresize.bench.judge.compare import Change
+from dotresize.bench.record.results import TaskScore
 from dotresize.cli import app
 from dotresize.cli.output import emit, spinner, styled
 from dotresize.cli.progress import ProgressBar

@@ -1,11 +1,14 @@
 """Imports go errors <- compress <- export <- recover <- serve <- bench <- plan <- cli; no other arrow.
 
-Imports under `if TYPE_CHECKING` and inside functions count too: they tie stages together all the same.
+Inside bench they go record <- process <- roofline <- quality <- measure <- judge <- report <- sweep, and no
+two modules of a stage import each other, not even over others. Imports under `if TYPE_CHECKING` and inside
+functions count too: they tie modules together all the same.
 """
 
 import ast
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,12 +29,21 @@ RANKS = {
     "dotresize.export": 2,
     "dotresize.recover": 3,
     "dotresize.serve": 4,
-    "dotresize.bench": 5,
+    "dotresize.bench.record": 5.0,
+    "dotresize.bench.process": 5.1,
+    "dotresize.bench.roofline": 5.2,
+    "dotresize.bench.quality": 5.3,
+    "dotresize.bench.measure": 5.4,
+    "dotresize.bench.judge": 5.5,
+    "dotresize.bench.report": 5.6,
+    "dotresize.bench.sweep": 5.7,
+    "dotresize.bench": 5.8,
     "dotresize.plan": 6,
     "dotresize": 7,
     "dotresize.cli": 8,
     "dotresize.__main__": 8,
 }
+FILES_OF_A_FOLDER = 20
 # Importing one of these takes from a tenth of a second to many seconds.
 HEAVY = {"accelerate", "datasets", "gguf", "onnx", "onnx_ir", "onnxruntime", "onnxruntime_genai", "ot"}
 HEAVY |= {"pandas", "peft", "pyarrow", "safetensors", "scipy", "tokenizers", "torch", "transformers", "vllm"}
@@ -81,10 +93,10 @@ def _called_name(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
-def rank(module: str) -> int | None:
+def rank(module: str) -> float | None:
     """Rank of the longest known prefix, or None outside dotresize."""
     parts = module.split(".")
-    for length in (2, 1):
+    for length in (3, 2, 1):
         if (prefix := ".".join(parts[:length])) in RANKS:
             return RANKS[prefix]
     return None
@@ -108,8 +120,51 @@ def violations(root: Path) -> list[str]:
     return found
 
 
+def circles(root: Path) -> list[list[str]]:
+    """Groups of modules below `root` each of which imports itself by way of the others."""
+    files = {module: path for path, module in source_files(root)}
+    graph = {module: _imported(path, module, files) for module, path in files.items()}
+    reached = {module: _reached(module, graph) for module in graph}
+    groups = {
+        tuple(sorted(other for other in reached[module] if module in reached[other]))
+        for module in graph
+        if module in reached[module]
+    }
+    return [list(group) for group in sorted(groups)]
+
+
+def _imported(path: Path, module: str, known: Mapping[str, Path]) -> set[str]:
+    """Modules that a file imports, members of a package counted as its `__init__`."""
+    found: set[str] = set()
+    for target, _, _ in imports(path, module):
+        outer = target.rpartition(".")[0]
+        names = (target, outer, f"{target}.__init__", f"{outer}.__init__")
+        found.update(name for name in names[:1] if name in known)
+        found.update(name for name in names[1:] if name in known and target not in known)
+    return found - {module}
+
+
+def _reached(start: str, graph: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    new = set(graph[start])
+    while new:
+        found |= new
+        new = {target for module in new for target in graph[module]} - found
+    return found
+
+
 def test_source_tree_obeys_the_layers() -> None:
     assert violations(ROOT) == []
+
+
+def test_no_modules_import_each_other() -> None:
+    commands = "dotresize.cli."  # typer's commands register themselves with the app that imports them
+    assert [group for group in circles(ROOT) if not all(name.startswith(commands) for name in group)] == []
+
+
+def test_a_folder_of_bench_can_be_looked_through() -> None:
+    held = Counter(path.parent for path, module in source_files(ROOT) if module.startswith("dotresize.bench"))
+    assert {folder.name: files for folder, files in held.items() if files > FILES_OF_A_FOLDER} == {}
 
 
 def test_tests_import_no_stage_by_its_bare_name() -> None:
@@ -157,6 +212,20 @@ def test_every_package_on_disk_is_installed() -> None:
             "serve/a.py:3: dotresize.serve.a must not import dotresize.cli.app",
         ),
         ("bench/a.py", "from .. import compress", None),
+        (
+            "bench/record/a.py",
+            "from ..judge.wording import metric",
+            "bench/record/a.py:1: dotresize.bench.record.a must not import dotresize.bench.judge.wording",
+        ),
+        ("bench/judge/a.py", "from ..record.results import read", None),
+        ("bench/judge/a.py", "from .. import run", "must not import dotresize.bench.run"),
+        ("bench/run.py", "from .report import page\nfrom ..serve import client", None),
+        ("plan/a.py", "from ..bench.sweep import grid", None),
+        (
+            "serve/a.py",
+            "from ..bench.record import results",
+            "must not import dotresize.bench.record.results",
+        ),
         ("bench/a.py", "from dotresize import __version__", "must not import dotresize.__version__"),
         ("dotresize/errors.py", "from .compress import plan", "dotresize.errors must not import"),
         ("export/a.py", "import importlib\nimportlib.import_module('dotresize.serve')", "export/a.py:2"),
@@ -187,3 +256,35 @@ def test_the_rules_can_fail(tmp_path: Path, file: str, code: str, complaint: str
     else:
         assert len(found) == 1
         assert complaint in found[0]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"bench/a.py": "from .b import x", "bench/b.py": "from .a import y"}, [["a", "b"]]),
+        ({"bench/a.py": "from .b import x", "bench/b.py": "def f():\n    from . import a"}, [["a", "b"]]),
+        (
+            {
+                "bench/a.py": "from .b import x",
+                "bench/b.py": "from .c import x",
+                "bench/c.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a import x",
+            },
+            [["a", "b", "c"]],
+        ),
+        ({"bench/__init__.py": "from .a import x", "bench/a.py": "from . import y"}, [["__init__", "a"]]),
+        ({"bench/__init__.py": "", "bench/a.py": "from . import b", "bench/b.py": "x = 1"}, []),
+        (
+            {
+                "bench/a.py": "from .b import x\nfrom .c import x",
+                "bench/b.py": "from .c import x",
+                "bench/c.py": "",
+            },
+            [],
+        ),
+    ],
+)
+def test_circles_are_found(tmp_path: Path, files: dict[str, str], expected: list[list[str]]) -> None:
+    for name, code in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(code)
+    assert circles(tmp_path) == [[f"dotresize.bench.{name}" for name in group] for group in expected]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dotresize.bench.environment import read_environment
+from dotresize.bench.process.environment import read_environment
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
 from dotresize.compress.calibration import draw_windows, leading_windows

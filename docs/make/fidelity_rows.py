@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dotresize.bench.perplexity import measure_perplexity
+from dotresize.bench.quality.perplexity import measure_perplexity
 from dotresize.compress.calibration import Windows
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.progress import Progress

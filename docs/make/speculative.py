@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, DynamicCache
 
-from dotresize.bench.speculative import acceptance_of, expected_speedup, replayed
-from dotresize.bench.text_quality import windows_of_texts
+from dotresize.bench.judge.speculative import acceptance_of, expected_speedup, replayed
+from dotresize.bench.quality.text_quality import windows_of_texts
 from dotresize.compress.strict_load import load_strictly
 
 INPUT_TOKENS, OUTPUT_TOKENS, PROMPTS_PER_TEXT = 64, 48, 2

@@ -13,8 +13,8 @@ from .lists import names, numbers, words
 from .output import emit, error_console, quiet_libraries, styled, warn
 
 if TYPE_CHECKING:
-    from ..bench.results import Results
-    from ..bench.settings import BenchSettings, Scenario
+    from ..bench.record.results import Results
+    from ..bench.record.settings import BenchSettings, Scenario
 
 __all__ = ["bench"]
 
@@ -84,7 +84,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="End stdout with one JSON object.")] = False,
 ) -> None:
     """Measure what narrowing gains and costs: speed, memory and quality, side by side."""
-    from ..bench.settings import BenchSettings
+    from ..bench.record.settings import BenchSettings
     from ..errors import OptionError
 
     if compare:
@@ -189,8 +189,8 @@ def _compare(paths: list[str], fail_above: str | None, *, as_json: bool) -> None
     """Print every change; exit status 1 when one is worse than allowed."""
     from dataclasses import asdict
 
-    from ..bench.compare import compare, differences, exceeds, parse_fail_above
-    from ..bench.results import read
+    from ..bench.judge.compare import compare, differences, exceeds, parse_fail_above
+    from ..bench.record.results import read
     from ..errors import OptionError
     from .tables_bench import changes_table
 

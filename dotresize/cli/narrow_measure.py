@@ -65,7 +65,7 @@ def measure(
     progress: Any,
 ) -> dict[str, Any]:
     """Measure the model that was written, as it was written, and add the numbers to it."""
-    from ..bench.text_quality import measure_texts
+    from ..bench.quality.text_quality import measure_texts
     from ..compress.run import choose_device
     from ..compress.source import load_dense
     from ..export.checkpoint import record_quality

@@ -107,7 +107,7 @@ def check_run(
     plan: "PlanRecord | None" = None,
 ) -> "tuple[OpenModel, list[Windows]]":
     """The model without its weights, and what to evaluate on; everything that can be refused has been."""
-    from ..bench.text_quality import windows_of_texts
+    from ..bench.quality.text_quality import windows_of_texts
     from ..compress.run import check_inputs
     from ..compress.source import open_model
     from ..errors import OptionError

@@ -35,8 +35,8 @@ def perplexity_command(
 ) -> None:
     """Perplexity with its standard error, and ratio and mean KL to the first model, text by text."""
     quiet_libraries()
-    from ..bench.perplexity import check_same_tokenizer
-    from ..bench.text_quality import measure_texts, windows_of_texts
+    from ..bench.quality.perplexity import check_same_tokenizer
+    from ..bench.quality.text_quality import measure_texts, windows_of_texts
     from ..compress.run import choose_device
     from ..compress.source import load_dense
     from ..errors import OptionError

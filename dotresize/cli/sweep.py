@@ -16,7 +16,7 @@ from .output import emit, error_console, styled
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..bench.sweep_plan import SweepSettings
+    from ..bench.sweep.grid import SweepSettings
 
 __all__ = ["sweep"]
 
@@ -134,8 +134,8 @@ def sweep(
     The grid is (each --hidden or none) x (each --mlp or none) x (each method), without the point that changes
     nothing. Every point is a line of ordinary commands (see --dry-run), which any machine can run by hand.
     """
-    from ..bench.settings import BenchSettings
-    from ..bench.sweep_plan import SweepSettings
+    from ..bench.record.settings import BenchSettings
+    from ..bench.sweep.grid import SweepSettings
     from ..compress.config import CompressConfig
 
     settings = SweepSettings(
@@ -184,8 +184,8 @@ def sweep(
 
 
 def _show_commands(settings: "SweepSettings", *, as_json: bool) -> None:
-    from ..bench.sweep_plan import plan_points
-    from ..bench.sweep_state import script
+    from ..bench.sweep.grid import plan_points
+    from ..bench.sweep.state import script
 
     points = plan_points(settings)
     data = {"points": {point.name: [step.command for step in point.steps] for point in points}}
@@ -195,7 +195,7 @@ def _show_commands(settings: "SweepSettings", *, as_json: bool) -> None:
 def _run(
     settings: "SweepSettings", *, jobs: int, executor: Literal["local", "ray"], resume: bool, as_json: bool
 ) -> None:
-    from ..bench.sweep import run_sweep
+    from ..bench.sweep.run import run_sweep
 
     console = error_console()
     signal.signal(signal.SIGTERM, _interrupt)
@@ -229,7 +229,7 @@ def _run(
 def _table(found: dict[str, Any]) -> "Table":
     from rich.table import Table
 
-    from ..bench.sweep_state import screen_table
+    from ..bench.sweep.state import screen_table
 
     header, *rows = screen_table(found)
     shown = Table(title=f"Sweep of {found['model']}", title_justify="left", title_style="bold")

@@ -8,7 +8,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..bench.compress_cost import Sizes
+    from ..bench.roofline.compress_cost import Sizes
     from ..compress.report import Cost, Report
 
 __all__ = ["compression_tables", "plain_table", "quality_tables", "sizes_table"]

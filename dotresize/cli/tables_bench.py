@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from ..bench.compare import Change
+    from ..bench.judge.compare import Change
 
 __all__ = ["change_record", "changes_table"]
 
@@ -18,8 +18,8 @@ def changes_table(changes: "list[Change]", fail_above: float | None = None) -> T
         changes: from `bench.compare.compare`.
         fail_above: the limit as a fraction, None without one.
     """
-    from ..bench.compare import exceeds
-    from ..bench.wording import MISSING, load_text, metric, metric_value
+    from ..bench.judge.compare import exceeds
+    from ..bench.judge.wording import MISSING, load_text, metric, metric_value
 
     failing = [] if fail_above is None else exceeds(changes, fail_above)
     limit = "" if fail_above is None else f"; limit {fail_above:.3g} of the old value"

@@ -12,8 +12,8 @@ from .output import emit, error_console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..bench.results import TaskScore
-    from ..bench.tasks import TaskModel
+    from ..bench.quality.tasks import TaskModel
+    from ..bench.record.results import TaskScore
 
 __all__ = ["tasks"]
 
@@ -45,9 +45,9 @@ def tasks(
     """Score models on lm-eval tasks: its own (online), or local files."""
     from dataclasses import asdict
 
-    from ..bench.prepare import unique_names
-    from ..bench.settings import MAX_SEED
-    from ..bench.tasks import run_tasks
+    from ..bench.measure.prepare import unique_names
+    from ..bench.quality.tasks import run_tasks
+    from ..bench.record.settings import MAX_SEED
     from ..errors import OptionError
     from .progress import ProgressBar
 
@@ -89,7 +89,7 @@ def _refuse_without_effect(
 
 
 def _model(name: str, place: str, tokenizer: Path | None, served_name: str) -> "TaskModel":
-    from ..bench.tasks import TaskModel
+    from ..bench.quality.tasks import TaskModel
     from ..errors import OptionError
     from ..export.artefact_info import inspect_artefact
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.bench.prepare import prepare, settle
-from dotresize.bench.results import BenchModel
-from dotresize.bench.settings import BenchSettings
+from dotresize.bench.measure.prepare import prepare, settle
+from dotresize.bench.record.results import BenchModel
+from dotresize.bench.record.settings import BenchSettings
 from dotresize.compress.progress import Silent
 
 from ..workers import Once

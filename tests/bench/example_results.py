@@ -4,8 +4,8 @@ from random import Random
 from statistics import median
 from typing import Any, Literal
 
-from dotresize.bench.paired import compare_pairs
-from dotresize.bench.results import (
+from dotresize.bench.judge.paired import compare_pairs
+from dotresize.bench.record.results import (
     BenchModel,
     Ceiling,
     Comparison,
@@ -22,7 +22,7 @@ from dotresize.bench.results import (
     Results,
     TaskScore,
 )
-from dotresize.bench.settings import BenchSettings
+from dotresize.bench.record.settings import BenchSettings
 
 ORIGINAL = "SmolLM2-135M"
 SHAPES = {ORIGINAL: (576, 1536), "mlp-0.75": (576, 1152), "hidden-0.8": (459, 1536), "both": (513, 1184)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.bench.results import write
+from dotresize.bench.record.results import write
 
 from .example_results import example_results
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.bench.results import read, write
+from dotresize.bench.record.results import read, write
+from dotresize.bench.record.settings import BenchSettings
 from dotresize.bench.run import run_bench
-from dotresize.bench.settings import BenchSettings
 from dotresize.compress.progress import Silent
 from dotresize.errors import InputError, ModelError, OptionError, OutputError
 

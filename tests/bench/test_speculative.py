@@ -8,17 +8,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from dotresize.bench.draft_records import DraftCounts
-from dotresize.bench.results import Results, read
-from dotresize.bench.run import run_bench
-from dotresize.bench.settings import BenchSettings
-from dotresize.bench.speculative import (
+from dotresize.bench.judge.speculative import (
     acceptance_of,
     best_draft_tokens,
     expected_speedup,
     expected_tokens,
     replayed,
 )
+from dotresize.bench.record.draft_records import DraftCounts
+from dotresize.bench.record.results import Results, read
+from dotresize.bench.record.settings import BenchSettings
+from dotresize.bench.run import run_bench
 from dotresize.errors import InputError
 
 from ..conftest import SaveCheckpoint

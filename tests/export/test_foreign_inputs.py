@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dotresize.bench.results import read as read_results
-from dotresize.bench.sweep_state import check_same_sweep
+from dotresize.bench.record.results import read as read_results
+from dotresize.bench.sweep.state import check_same_sweep
 from dotresize.errors import DotresizeError, InputError, ManifestError, ModelError
 from dotresize.export import manifest, reference
 from dotresize.export.artefact_info import inspect_artefact

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dotresize.bench.settings import BenchSettings
+from dotresize.bench.record.settings import BenchSettings
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.text import read_documents
 from dotresize.errors import DotresizeError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.bench.model_cost import describe
+from dotresize.bench.roofline.model_cost import describe
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.family_rows import FAMILIES, family_of
 from dotresize.compress.plan import make_plan

@@ -1,0 +1,1 @@
+"""PURE. Raw measurements -> ratios, verdicts, sentences."""

@@ -1,0 +1,1 @@
+"""What narrowing costs: perplexity, distances between models, scores on tasks."""

@@ -1,0 +1,149 @@
+"""The child process of `tasks`: lm-eval itself, quiet, without code from hubs."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from ...errors import InputError, MissingDependencyError
+from ...foreign import reading
+from ..process.child_call import PrintedProgress, answer
+from .tasks import TaskModel
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
+
+__all__: list[str] = []
+
+BOOTSTRAP_ITERATIONS = 1000  # only for metrics without a closed-form standard error
+GENERATED_TOKENS = 256
+
+
+def work(request: dict[str, Any]) -> dict[str, Any]:
+    """Run the tasks; the reply's `scores` hold the fields of `results.TaskScore`."""
+    os.environ["LMEVAL_LOG_LEVEL"] = "ERROR"
+    os.environ["DISABLE_MULTIPROC"] = "1"  # no pool of processes for the bootstrap
+    if os.environ.get("HF_HUB_OFFLINE") == "1":  # nothing of local files is left in the user's cache
+        os.environ["HF_DATASETS_CACHE"] = str(Path.cwd() / "datasets")
+    models = TypeAdapter(list[TaskModel]).validate_python(request["models"])
+    manager = _task_manager(request["tasks"], request["task_directory"])
+    progress = PrintedProgress()
+    progress.begin("tasks", len(models))
+    scores: list[dict[str, Any]] = []
+    for model in models:
+        scores += _scores(model.name, _evaluate(model, manager, request))
+        progress.advance()
+    return {"scores": scores}
+
+
+def _task_manager(tasks: list[str], task_directory: str | None) -> "TaskManager":
+    """The tasks that can be named, all of them loaded once so that faults come before any model."""
+    from lm_eval.tasks import TaskManager
+
+    own: list[str] = []
+    if task_directory:
+        os.chdir(task_directory)  # data files are named relative to it
+        manager = TaskManager(include_path=task_directory, include_defaults=False)
+        own = manager.all_tasks
+    if not task_directory or not set(tasks) <= set(own):
+        manager = TaskManager(include_path=task_directory)
+    unknown = [task for task in tasks if task not in manager.all_tasks]
+    if unknown:
+        local = f"{task_directory} has {', '.join(own) or 'none'}; " if task_directory else ""
+        raise InputError(
+            f"unknown task {', '.join(unknown)}; {local}lm-eval's own are listed by `lm-eval ls tasks`"
+            + ("" if task_directory else ", and --task-directory adds local files")
+        )
+    with reading(f"the tasks {', '.join(tasks)}", InputError, by="lm-eval"):
+        manager.load(list(tasks))
+    return manager
+
+
+def _evaluate(model: TaskModel, manager: "TaskManager", request: dict[str, Any]) -> Any:
+    import lm_eval
+
+    kind, arguments = _model_arguments(model, request)
+    seed = request["seed"]
+    try:
+        return lm_eval.simple_evaluate(
+            model=kind,
+            model_args=arguments,
+            tasks=list(request["tasks"]),
+            task_manager=manager,
+            limit=request["limit"],
+            batch_size=request["batch_size"] if kind == "hf" else 1,
+            log_samples=False,
+            bootstrap_iters=BOOTSTRAP_ITERATIONS,
+            random_seed=seed,
+            numpy_random_seed=seed,
+            torch_random_seed=seed,
+            fewshot_random_seed=seed,
+            confirm_run_unsafe_code=False,
+        )
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"lm-eval needs a package that is not installed: {_first_line(error)}; install all of them with: "
+            'pip install "dotresize[tasks]"'
+        ) from error
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        raise InputError(f"lm-eval cannot run {model.name}: {_first_line(error)}") from error
+
+
+def _model_arguments(model: TaskModel, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """lm-eval's name for what runs the model, and its arguments."""
+    if model.is_endpoint:
+        return "local-completions", {
+            "model": model.served_name,
+            "base_url": f"{model.location.rstrip('/')}/completions",
+            "tokenizer": model.tokenizer,
+            "tokenizer_backend": "huggingface",
+        }
+    from ...compress.run import choose_device
+    from ...compress.source import open_model
+
+    device = choose_device(request["device"]).type
+    if model.format == "onnx":
+        return "onnxruntime-genai", {
+            "pretrained": model.location,
+            "execution_provider": device,
+            "max_gen_toks": GENERATED_TOKENS,
+        }
+    if model.format == "huggingface":  # lm-eval would fill what is missing with random numbers
+        open_model(model.location, any_family=True)
+    return "hf", {
+        "pretrained": model.location,
+        "dtype": request["dtype"],
+        "device": device,
+        "trust_remote_code": False,
+    }
+
+
+def _scores(name: str, results: Any) -> list[dict[str, Any]]:
+    """One row per task and metric; lm-eval's keys are `metric,filter` and `metric_stderr,filter`."""
+    rows = []
+    for task, values in results["results"].items():
+        for key, value in values.items():
+            metric, _, chosen = key.partition(",")
+            if not chosen or metric.endswith("_stderr") or not isinstance(value, (int, float)):
+                continue
+            error = values.get(f"{metric}_stderr,{chosen}")
+            rows.append(
+                {
+                    "model": name,
+                    "task": task,
+                    "metric": metric if chosen == "none" else key,
+                    "value": float(value),
+                    "standard_error": float(error) if isinstance(error, (int, float)) else None,
+                    "documents": int(results["n-samples"].get(task, {}).get("effective", 0)),
+                }
+            )
+    return rows
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+if __name__ == "__main__":
+    answer(work)

@@ -1,0 +1,94 @@
+"""What a compression costs: one dense forward pass as the unit of its time, and its predicted peak memory."""
+
+from time import perf_counter
+from typing import Protocol
+
+import torch
+
+from ...compress.activations import BATCH_TOKENS, batches
+from ...compress.job import keeps_inner
+from ...compress.report import Counts, Report, Widths
+from ...compress.source import DenseModel
+
+__all__ = ["Sizes", "forward_seconds", "peak_bytes", "predicted_peak_bytes"]
+
+_DOUBLE, _SINGLE = 8, 4  # bytes
+
+
+class Sizes(Protocol):
+    """What a report and a forecast both know."""
+
+    @property
+    def dense(self) -> Widths:
+        """Of the original."""
+
+    @property
+    def narrow(self) -> Widths:
+        """Of the result."""
+
+    @property
+    def dense_counts(self) -> Counts:
+        """Of the original."""
+
+    @property
+    def narrow_counts(self) -> Counts:
+        """Of the result."""
+
+
+@torch.no_grad()
+def forward_seconds(dense: DenseModel, token_ids: torch.Tensor) -> float:
+    """Seconds of one forward pass of the dense model over (w, t) tokens, logits included."""
+    started = perf_counter()
+    for batch in batches(*token_ids.shape):
+        dense.model(token_ids[batch].to(dense.model.device), use_cache=False)
+    return perf_counter() - started
+
+
+def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> int:
+    """`peak_bytes` of a compression that has been done.
+
+    Args:
+        report: of the compression.
+        base_bytes: resident before it, with the dense model loaded.
+        batch_tokens: tokens that visit a layer at once.
+    """
+    return peak_bytes(
+        report,
+        tokens=report.calibration.tokens,
+        compensate=report.config["compensate"],
+        base_bytes=base_bytes,
+        batch_tokens=batch_tokens,
+    )
+
+
+def peak_bytes(
+    sizes: Sizes, *, tokens: int, compensate: str, base_bytes: int, batch_tokens: int = BATCH_TOKENS
+) -> int:
+    """Resident memory at the worst moment of a compression on the processor.
+
+    Beyond the base there are the two streams, the narrow tensors, and whichever is larger: a layer with its
+    sums and what its writer reads, or the folding of an untied head in float64. At the end the assembled
+    model holds the narrow tensors beside the ones that it was created with, without streams.
+
+    Args:
+        sizes: of both models.
+        tokens: of the calibration.
+        compensate: of the run, see `CompressConfig`.
+        base_bytes: resident before it, with the dense model loaded.
+        batch_tokens: tokens that visit a layer at once.
+    """
+    dense, narrow, counts = sizes.dense, sizes.narrow, sizes.narrow_counts
+    fits = compensate != "none"
+    inner_widths = (narrow.intermediate_size, narrow.num_attention_heads * narrow.head_dim)
+    kept = max((width for width in inner_widths if keeps_inner(dense, tokens, inner_width=width)), default=0)
+    kept_bytes = tokens * kept * _SINGLE if compensate == "full" else 0
+    streams = tokens * (dense.hidden_size + fits * narrow.hidden_size) * _SINGLE
+    layer = _SINGLE * counts.layer_parameters // narrow.num_hidden_layers
+    inner = narrow.intermediate_size
+    solve = _DOUBLE * (4 * inner**2 + 2 * inner * narrow.hidden_size) if fits else 0
+    activations = batch_tokens * dense.intermediate_size * (4 * _SINGLE + 2 * _DOUBLE)
+    head = 0
+    if counts.head_parameters != sizes.dense_counts.head_parameters:
+        head = _DOUBLE * dense.vocab_size * (2 * dense.hidden_size + narrow.hidden_size)
+    fitting = streams + counts.weight_bytes + max(kept_bytes + layer + solve + activations, head)
+    return base_bytes + max(int(fitting), 2 * counts.weight_bytes)

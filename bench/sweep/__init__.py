@@ -1,0 +1,1 @@
+"""A grid of widths and methods: narrow, verify and measure every point."""

@@ -1,0 +1,77 @@
+"""`python -m docs.make.quality` (`make bench-quality`): methods x texts on one model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dotresize.cli.output import quiet_libraries
+
+from .domains import WIKITEXT
+
+COMMAND = "make bench-quality"
+
+
+def bench_quality(
+    model: Annotated[str, typer.Option(help="MODEL to narrow.")] = "demo:smollm2-135m",
+    width: Annotated[float, typer.Option(help="Hidden width of the hidden rows.")] = 0.8,
+    mlp_width: Annotated[float, typer.Option(help="MLP width of the MLP rows.")] = 2 / 3,
+    texts: Annotated[
+        Path,
+        typer.Option(help="Where the texts of all kinds are, or go: see python -m docs.make.domains."),
+    ] = Path("build/domains"),
+    wikitext: Annotated[Path, typer.Option(help="Directory with valid.txt and test.txt.")] = WIKITEXT,
+    calibration_windows: Annotated[int, typer.Option(help="Calibration windows.")] = 32,
+    window_tokens: Annotated[int, typer.Option(help="Tokens per window.")] = 512,
+    evaluation_windows: Annotated[int, typer.Option(help="Evaluation windows of each text at most.")] = 6,
+    evaluation_window_tokens: Annotated[int, typer.Option(help="Tokens per evaluation window.")] = 1024,
+    seed: Annotated[int, typer.Option(help="Draws the calibration windows.")] = 42,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only the methods that all calibrations have.")
+    ] = False,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only rows whose label holds this, as in 'mlp: magnitude, full' or '[self]'; repeatable."
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", help="Markdown page; its numbers and plot go to .json and .svg beside it.")
+    ] = Path("docs/QUALITY.md"),
+) -> None:
+    """Measure and write the page; an interrupted run, or one of other rows, goes on where it stopped."""
+    from dotresize.cli.progress import ProgressBar
+
+    from .domain_suite import evaluation_files, write_domains
+    from .quality_page import render
+    from .quality_plot import quality_svg
+    from .quality_rows import Setting
+    from .quality_run import run_quality
+    from .quality_texts import calibrations_at, write_self_text
+
+    quiet_libraries()
+    with ProgressBar() as progress:
+        sources = write_domains(texts, wikitext, progress)
+        written = write_self_text(model, texts, calibration_windows * window_tokens, seed, progress)
+        setting = Setting(
+            model=model,
+            width=width,
+            mlp_width=mlp_width,
+            calibrations=calibrations_at(texts, written),
+            calibration_windows=calibration_windows,
+            window_tokens=window_tokens,
+            texts=[str(file) for file in evaluation_files(texts).values()],
+            evaluation_windows=evaluation_windows,
+            evaluation_window_tokens=evaluation_window_tokens,
+            seed=seed,
+        )
+        results = run_quality(
+            setting, output.with_suffix(".json"), progress, quick=quick, only=tuple(rows or ())
+        )
+    output.with_suffix(".svg").write_text(quality_svg(results), encoding="utf-8")
+    output.write_text(render(results, sources, COMMAND, f"{output.stem}.svg"), encoding="utf-8")
+    typer.echo(f"written: {output}")
+
+
+if __name__ == "__main__":
+    typer.run(bench_quality)

@@ -1,0 +1,101 @@
+"""The rows of the method benchmark: methods on both axes, each with several calibrations."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from dotresize.compress.config import CompressConfig
+
+__all__ = ["Setting", "axis_of", "methods_at", "rows_at"]
+
+# The methods that every calibration is measured with; the others with the first calibration only.
+HEADLINE = (
+    "hidden: pca, full",
+    "mlp: magnitude, full",
+    "hidden: pca, none",
+    "hidden: dot, signed cost, full",
+    "mlp: dot (exact), energy mass, signed cost, full",
+    "mlp: magnitude, none",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all rows share."""
+
+    model: str
+    width: float
+    mlp_width: float
+    calibrations: dict[str, list[str]]  # name -> texts with optional shares, see `compress.mixture`
+    calibration_windows: int
+    window_tokens: int
+    texts: list[str]  # to evaluate on
+    evaluation_windows: int | None  # of each text
+    evaluation_window_tokens: int
+    seed: int
+
+
+def rows_at(
+    setting: Setting, *, quick: bool = False, only: tuple[str, ...] = ()
+) -> dict[str, CompressConfig]:
+    """Label -> configuration, in the order in which rows are measured: what tells most comes first.
+
+    Args:
+        setting: what all rows share.
+        quick: leave out the methods that only the first calibration is measured with.
+        only: keep the rows whose label holds one of these; all when it is empty.
+    """
+    rows = dict(_rows(setting, quick))
+    return {label: row for label, row in rows.items() if not only or any(part in label for part in only)}
+
+
+def _rows(setting: Setting, quick: bool) -> Iterator[tuple[str, CompressConfig]]:
+    tables = {name: methods_at(setting, texts) for name, texts in setting.calibrations.items()}
+    for method in HEADLINE:
+        for name, table in tables.items():
+            yield f"{method} [{name}]", table[method]
+    if not quick and tables:
+        name, table = next(iter(tables.items()))
+        yield from ((f"{method} [{name}]", row) for method, row in table.items() if method not in HEADLINE)
+
+
+def axis_of(label: str) -> str:
+    """Which width a row changes: "hidden" or "mlp"."""
+    return label.split(": ", 1)[0]
+
+
+def methods_at(setting: Setting, texts: list[str]) -> dict[str, CompressConfig]:
+    """Label -> configuration: the paper's method, SliceGPT's (pca, none), and what goes beyond them."""
+    shared = CompressConfig(
+        width=setting.width,
+        calibration=tuple(texts),
+        calibration_windows=setting.calibration_windows,
+        window_tokens=setting.window_tokens,
+        seed=setting.seed,
+    )
+    hidden = {
+        "hidden: pca, full": {"method": "pca"},
+        "hidden: paper (dot, plain cost, none)": {"method": "dot", "signed": False, "compensate": "none"},
+        "hidden: dot, plain cost, full": {"method": "dot", "signed": False},
+        "hidden: pca, none": {"method": "pca", "compensate": "none"},
+        "hidden: magnitude, full": {"method": "magnitude"},
+        "hidden: magnitude, none": {"method": "magnitude", "compensate": "none"},
+        "hidden: pca+dot, full": {"method": "pca+dot"},
+        "hidden: dot, signed cost, full": {"method": "dot"},
+        "hidden: pca, full without neuron steps": {"method": "pca", "neuron_steps": 0},
+        "hidden: pca, readout": {"method": "pca", "compensate": "readout"},
+    }
+    paper_mlp = {"mlp_method": "dot", "mass": "uniform", "signed": False}
+    exact_energy = {"mlp_method": "dot", "mass": "energy", "reg": 0.0}
+    mlp = {
+        "mlp: magnitude, full": {"mlp_method": "magnitude"},
+        "mlp: paper (dot, uniform mass, plain cost, none)": {**paper_mlp, "compensate": "none"},
+        "mlp: dot, uniform mass, plain cost, full": paper_mlp,
+        "mlp: magnitude, full without neuron steps": {"mlp_method": "magnitude", "neuron_steps": 0},
+        "mlp: magnitude, none": {"mlp_method": "magnitude", "compensate": "none"},
+        "mlp: dot (exact), energy mass, signed cost, full": exact_energy,
+        "mlp: magnitude, readout": {"mlp_method": "magnitude", "compensate": "readout"},
+    }
+    narrow_mlp = replace(shared, width=None, mlp_width=setting.mlp_width)
+    rows = {label: replace(shared, **changes) for label, changes in hidden.items()}  # type: ignore[arg-type]
+    rows |= {label: replace(narrow_mlp, **changes) for label, changes in mlp.items()}  # type: ignore[arg-type]
+    return rows

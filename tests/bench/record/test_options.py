@@ -1,0 +1,55 @@
+"""An option that cannot take effect is an error that names it."""
+
+import pytest
+from typer.testing import CliRunner
+
+from dotresize.bench.record.settings import BenchSettings
+from dotresize.cli import app
+from dotresize.errors import OptionError
+
+BENCH = ["bench", "a", "b", "-o", "out"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*BENCH, "--engine", "transformers", "--precision", "int4"], "--precision is of ONNX exports"),
+        ([*BENCH, "--precision", "int4"], "with the vllm engine"),
+        (
+            [*BENCH, "--engine", "onnx", "--dtype", "float16"],
+            "--dtype cannot take effect with the onnx engine",
+        ),
+        ([*BENCH, "--engine", "transformers", "--concurrency", "2"], "--concurrency belongs to"),
+        ([*BENCH, "--scenarios", "latency", "--windows", "3"], "--windows belongs to the scenario quality"),
+        ([*BENCH, "--scenarios", "memory", "--requests", "3"], "--requests belongs to"),
+        ([*BENCH, "--task-limit", "3"], "--task-limit cannot take effect without --tasks"),
+        ([*BENCH, "--task-limit", "0", "--tasks", "x"], "--task-limit is 0, expected 1"),
+        ([*BENCH, "--windows", "0"], "--windows is 0, expected 1"),
+        ([*BENCH, "--windows", "-5"], "--windows is -5, expected 1"),
+        ([*BENCH, "--window-tokens", "1"], "--window-tokens is 1, expected 2"),
+        ([*BENCH, "--seed", "-1"], "--seed is -1, expected 0"),
+        ([*BENCH, "--resume", "--force"], "--resume keeps what --force replaces"),
+        (["bench", "a", "b", "--compare", "--rounds", "3"], "--rounds cannot take effect with --compare"),
+        (["sweep", "m", "-o", "o", "--mlp", "0.5", "--precision", "int8"], "--precision is of ONNX exports"),
+        ([*BENCH, "--vllm-flags", "'"], '--vllm-flags is "\'", which no shell can split'),
+        (["perplexity", "m", "--windows", "0"], "--windows is 0"),
+        (["perplexity", "m", "--windows", "-5"], "--windows is -5"),
+        (["perplexity", "m", "--window-tokens", "1"], "--window-tokens is 1"),
+        (["tasks", "m", "--tasks", "x", "--tokenizer", "t"], "--tokenizer belongs to endpoints"),
+        (["tasks", "http://h/v1", "--tasks", "x", "--device", "cpu"], "--device belongs to directories"),
+        (["tasks", "m", "--tasks", "x", "--limit", "0"], "--limit is 0"),
+        (["tasks", "m", "--tasks", "x", "--seed", "-1"], "--seed is -1"),
+    ],
+)
+def test_what_cannot_take_effect_is_named(arguments: list[str], message: str) -> None:
+    found = CliRunner().invoke(app, arguments).exception
+    assert isinstance(found, OptionError)
+    assert message in str(found)
+
+
+def test_defaults_that_nobody_typed_are_fine() -> None:
+    for engine in ("vllm", "onnx", "transformers"):
+        BenchSettings(engine=engine).check_effect()
+        BenchSettings(engine=engine, scenarios=("memory",)).check_effect()
+    BenchSettings(engine="onnx", precision="int4").check_effect()
+    BenchSettings(engine="vllm", tasks=("x",), task_limit=3).check_effect()
