@@ -20,7 +20,7 @@ from .held_out import HeldOut
 from .loss import next_token_loss, stream_error, top_k_forward_kl
 from .schedule import default_warmup, rate_factor
 from .teacher import Kept
-from .trainable import default_learning_rate
+from .trainable import default_learning_rate, gain_rate
 
 __all__ = ["Distiller", "fast_products", "training_arguments"]
 
@@ -115,6 +115,16 @@ class Distiller(Trainer):
         plain = self.accelerator.unwrap_model(model)
         with fast_products(self.recovery, plain.device):
             return held_out.divergences(plain)
+
+    def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
+        """The Trainer's, with gains and biases at the rate that suits them (`gain_rate`)."""
+        if self.optimizer is not None:
+            return self.optimizer
+        optimizer = super().create_optimizer(*given)
+        for group in optimizer.param_groups:
+            if all(parameter.ndim <= 1 for parameter in group["params"]):
+                group["lr"] = gain_rate(self.recovery.train, group["lr"])
+        return optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None

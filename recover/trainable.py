@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
     from ..compress.families import Family
 
-__all__ = ["DEFAULT_RATES", "choose_trainable", "default_learning_rate", "merged"]
+__all__ = ["DEFAULT_RATES", "choose_trainable", "default_learning_rate", "gain_rate", "merged"]
 
 # The highest learning rate of each --train where none is given. THE table: measure, then change it here.
 DEFAULT_RATES: Mapping[Train, float] = {
-    "all": 2e-5,
-    "layers": 2e-5,
-    "lora": 2e-4,
-    "norms": 5e-4,
-    "readers": 2e-5,
-    "writers": 2e-5,
+    "all": 1e-5,
+    "layers": 1e-5,
+    "lora": 1e-4,
+    "norms": 1e-3,
+    "readers": 1e-5,
+    "writers": 1e-5,
 }
 DEFAULT_RANK = 32
 
@@ -28,6 +28,16 @@ DEFAULT_RANK = 32
 def default_learning_rate(config: RecoverConfig) -> float:
     """The rate that was asked for, or the one that suits what is trained."""
     return DEFAULT_RATES[config.train] if config.learning_rate is None else config.learning_rate
+
+
+def gain_rate(train: Train, rate: float) -> float:
+    """Rate of gains and biases that are trained together with matrices, from the matrices' own.
+
+    There are few of them, so a step's noise counts less, and they bear what `norms` trains them with.
+    """
+    if train not in ("all", "layers"):
+        return rate
+    return max(rate, min(DEFAULT_RATES["norms"], rate * DEFAULT_RATES["norms"] / DEFAULT_RATES[train]))
 
 
 def choose_trainable(model: Any, config: RecoverConfig) -> Any:

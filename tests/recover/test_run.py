@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from dotresize.compress.progress import Silent
 from dotresize.compress.source import DenseModel, load_dense
 from dotresize.errors import InputError, OptionError, TextError
-from dotresize.recover.batches import Source, Texts, read_texts
+from dotresize.recover.batches import Source, Texts, WindowSet, read_texts
 from dotresize.recover.config import RecoverConfig
 from dotresize.recover.estimate import estimate
 from dotresize.recover.held_out import divergences
@@ -21,6 +21,7 @@ from dotresize.recover.run import Outcome, recover
 from dotresize.recover.setup import Setup, prepare
 from dotresize.recover.teacher import keep_top_k, projection
 from dotresize.recover.train import training_arguments
+from dotresize.recover.trainable import gain_rate
 
 CONFIG = RecoverConfig(
     text=("own",),
@@ -159,3 +160,19 @@ def test_sigterm_means_afterwards_what_it_meant_before(
 def test_a_text_too_short_is_refused(windows: Tensor) -> None:
     with pytest.raises(TextError, match="own holds 11 windows of 32 tokens; expected at least 4 to hold out"):
         read_texts([Source("own", 1.0, windows[:11])], CONFIG, needed=None)
+
+
+def test_gains_learn_at_their_own_rate_beside_matrices(
+    teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path
+) -> None:
+    setup = set_up(teacher, narrow, train="layers", learning_rate=1e-5)
+    distiller = setup.distiller(tmp_path, steps=4, kept=None, train_dataset=WindowSet(windows))
+    rates = {
+        parameter.ndim: group["lr"]
+        for group in distiller.create_optimizer().param_groups
+        for parameter in group["params"]
+    }
+    assert rates == {1: 1e-3, 2: 1e-5}
+    assert gain_rate("layers", 3e-3) == 3e-3
+    assert gain_rate("layers", 1e-7) == pytest.approx(1e-5)
+    assert gain_rate("readers", 1e-5) == 1e-5
