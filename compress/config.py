@@ -74,9 +74,9 @@ class CompressConfig:
 
     Attributes:
         width: new hidden size as a fraction of the old one, in (0, 1]; rounded to the nearest legal width.
-        hidden_size: new hidden size, exactly; excludes `width`.
+        hidden_size: new hidden size: an int exactly, a float a fraction, which is kept as `width`.
         mlp_width: new MLP width as a fraction, in (0, 1]; rounded to the nearest multiple of 64, 8 or 1.
-        intermediate_size: new MLP width, exactly; excludes `mlp_width`.
+        intermediate_size: new MLP width: an int exactly, a float a fraction, kept as `mlp_width`.
         kv_groups: key-value groups that stay, each with its query heads: an int is their number, a float in
             (0, 1] a fraction of them.
         layers: whole layers that stay: an int is their number, a float in (0, 1] a fraction of them.
@@ -109,9 +109,9 @@ class CompressConfig:
     """
 
     width: float | None = None
-    hidden_size: int | None = None
+    hidden_size: float | None = None
     mlp_width: float | None = None
-    intermediate_size: int | None = None
+    intermediate_size: float | None = None
     kv_groups: float | None = None
     layers: float | None = None
     experts: float | None = None
@@ -138,6 +138,7 @@ class CompressConfig:
         if not isinstance(self.calibration, str):
             texts = tuple(self.calibration)
             object.__setattr__(self, "calibration", texts[0] if len(texts) == 1 else texts)
+        self._take_fractions()
         self._check_widths()
         self._check_choice("method", self.method, get_args(Method))
         self._check_choice("mlp_method", self.mlp_method, get_args(MlpMethod))
@@ -211,6 +212,19 @@ class CompressConfig:
                 "is 1; give at least 2."
             )
 
+    def _take_fractions(self) -> None:
+        """A float of an exact width is a fraction, as for the other axes."""
+        for fraction, exact in (("width", "hidden_size"), ("mlp_width", "intermediate_size")):
+            value = getattr(self, exact)
+            if not isinstance(value, float):
+                continue
+            if not 0.0 < value <= 1.0:
+                raise OptionError(f"{exact} is {value}; give a whole number, or a fraction in (0, 1].")
+            if getattr(self, fraction) is not None:
+                raise OptionError(f"{fraction} and {exact} were both given; give one of them.")
+            object.__setattr__(self, fraction, value)
+            object.__setattr__(self, exact, None)
+
     def _check_widths(self) -> None:
         for fraction, exact in (("width", "hidden_size"), ("mlp_width", "intermediate_size")):
             value = getattr(self, fraction)
@@ -226,8 +240,8 @@ class CompressConfig:
                 raise OptionError(f"{name} is {value}; give a whole number, or a fraction in (0, 1].")
         if not any(getattr(self, name) is not None for name in _AXES):
             raise OptionError(
-                "no new width was given; give a hidden width (--width 0.8 or --hidden-size N), "
-                "an MLP width (--mlp-width 0.75 or --intermediate-size N), fewer heads (--kv-groups 0.5 or "
+                "no new width was given; give a hidden width (--hidden-size 0.8 or N), "
+                "an MLP width (--intermediate-size 0.75 or N), fewer heads (--kv-groups 0.5 or "
                 "N), fewer layers (--layers 0.9 or N) or experts (--experts 0.75 or N), or several of them."
             )
 

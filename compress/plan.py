@@ -75,12 +75,14 @@ def make_plan(dense_config: "PreTrainedConfig", family: Family, config: Compress
     heads = dense.num_attention_heads // dense.num_key_value_heads * groups
     divisor = heads if family.hidden_size_divisor else 1
     grid = hidden_grid(config.width, dense.hidden_size, divisor)
-    hidden = resolve("hidden_size", config.width, config.hidden_size, dense.hidden_size, divisor, grid, notes)
+    hidden = resolve(
+        "hidden_size", config.width, _exact(config.hidden_size), dense.hidden_size, divisor, grid, notes
+    )
     mlp_grid = next(grid for grid in (64, 8, 1) if dense.intermediate_size % grid == 0)
     inner = resolve(
         "intermediate_size",
         config.mlp_width,
-        config.intermediate_size,
+        _exact(config.intermediate_size),
         dense.intermediate_size,
         1,
         mlp_grid,
@@ -109,6 +111,11 @@ def make_plan(dense_config: "PreTrainedConfig", family: Family, config: Compress
         kept_layers=tuple(range(dense.num_hidden_layers)),
         notes=(*notes, *_family_notes(family, narrow_family, changes_basis=changes_basis)),
     )
+
+
+def _exact(size: float | None) -> int | None:
+    """A fraction has become one, see `CompressConfig`."""
+    return None if size is None else int(size)
 
 
 def _width_notes(family: Family, dense: Widths, hidden: int, inner: int, divisor: int) -> list[str]:
@@ -159,7 +166,7 @@ def _resolve_experts(
     if asked is not None and experts < served_by:
         raise WidthError(
             f"experts {experts} cannot be used: each token is served by {served_by}; give at least "
-            f"{served_by}, or narrow the experts with --mlp-width."
+            f"{served_by}, or narrow the experts with --intermediate-size."
         )
     return experts
 

@@ -62,11 +62,11 @@ class GgufConfig:
     def __post_init__(self) -> None:
         if self.type not in get_args(GgufType):
             raise OptionError(
-                f"--type {self.type} is unknown, expected one of {', '.join(get_args(GgufType))}"
+                f"--dtype {self.type} is unknown, expected one of {', '.join(get_args(GgufType))}"
             )
         if self.fallback_f16 and not self.type.startswith("q"):
             raise OptionError(
-                f"--fallback-f16 has no effect on --type {self.type}, which has no blocks; leave it out"
+                f"--fallback-f16 has no effect on --dtype {self.type}, which has no blocks; leave it out"
             )
 
 
@@ -153,8 +153,8 @@ def _plan(source: ExportSource, form: GgufForm, config: GgufConfig) -> list[Tens
         nearest = "; ".join(f"{width // BLOCK * BLOCK} or {-(-width // BLOCK) * BLOCK}" for width in odd)
         widths = ", ".join(str(width) for width in odd)
         raise WidthError(
-            f"--type {config.type} stores rows in blocks of {BLOCK}, and {widths} is no multiple "
-            f"of it; nearest widths that are: {nearest}. Compress to one of them, use --type f16, "
+            f"--dtype {config.type} stores rows in blocks of {BLOCK}, and {widths} is no multiple "
+            f"of it; nearest widths that are: {nearest}. Compress to one of them, use --dtype float16, "
             "or keep those matrices in f16 with --fallback-f16"
         )
     return plan

@@ -63,7 +63,7 @@ class OnnxConfig:
         if self.precision not in COMBINATIONS[self.provider]:
             works = "; ".join(f"{provider}: {', '.join(names)}" for provider, names in COMBINATIONS.items())
             raise OptionError(
-                f"--precision {self.precision} does not run on {self.provider}; what works: {works}"
+                f"--dtype {self.precision} does not run on {self.provider}; what works: {works}"
             )
 
 

@@ -75,7 +75,7 @@ class RecoverConfig:
         """Raise OptionError for anything that cannot be meant."""
         if self.precision not in get_args(Precision):
             raise OptionError(
-                f"--precision is {self.precision!r}; choose one of {', '.join(get_args(Precision))}."
+                f"--dtype is {self.precision!r}; choose one of {', '.join(get_args(Precision))}."
             )
         if not self.text:
             raise OptionError("no text was given; name at least one with --text (builtin, a file, hf:NAME).")
@@ -104,7 +104,7 @@ class RecoverConfig:
             ("minutes", self.minutes, 0.01),
             ("lora_rank", self.lora_rank, 1),
             ("learning_rate", self.learning_rate, 1e-12),
-            ("warmup", self.warmup, 0),
+            ("warmup_steps", self.warmup, 0),
             ("beta2", self.beta2, 0.0),
             ("clip_norm", self.clip_norm, 1e-6),
             ("batch_windows", self.batch_windows, 1),

@@ -68,7 +68,7 @@ class Distiller(Trainer):
         if not bool(torch.isfinite(loss)):
             raise ConvergenceError(
                 f"the loss is {float(loss)} at step {self.state.global_step}; the last good state was kept. "
-                "Try a lower --learning-rate, or --precision float32"
+                "Try a lower --learning-rate, or --dtype float32"
             )
         self.on_loss(float(loss.detach()))
         return loss

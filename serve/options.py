@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ..errors import OptionError
 
@@ -69,6 +69,10 @@ class ServeOptions:
             raise OptionError(
                 f"port {self.port} does not exist; expected 1 to {LARGEST_PORT}, or 0 for a free one"
             )
+        for name, choices in (("engine", get_args(Engine)), ("device", get_args(Device))):
+            value = getattr(self, name)
+            if value not in choices:
+                raise OptionError(f"--{name} is {value!r}; choose one of {', '.join(choices)}.")
         if self.dtype not in DTYPES:
             raise OptionError(f"unknown dtype {self.dtype!r}; expected one of {', '.join(DTYPES)}")
         if self.gpu_memory_utilization is not None and not 0 < self.gpu_memory_utilization <= 1:

@@ -153,7 +153,7 @@ def test_a_damaged_installation_is_reported(pico_llama: Path, tmp_path: Path) ->
         (["info", b"caf\xe9"], "which is not UTF-8"),
         (["perplexity", ""], "MODELS is empty"),
         (["perplexity", "~no-such-user-of-ours/x"], "MODELS is '~no-such-user-of-ours/x'"),
-        (["perplexity", "m", "--data", "d/" * 3000], "--data is 'd/d/"),
+        (["perplexity", "m", "--evaluation", "d/" * 3000], "--evaluation is 'd/d/"),
         (["export", "gguf", "m", "-o", b"\xff.gguf"], r"--output is '\udcff.gguf', which is not UTF-8"),
         (["bench", "a", "b", "-o", "x", "--seed", "1" * 23], "--seed is '1111"),
         (["compress", "m", "-o", "x", "--ridge-tokens", "inf"], "--ridge-tokens is inf; expected a finite"),
@@ -186,7 +186,9 @@ def test_names_are_printed_as_they_are(pico_llama: Path, tmp_path: Path) -> None
     missing = dotresize("verify", tmp_path / ODD)
     assert missing.returncode == 2
     assert ODD in missing.stderr
-    absent = dotresize("compress", "[/red]", "-o", tmp_path / "out", "--width", "0.5", HF_HUB_OFFLINE="1")
+    absent = dotresize(
+        "compress", "[/red]", "-o", tmp_path / "out", "--hidden-size", "0.5", HF_HUB_OFFLINE="1"
+    )
     assert "[/red]" in absent.stderr
     assert "internal error" not in absent.stderr
 

@@ -19,7 +19,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from dotresize.cli import app
-from dotresize.cli.narrow_run import run_compress
+from dotresize.cli.compress_check import CompressRun
+from dotresize.cli.compress_run import run_compress
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.resume import WorkDirectory, work_path
 from dotresize.compress.run import compress
@@ -33,11 +34,10 @@ CONFIG = CompressConfig(mlp_width=0.75, calibration=str(TEXT), calibration_windo
 
 
 def run(model: Path, output: Path, config: CompressConfig = CONFIG, **options: Any) -> None:
-    defaults: dict[str, Any] = {"evaluation": "none", "evaluation_windows": None, "force": False}
-    chosen = defaults | options
+    chosen: dict[str, Any] = {"evaluation": "none"} | options
     if isinstance(chosen["evaluation"], str):
-        chosen["evaluation"] = [chosen["evaluation"]]
-    run_compress(str(model), output, config, **chosen, as_json=True)
+        chosen["evaluation"] = (chosen["evaluation"],)
+    run_compress(CompressRun(model=str(model), output=output, config=config, **chosen, as_json=True))
 
 
 def names(directory: Path) -> set[str]:

@@ -40,7 +40,16 @@ def siblings(directory: Path) -> set[str]:
 def test_compress_then_verify_then_perplexity(pico_llama: Path, tmp_path: Path) -> None:
     out = tmp_path / "narrow"
     done = dotresize(
-        "compress", pico_llama, "-o", out, "--width", "0.75", "--mlp-width", "0.75", *SHORT, "--json"
+        "compress",
+        pico_llama,
+        "-o",
+        out,
+        "--hidden-size",
+        "0.75",
+        "--intermediate-size",
+        "0.75",
+        *SHORT,
+        "--json",
     )
     data = last_json(done)
     assert len(done.stdout.splitlines()) == 1
@@ -58,7 +67,9 @@ def test_compress_then_verify_then_perplexity(pico_llama: Path, tmp_path: Path) 
     assert f"| narrow | {measured:.2f} ±" in (out / "README.md").read_text()
 
     dotresize("verify", out, "--runtime", "transformers")
-    scored = dotresize("perplexity", pico_llama, out, "--window-tokens", "64", "--windows", "3", "--json")
+    scored = dotresize(
+        "perplexity", pico_llama, out, "--window-tokens", "64", "--evaluation-windows", "3", "--json"
+    )
     # loaded from disk, the models score what they scored in memory
     for stored, now in zip(texts, last_json(scored)["texts"], strict=True):
         for before, after in zip(stored["models"], now["models"], strict=True):
@@ -67,7 +78,7 @@ def test_compress_then_verify_then_perplexity(pico_llama: Path, tmp_path: Path) 
 
 def test_two_runs_write_the_same_bytes(pico_llama_untied: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        dotresize("compress", pico_llama_untied, "-o", tmp_path / name, "--mlp-width", "0.5", *SHORT)
+        dotresize("compress", pico_llama_untied, "-o", tmp_path / name, "--intermediate-size", "0.5", *SHORT)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert files
     for file in files:
@@ -82,7 +93,7 @@ def test_existing_output_is_refused_before_any_work(pico_llama: Path, tmp_path: 
         pico_llama,
         "-o",
         tmp_path / "out",
-        "--mlp-width",
+        "--intermediate-size",
         "0.5",
         *SHORT,
     ]
@@ -96,20 +107,20 @@ def test_existing_output_is_refused_before_any_work(pico_llama: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere/at/all", "--mlp-width", "0.5"], "neither a local path nor a hub id"),
+        (["nowhere/at/all", "--intermediate-size", "0.5"], "neither a local path nor a hub id"),
         (["{model}"], "no new width was given"),
         (
-            ["{model}", "--mlp-width", "0.5", "--calibration", str(TEXT), "--evaluation", str(TEXT)],
+            ["{model}", "--intermediate-size", "0.5", "--calibration", str(TEXT), "--evaluation", str(TEXT)],
             "was given for",
         ),
-        (["{model}", "--width", "7"], "it is a fraction of the old width"),
+        (["{model}", "--hidden-size", "7.5"], "give a whole number, or a fraction in"),
         (["{model}", "--hidden-size", "50"], "Nearest legal: 48 and 52"),
         (
-            ["{model}", "--mlp-width", "0.5", "--dtype", "int3"],
+            ["{model}", "--intermediate-size", "0.5", "--dtype", "int3"],
             "choose one of auto, float32, bfloat16, float16",
         ),
-        (["{model}", "--mlp-width", "0.5", "--calibration", "no.txt"], "no.txt is not a file"),
-        (["{model}", "--mlp-width", "0.5", "--calibration-windows", "99999"], "99999 were asked for"),
+        (["{model}", "--intermediate-size", "0.5", "--calibration", "no.txt"], "no.txt is not a file"),
+        (["{model}", "--intermediate-size", "0.5", "--calibration-windows", "99999"], "99999 were asked for"),
     ],
 )
 def test_mistakes_end_in_one_line_and_leave_nothing(
@@ -123,7 +134,7 @@ def test_mistakes_end_in_one_line_and_leave_nothing(
 
 
 def test_a_run_that_failed_before_anything_was_kept_leaves_nothing(pico_llama: Path, tmp_path: Path) -> None:
-    options = ["--mlp-width", "0.5", "--mlp-method", "dot", "--reg", "1e-7", *SHORT]
+    options = ["--intermediate-size", "0.5", "--mlp-method", "dot", "--reg", "1e-7", *SHORT]
     failed = dotresize("compress", pico_llama, "-o", tmp_path / "out", *options, code=3)
     assert "raise --reg" in failed.stderr
     assert siblings(tmp_path) == set()
@@ -132,8 +143,8 @@ def test_a_run_that_failed_before_anything_was_kept_leaves_nothing(pico_llama: P
 def test_a_killed_run_leaves_no_output_and_resumes(pico_llama: Path, tmp_path: Path) -> None:
     out, partial = tmp_path / "out", tmp_path / ".out.dotresize-work"
     arguments: list[str | Path] = [
-        "compress", pico_llama, "-o", out, "--width", "0.75", "--calibration", TEXT, "--evaluation", "none",
-        "--window-tokens", "64", "--calibration-windows", "60",
+        "compress", pico_llama, "-o", out, "--hidden-size", "0.75", "--calibration", TEXT,
+        "--evaluation", "none", "--window-tokens", "64", "--calibration-windows", "60",
     ]  # fmt: skip
     process = subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -149,7 +160,15 @@ def test_a_killed_run_leaves_no_output_and_resumes(pico_llama: Path, tmp_path: P
 
 
 def test_two_runs_into_one_output_do_not_mix(pico_llama: Path, tmp_path: Path) -> None:
-    arguments: list[str | Path] = ["compress", pico_llama, "-o", tmp_path / "out", "--width", "0.75", *SHORT]
+    arguments: list[str | Path] = [
+        "compress",
+        pico_llama,
+        "-o",
+        tmp_path / "out",
+        "--hidden-size",
+        "0.75",
+        *SHORT,
+    ]
     both = [
         subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         for _ in range(2)
@@ -176,7 +195,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_output(
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("this machine does not allow mounting a small file system")
     try:
-        extra = ["--mlp-width", "0.5", *QUICK, "--evaluation", "none"]
+        extra = ["--intermediate-size", "0.5", *QUICK, "--evaluation", "none"]
         failed = dotresize("compress", pico_llama_untied, "-o", disk / "out", *extra, code=2)
         told = failed.stderr.replace("\n", " ")
         seen_before = "needs at least 1.01 MB" in told
@@ -203,7 +222,8 @@ def test_the_narrowed_real_model_still_speaks(
 ) -> None:
     scored = dotresize(
         "perplexity", smollm2_directory, narrow_smollm2_directory,
-        "--data", "builtin:documentation", "--window-tokens", "512", "--windows", "4", "--json",
+        "--evaluation", "builtin:documentation", "--window-tokens", "512",
+        "--evaluation-windows", "4", "--json",
     )  # fmt: skip
     dense, narrow = last_json(scored)["texts"][0]["models"]
     # An untrained model scores the vocabulary size, 49152; a wrongly folded one thousands.

@@ -5,12 +5,22 @@ from typing import Literal, get_args
 
 from ...errors import OptionError
 
-__all__ = ["DEFAULT_SCENARIOS", "FLAGS", "BenchSettings", "Dtype", "EngineName", "Precision", "Scenario"]
+__all__ = [
+    "DEFAULT_SCENARIOS",
+    "FLAGS",
+    "DTYPES",
+    "BenchSettings",
+    "Dtype",
+    "EngineName",
+    "Precision",
+    "Scenario",
+]
 
 EngineName = Literal["vllm", "onnx", "transformers"]
 Scenario = Literal["latency", "throughput", "online", "memory", "quality", "speculative"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
 DEFAULT_SCENARIOS: dict[EngineName, tuple[Scenario, ...]] = {
     "vllm": ("latency", "throughput", "online", "memory", "quality"),
     "onnx": ("latency", "throughput", "online", "memory", "quality"),
@@ -41,9 +51,11 @@ NEEDED_SCENARIOS: dict[str, tuple[Scenario, ...]] = {  # field -> those that it 
 }
 # What the command line calls a field, where that is another name.
 FLAGS = {
-    "text": "data",
-    "text_windows": "windows",
+    "precision": "dtype",
+    "text": "evaluation",
+    "text_windows": "evaluation-windows",
     "text_window_tokens": "window-tokens",
+    "task_limit": "limit",
     "engine_flags": "vllm-flags",
 }
 
@@ -82,6 +94,7 @@ class BenchSettings:
     task_limit: int | None = None  # documents per task at most
 
     def __post_init__(self) -> None:
+        self._check_choices()
         if not self.scenarios:
             object.__setattr__(self, "scenarios", DEFAULT_SCENARIOS[self.engine])
         unknown = [name for name in self.scenarios if name not in get_args(Scenario)]
@@ -109,11 +122,11 @@ class BenchSettings:
         """
         if self.engine != "onnx" and self.precision != "fp32":
             raise OptionError(
-                f"--precision is of ONNX exports and cannot take effect with the {self.engine} engine; use "
-                "--dtype, or export the model first"
+                f"{self.precision} is of ONNX exports and cannot take effect with the {self.engine} engine; "
+                f"use --dtype {', '.join(DTYPES)}, or --engine onnx"
             )
         if self.engine == "onnx" and self.dtype != "auto":
-            raise OptionError("--dtype cannot take effect with the onnx engine; use --precision")
+            raise OptionError("dtype cannot take effect with the onnx engine; give precision")
         for field in fields(self):
             needed = NEEDED_SCENARIOS.get(field.name)
             if needed is None or getattr(self, field.name) == field.default:
@@ -126,7 +139,18 @@ class BenchSettings:
                 )
         for name in ("task_directory", "task_limit"):
             if getattr(self, name) is not None and not self.tasks:
-                raise OptionError(f"--{name.replace('_', '-')} cannot take effect without --tasks")
+                flag = FLAGS.get(name, name.replace("_", "-"))
+                raise OptionError(f"--{flag} cannot take effect without --tasks")
+
+    def _check_choices(self) -> None:
+        choices = {
+            "engine": (self.engine, get_args(EngineName)),
+            "dtype": (self.precision, get_args(Precision)) if self.engine == "onnx" else (self.dtype, DTYPES),
+            "device": (self.device, ("auto", "cpu", "cuda")),
+        }
+        for name, (value, possible) in choices.items():
+            if value not in possible:
+                raise OptionError(f"--{name} is {value!r}; choose one of {', '.join(possible)}.")
 
     def _check_ranges(self) -> None:
         single = {
@@ -137,14 +161,14 @@ class BenchSettings:
             "repeats": (self.repeats, 1, MAX_ROUNDS),
             "warmup": (self.warmup, 0, MAX_ROUNDS),
             "seed": (self.seed, 0, MAX_SEED),
-            "windows": (self.text_windows, 1, MAX_TOKENS),
+            "evaluation-windows": (self.text_windows, 1, MAX_TOKENS),
             "window-tokens": (self.text_window_tokens, 2, MAX_TOKENS),
         }
         for name, (value, low, high) in single.items():
             if not low <= value <= high:
                 raise OptionError(f"--{name} is {value}, expected {low} to {high}")
         if self.task_limit is not None and not 1 <= self.task_limit <= MAX_TOKENS:
-            raise OptionError(f"--task-limit is {self.task_limit}, expected 1 to {MAX_TOKENS}")
+            raise OptionError(f"--limit is {self.task_limit}, expected 1 to {MAX_TOKENS}")
         several = {
             "batch-sizes": self.batch_sizes,
             "concurrency": self.concurrency,

@@ -57,11 +57,10 @@ def measure(directory: Path, export: str) -> ExportMemory:
 
     checkpoint_bytes = open_source(directory).weight_bytes
     kind, precision = export.split()
-    option = {"onnx": "--precision", "gguf": "--type", "vllm": "--dtype"}[kind]
     with tempfile.TemporaryDirectory(prefix="dotresize-bench-", dir=directory.resolve().parent) as folder:
         output = Path(folder) / ("m.gguf" if kind == "gguf" else "out")
         program = "from dotresize.cli import main; main()"
-        arguments = ["export", kind, str(directory), "-o", str(output), option, precision]
+        arguments = ["export", kind, str(directory), "-o", str(output), "--dtype", precision]
         started = time.perf_counter()
         with guarded([sys.executable, "-c", f"{_REPORT}\n{program}", *arguments]) as (command, lifeline):
             done = subprocess.run(

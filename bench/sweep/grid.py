@@ -17,6 +17,10 @@ from ..record.settings import FLAGS, BenchSettings
 __all__ = ["Step", "SweepPoint", "SweepSettings", "plan_points"]
 
 
+# What the command line calls a field of `CompressConfig`, where that is another name.
+_COMPRESS_FLAGS = {"width": "hidden-size", "mlp_width": "intermediate-size"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class SweepSettings:
     """What a sweep does.
@@ -48,11 +52,14 @@ class SweepSettings:
 
     def __post_init__(self) -> None:
         if not self.hidden and not self.mlp:
-            raise OptionError("a sweep needs widths: --hidden 0.9,0.8, --mlp 0.75,0.5, or both")
-        for name, values in {"hidden": self.hidden, "mlp": self.mlp, "methods": self.methods}.items():
+            raise OptionError(
+                "a sweep needs widths: --hidden-size 0.9,0.8, --intermediate-size 0.75,0.5, or both"
+            )
+        widths_of_axes = {"hidden-size": self.hidden, "intermediate-size": self.mlp}
+        for name, values in {**widths_of_axes, "method": self.methods}.items():
             if len(set(values)) != len(values):
                 raise OptionError(f"--{name} names a value twice: {', '.join(map(str, values))}")
-        for name, widths in {"hidden": self.hidden, "mlp": self.mlp}.items():
+        for name, widths in widths_of_axes.items():
             for width in widths:
                 if not 0.0 < width < 1.0:
                     raise OptionError(
@@ -60,10 +67,10 @@ class SweepSettings:
                         "(leaving the width alone is always part of the grid)"
                     )
         if not self.methods:
-            raise OptionError("--methods is empty; name some of dot, magnitude, pca, pca+dot")
+            raise OptionError("--method is empty; name some of dot, magnitude, pca, pca+dot")
         if not self.hidden and self.methods != ("pca",):
             raise OptionError(
-                "--methods finds the basis of a hidden width; it has no effect without --hidden"
+                "--method finds the basis of a hidden width; it has no effect without --hidden-size"
             )
 
 
@@ -136,9 +143,11 @@ def _compress_options(config: CompressConfig) -> list[str]:
         value = getattr(config, field.name)
         if value == field.default:
             continue
-        flag = f"--{field.name.replace('_', '-')}"
+        flag = f"--{_COMPRESS_FLAGS.get(field.name, field.name.replace('_', '-'))}"
         if isinstance(value, bool):
             options.append(flag if value else flag.replace("--", "--no-", 1))
+        elif field.name == "calibration" and isinstance(value, tuple):
+            options += [word for text in value for word in (flag, text)]
         else:
             options += [flag, _text(value)]
     return options

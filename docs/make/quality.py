@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+from dotresize.cli.lists import number_or_fraction
+from dotresize.cli.options.run import Seed
+from dotresize.cli.options.texts import CALIBRATION_WINDOWS, EvaluationWindows, WindowTokens
+from dotresize.cli.options.widths import HiddenSize, IntermediateSize
 from dotresize.cli.output import quiet_libraries
 
 from .domains import WIKITEXT
@@ -14,18 +18,18 @@ COMMAND = "make bench-quality"
 
 def bench_quality(
     model: Annotated[str, typer.Option(help="MODEL to narrow.")] = "demo:smollm2-135m",
-    width: Annotated[float, typer.Option(help="Hidden width of the hidden rows.")] = 0.8,
-    mlp_width: Annotated[float, typer.Option(help="MLP width of the MLP rows.")] = 2 / 3,
+    hidden_size: HiddenSize = "0.8",
+    intermediate_size: IntermediateSize = "0.6666666666666666",
     texts: Annotated[
         Path,
         typer.Option(help="Where the texts of all kinds are, or go: see python -m docs.make.domains."),
     ] = Path("build/domains"),
     wikitext: Annotated[Path, typer.Option(help="Directory with valid.txt and test.txt.")] = WIKITEXT,
-    calibration_windows: Annotated[int, typer.Option(help="Calibration windows.")] = 32,
-    window_tokens: Annotated[int, typer.Option(help="Tokens per window.")] = 512,
-    evaluation_windows: Annotated[int, typer.Option(help="Evaluation windows of each text at most.")] = 6,
+    calibration_windows: Annotated[int, CALIBRATION_WINDOWS] = 32,
+    window_tokens: WindowTokens = 512,
+    evaluation_windows: EvaluationWindows = 6,
     evaluation_window_tokens: Annotated[int, typer.Option(help="Tokens per evaluation window.")] = 1024,
-    seed: Annotated[int, typer.Option(help="Draws the calibration windows.")] = 42,
+    seed: Seed = 42,
     quick: Annotated[
         bool, typer.Option("--quick", help="Only the methods that all calibrations have.")
     ] = False,
@@ -55,8 +59,8 @@ def bench_quality(
         written = write_self_text(model, texts, calibration_windows * window_tokens, seed, progress)
         setting = Setting(
             model=model,
-            width=width,
-            mlp_width=mlp_width,
+            width=float(number_or_fraction("hidden-size", hidden_size) or 0),
+            mlp_width=float(number_or_fraction("intermediate-size", intermediate_size) or 0),
             calibrations=calibrations_at(texts, written),
             calibration_windows=calibration_windows,
             window_tokens=window_tokens,

@@ -14,10 +14,10 @@ from dotresize.cli.demo import run
 
 ORIGINAL = "demo:smollm2-135m"
 WIDTHS = {
-    "hidden-0.875": "--width 0.875",
-    "hidden-0.75": "--width 0.75",
-    "mlp-0.75": "--mlp-width 0.75",
-    "mlp-0.5": "--mlp-width 0.5",
+    "hidden-0.875": "--hidden-size 0.875",
+    "hidden-0.75": "--hidden-size 0.75",
+    "mlp-0.75": "--intermediate-size 0.75",
+    "mlp-0.5": "--intermediate-size 0.5",
 }
 INT4_WIDTHS = (
     "mlp-0.75",
@@ -26,8 +26,8 @@ INT4_WIDTHS = (
 LENGTHS = "--input-tokens 128 --output-tokens 64 --batch-sizes 1,8"
 RUNS = {
     "vLLM on the CPU": ("vllm", "--engine vllm", tuple(WIDTHS)),
-    "ONNX Runtime, fp32": ("onnx-fp32", "--engine onnx --precision fp32", tuple(WIDTHS)),
-    "ONNX Runtime, int4": ("onnx-int4", "--engine onnx --precision int4", INT4_WIDTHS),
+    "ONNX Runtime, fp32": ("onnx-fp32", "--engine onnx --dtype float32", tuple(WIDTHS)),
+    "ONNX Runtime, int4": ("onnx-int4", "--engine onnx --dtype int4", INT4_WIDTHS),
 }
 
 

@@ -42,7 +42,7 @@ def main(program: typer.Typer = app) -> None:
 
 
 # Each file below registers its commands on `app` when it is imported.
-from . import narrow  # noqa: E402, F401, I001
+from . import compress  # noqa: E402, F401, I001
 from . import plan  # noqa: E402, F401, I001
 from . import recover  # noqa: E402, F401, I001
 from . import quality  # noqa: E402, F401, I001

@@ -3,18 +3,23 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import app
+from .bench_settings import bench_settings
 from .gate import given
-from .lists import names, numbers, words
+from .lists import names
+from .options.bench import BenchOptions, Compare, FailAbove, Speculative
+from .options.groups import grouped
+from .options.run import Device, Dtype, Force, Json, OptionalOutput, Resume, Seed
+from .options.texts import WindowTokens
 from .output import emit, error_console, quiet_libraries, styled, warn
 
 if TYPE_CHECKING:
     from ..bench.record.results import Results
-    from ..bench.record.settings import BenchSettings, Scenario
+    from ..bench.record.settings import BenchSettings
 
 __all__ = ["bench"]
 
@@ -22,114 +27,60 @@ COMPARE_OPTIONS = ("models", "compare", "fail_above", "as_json")
 
 
 @app.command(rich_help_panel="Measure")
+@grouped
 def bench(
     context: typer.Context,
     models: Annotated[
         list[str],
         typer.Argument(metavar="ORIGINAL NARROW...", help="With --compare: two results files, old and new."),
     ],
-    engine: Annotated[
-        Literal["vllm", "onnx", "transformers"], typer.Option(help="What you will deploy with.")
-    ] = "vllm",
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Directory for results.json and the report.")
-    ] = None,
-    scenarios: Annotated[
-        str,
-        typer.Option(
-            help="Of latency,throughput,online,memory,quality,speculative; default: all but the last."
-        ),
-    ] = "",
-    speculative: Annotated[
-        bool,
-        typer.Option(
-            "--speculative", help="Measure ORIGINAL with each NARROW as its draft: the same text, faster?"
-        ),
-    ] = False,
-    draft_tokens: Annotated[str, typer.Option(help="Tokens drafted per step, speculative.")] = "1,2,4",
-    input_tokens: Annotated[int, typer.Option(help="Prompt length.")] = 128,
-    output_tokens: Annotated[int, typer.Option(help="Tokens generated, always that many.")] = 128,
-    batch_sizes: Annotated[str, typer.Option(help="Of the latency scenario.")] = "1,8,32",
-    concurrency: Annotated[str, typer.Option(help="Requests in flight, online.")] = "1,4,16",
-    requests: Annotated[int, typer.Option(help="Requests of the throughput scenario.")] = 64,
-    rounds: Annotated[int, typer.Option(help="How often every model is measured, in turn.")] = 5,
-    repeats: Annotated[
-        int, typer.Option(help="Timed repetitions within a round; speculative: prompts of each text.")
-    ] = 3,
-    warmup: Annotated[int, typer.Option(help="Untimed repetitions before them.")] = 1,
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="vllm and transformers.")
-    ] = "auto",
-    precision: Annotated[
-        Literal["fp32", "fp16", "bf16", "int8", "int4"],
-        typer.Option(help="Checkpoints are exported in this precision first (onnx engine)."),
-    ] = "fp32",
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run.")] = "auto",
-    vllm_flags: Annotated[str, typer.Option(help="Passed on to vLLM, e.g. '--max-num-seqs 8'.")] = "",
-    data: Annotated[str, typer.Option(help="Evaluation text: builtin, FILE or hf:NAME.")] = "builtin",
-    windows: Annotated[int, typer.Option(help="Windows of evaluation text at most.")] = 16,
-    window_tokens: Annotated[int, typer.Option(help="Tokens per window.")] = 512,
-    tasks: Annotated[str, typer.Option(help="lm-eval tasks, separated by commas.")] = "",
-    task_directory: Annotated[Path | None, typer.Option(help="Directory with local task files.")] = None,
-    task_limit: Annotated[int | None, typer.Option(help="Documents per task at most.")] = None,
-    seed: Annotated[int, typer.Option(help="Token ids, and the order of the models.")] = 42,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an older report.")] = False,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Compare two results files instead of measuring.")
-    ] = False,
-    fail_above: Annotated[
-        str | None, typer.Option(help="With --compare: exit 1 when something got worse by more, e.g. 5%.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="End stdout with one JSON object.")] = False,
+    options: BenchOptions,
+    output: OptionalOutput = None,
+    speculative: Speculative = False,
+    window_tokens: WindowTokens = 512,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    seed: Seed = 42,
+    resume: Resume = False,
+    force: Force = False,
+    compare: Compare = False,
+    fail_above: FailAbove = None,
+    as_json: Json = False,
 ) -> None:
     """Measure what narrowing gains and costs: speed, memory and quality, side by side."""
-    from ..bench.record.settings import BenchSettings
     from ..errors import OptionError
 
     if compare:
-        extra = [name for name in given(context) if name not in COMPARE_OPTIONS]
-        if extra:
-            raise OptionError(
-                f"--{extra[0].replace('_', '-')} cannot take effect with --compare; leave it out"
-            )
+        _refuse_beside_compare(context)
         _compare(models, fail_above, as_json=as_json)
         return
     if fail_above is not None:
         raise OptionError("--fail-above takes effect with --compare only")
     if output is None:
         raise OptionError("name a directory for the report with -o")
-    settings = BenchSettings(
-        engine=engine,
-        scenarios=_scenarios(names(scenarios), speculative=speculative),
-        draft_tokens=numbers("draft-tokens", draft_tokens),
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        batch_sizes=numbers("batch-sizes", batch_sizes),
-        concurrency=numbers("concurrency", concurrency),
-        requests=requests,
-        rounds=rounds,
-        repeats=repeats,
-        warmup=warmup,
+    settings = bench_settings(
+        "bench",
+        options,
         dtype=dtype,
+        scenarios=_scenarios(names(options.scenarios), speculative=speculative),
         device=device,
-        precision=precision,
-        engine_flags=words("vllm-flags", vllm_flags),
         seed=seed,
-        text=data,
-        text_windows=windows,
         text_window_tokens=window_tokens,
-        tasks=names(tasks),
-        task_directory=str(task_directory) if task_directory else None,
-        task_limit=task_limit,
     )
-    settings.check_effect()
     if resume and force:
         raise OptionError("--resume keeps what --force replaces; give one of them")
     _run(models, settings, output, resume=resume, force=force, as_json=as_json)
 
 
-def _scenarios(named: tuple[str, ...], *, speculative: bool) -> "tuple[Scenario, ...]":
+def _refuse_beside_compare(context: typer.Context) -> None:
+    from ..errors import OptionError
+
+    extra = [name for name in given(context) if name not in COMPARE_OPTIONS]
+    if extra:
+        raise OptionError(f"--{extra[0].replace('_', '-')} cannot take effect with --compare; leave it out")
+
+
+def _scenarios(named: tuple[str, ...], *, speculative: bool) -> tuple[str, ...]:
     """What was named, and the drafts; with --speculative alone nothing else is measured."""
     added = ("speculative",) if speculative and "speculative" not in named else ()
     return (*named, *added)

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import EngineError, OptionError
 from . import app
-from .api_key import API_KEY_ENVIRONMENT, read_api_key
+from .api_key import read_api_key
+from .options.load import MaxModelLen, MaxTokens
+from .options.run import Engine
+from .options.serving import ApiKeyFile, Message, ModelName, System, Temperature, VllmPython
 from .output import error_console
 
 if TYPE_CHECKING:
@@ -29,21 +32,15 @@ def chat(
     engine_flags: Annotated[
         list[str] | None, typer.Argument(metavar="[-- VLLM_FLAGS...]", help="For a DIR: passed on to vLLM.")
     ] = None,
-    message: Annotated[
-        str | None, typer.Option("--message", "-m", help="Ask this one thing and stop.")
-    ] = None,
-    system: Annotated[str | None, typer.Option(help="System message.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 512,
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0,
-    model: Annotated[str | None, typer.Option(help="For a URL: which model; default: the first.")] = None,
-    engine: Annotated[Literal["auto", "vllm", "onnx"], typer.Option(help="For a DIR.")] = "auto",
-    max_model_len: Annotated[
-        int | None, typer.Option(help="For a DIR: tokens of a whole conversation.")
-    ] = None,
-    vllm_python: Annotated[Path | None, typer.Option(help="For a DIR: Python that has vLLM.")] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(help=f"File with the API key; without it ${API_KEY_ENVIRONMENT} is read.")
-    ] = None,
+    message: Message = None,
+    system: System = None,
+    max_tokens: MaxTokens = 512,
+    temperature: Temperature = 0.0,
+    model: ModelName = None,
+    engine: Engine = "auto",
+    max_model_len: MaxModelLen = None,
+    vllm_python: VllmPython = None,
+    api_key_file: ApiKeyFile = None,
 ) -> None:
     """Talk to an endpoint, or to a model directory, which is served while the conversation lasts."""
     import asyncio
@@ -65,7 +62,7 @@ def chat(
         raise OptionError("--model chooses among the models of a URL; a directory has one")
     options = ServeOptions(
         directory=Path(target),
-        engine=engine,
+        engine=engine,  # type: ignore[arg-type]  # ServeOptions checks the choices
         port=0,
         max_model_len=max_model_len,
         vllm_python=vllm_python,

@@ -26,11 +26,11 @@ _FITS = ["--calibration-windows", "16", "--force"]
 _PROMPT = "In one sentence, why is the sky blue?"
 
 COMMANDS: list[list[str]] = [
-    ["compress", _MODEL, "-o", str(_HIDDEN), "--width", "0.875", *_FITS],
-    ["compress", _MODEL, "-o", str(_MLP), "--mlp-width", "0.75", *_FITS],
+    ["compress", _MODEL, "-o", str(_HIDDEN), "--hidden-size", "0.875", *_FITS],
+    ["compress", _MODEL, "-o", str(_MLP), "--intermediate-size", "0.75", *_FITS],
     ["verify", str(_HIDDEN)],
     ["verify", str(_MLP)],
-    ["export", "onnx", str(_MLP), "-o", str(_INT4), "--precision", "int4", "--force"],
+    ["export", "onnx", str(_MLP), "-o", str(_INT4), "--dtype", "int4", "--force"],
     ["verify", str(_INT4)],
     ["perplexity", _MODEL, str(_HIDDEN), str(_MLP)],
 ]

@@ -14,20 +14,59 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import OptionError
-from .output import BrokenPipe
+from .options.old_names import OldName, old_names_of
+from .output import BrokenPipe, error_console
 
 __all__ = ["Program", "check_value", "given"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PLACES = ("model", "models", "data", "calibration", "evaluation", "target")  # text that may be a path
+PLACES = (
+    "model",
+    "models",
+    "teacher",
+    "text",
+    "calibration",
+    "evaluation",
+    "card_evaluation",
+    "target",
+)  # text
 LONGEST_NAME_BYTES, LONGEST_PATH_BYTES = 255, 4095  # of Linux
 LARGEST = 2**63 - 1
 SHOWN = 60  # characters of a refused value
 
 
+class _OldOption:
+    """Stands in the parser for an option under the name it had; `--help` does not show it."""
+
+    def __init__(self, old: str, name: OldName, option: Any) -> None:
+        self._old, self._name, self._option = old, name, option
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._option, attribute)
+
+    def process(self, value: Any, state: Any) -> None:
+        """Say what it is called now, and hand the value on."""
+        error_console().print(
+            f"{self._old} is called {self._name.option} now; the old name goes with the next release",
+            highlight=False,
+            soft_wrap=True,
+        )
+        self._option.process(self._name.changed(value), state)
+
+
 class _CheckedCommand(TyperCommand):
     """A command whose arguments were checked."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        """The parser, which knows the old names of options too."""
+        parser: Any = super().make_parser(ctx)
+        known = parser._long_opt  # noqa: SLF001  # there is no public way to an option that --help leaves out
+        known.update(
+            (old, _OldOption(old, name, known[name.option]))
+            for old, name in old_names_of(self.name or "").items()
+        )
+        return parser
 
     def invoke(self, ctx: Any) -> Any:
         """Check what was given, then run the command."""

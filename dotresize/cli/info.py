@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from . import app
+from .options.run import Json
 from .output import emit
 
 
 @app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="A model directory or a .gguf file, ours or foreign.")],
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say what an artefact is: format, widths, size, where it came from, whether it is verified."""
     from rich.table import Table

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import app
+from .options.run import Device, Json, TrustRemoteCode
+from .options.texts import Evaluation, EvaluationWindows, WindowTokens
 from .output import emit, quiet_libraries
 
 if TYPE_CHECKING:
@@ -16,22 +18,12 @@ def perplexity_command(
     models: Annotated[
         list[str], typer.Argument(help="Directories (or other MODELs); the others are compared to the first.")
     ],
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Text: builtin (held-out documentation, code and chat), a .txt/.jsonl/.parquet file, or "
-            "hf:NAME[:CONFIG]; give it again for more texts.  [default: builtin]"
-        ),
-    ] = None,
-    window_tokens: Annotated[int, typer.Option(help="Tokens per window.")] = 1024,
-    windows: Annotated[
-        int | None, typer.Option(help="Number of windows of each text [default: all].")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with a model.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="End stdout with one JSON object.")] = False,
+    evaluation: Evaluation = None,
+    window_tokens: WindowTokens = 1024,
+    evaluation_windows: EvaluationWindows = None,
+    device: Device = "auto",
+    trust_remote_code: TrustRemoteCode = False,
+    as_json: Json = False,
 ) -> None:
     """Perplexity with its standard error, and ratio and mean KL to the first model, text by text."""
     quiet_libraries()
@@ -43,8 +35,11 @@ def perplexity_command(
     from .progress import ProgressBar
     from .tables import quality_tables
 
-    if windows is not None and windows < 1:
-        raise OptionError(f"--windows is {windows}; expected at least 1, or leave it out for the whole text")
+    if evaluation_windows is not None and evaluation_windows < 1:
+        raise OptionError(
+            f"--evaluation-windows is {evaluation_windows}; expected at least 1, or leave it out "
+            "for the whole text"
+        )
     if window_tokens < 2:
         raise OptionError(f"--window-tokens is {window_tokens}; expected at least 2")
     if len(set(models)) != len(models):
@@ -53,7 +48,10 @@ def perplexity_command(
     loaded = {name: load_dense(name, any_family=True, trust_remote_code=trust_remote_code) for name in models}
     check_same_tokenizer({name: each.tokenizer for name, each in loaded.items()})
     texts = windows_of_texts(
-        data or ["builtin"], loaded[models[0]].tokenizer, windows=windows, window_tokens=window_tokens
+        evaluation or ["builtin"],
+        loaded[models[0]].tokenizer,
+        at_most=evaluation_windows,
+        window_tokens=window_tokens,
     )
     with ProgressBar() as progress:
         record = measure_texts(

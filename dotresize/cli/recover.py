@@ -6,6 +6,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import app
+from .options.dtypes import canonical
+from .options.run import Device, DryRun, Dtype, Force, Json, Minutes, Output, Seed
+from .options.serving import Temperature
+from .options.texts import Text, WindowTokens
+from .options.training import (
+    ActivationCheckpointing,
+    BatchWindows,
+    Beta2,
+    ClipNorm,
+    Evaluations,
+    HeldOutWindows,
+    LearningRate,
+    LoraRank,
+    MicroWindows,
+    Patience,
+    SaveMinutes,
+    StreamWeight,
+    Teacher,
+    TeacherTopK,
+    TextWeight,
+    Tokens,
+    Train,
+    WarmupSteps,
+)
 from .output import emit, error_console, quiet_libraries
 
 if TYPE_CHECKING:
@@ -13,88 +37,39 @@ if TYPE_CHECKING:
 
     from ..export.recovery import Recovery
 
-_LENGTH, _WHAT, _LOSS, _RUN = "Texts and length", "What is trained", "Loss", "Run"
-
 
 @app.command(rich_help_panel="Compress")
 def recover(
     narrow: Annotated[str, typer.Argument(help="What `dotresize compress` wrote.")],
-    teacher: Annotated[
-        str, typer.Option(help="The original: directory, hub id, .gguf file, or demo:smollm2-135m.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Directory to write; must not exist.")],
-    text: Annotated[
-        list[str],
-        typer.Option(
-            help="Text to train on: self (the teacher writes it), builtin, FILE, hf:NAME, or TEXT=0.3 with a "
-            "share; repeatable.",
-            rich_help_panel=_LENGTH,
-        ),
-    ],
-    tokens: Annotated[int | None, typer.Option(help="Tokens to train on.", rich_help_panel=_LENGTH)] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="About how long to train.", rich_help_panel=_LENGTH)
-    ] = None,
-    window_tokens: Annotated[int, typer.Option(help="Tokens per window.", rich_help_panel=_LENGTH)] = 512,
-    train: Annotated[
-        str, typer.Option(help="all, lora, layers, norms, readers or writers.", rich_help_panel=_WHAT)
-    ] = "all",
-    lora_rank: Annotated[
-        int | None, typer.Option(help="Rank of the adapter; default 32.", rich_help_panel=_WHAT)
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(help="Highest rate; default by --train.", rich_help_panel=_WHAT),
-    ] = None,
-    warmup: Annotated[
-        int | None,
-        typer.Option(help="Steps in which the rate rises; default by length.", rich_help_panel=_WHAT),
-    ] = None,
-    beta2: Annotated[
-        float, typer.Option(help="How slowly Adam forgets the size of gradients.", rich_help_panel=_WHAT)
-    ] = 0.95,
-    clip_norm: Annotated[
-        float, typer.Option(help="Longest gradient; longer ones are scaled down.", rich_help_panel=_WHAT)
-    ] = 1.0,
-    temperature: Annotated[float, typer.Option(help="Of both distributions.", rich_help_panel=_LOSS)] = 1.0,
-    teacher_top_k: Annotated[
-        int | None,
-        typer.Option(help="Keep only the teacher's likeliest tokens, on disk.", rich_help_panel=_LOSS),
-    ] = None,
-    stream_weight: Annotated[
-        float, typer.Option(help="Weight of the residual stream's error.", rich_help_panel=_LOSS)
-    ] = 0.0,
-    text_weight: Annotated[
-        float, typer.Option(help="Weight of the text's own next tokens.", rich_help_panel=_LOSS)
-    ] = 0.0,
-    batch_windows: Annotated[int, typer.Option(help="Windows per step.", rich_help_panel=_RUN)] = 8,
-    micro_windows: Annotated[
-        int, typer.Option(help="Windows that a process holds at once.", rich_help_panel=_RUN)
-    ] = 2,
-    activation_checkpointing: Annotated[
-        bool, typer.Option("--activation-checkpointing", help="Less memory, more time.", rich_help_panel=_RUN)
-    ] = False,
-    held_out_windows: Annotated[
-        int, typer.Option(help="Of each text, to choose the best state.", rich_help_panel=_RUN)
-    ] = 4,
-    evaluations: Annotated[int, typer.Option(help="How often these are scored.", rich_help_panel=_RUN)] = 10,
-    patience: Annotated[
-        int, typer.Option(help="Evaluations without a better state that end it.", rich_help_panel=_RUN)
-    ] = 3,
-    save_minutes: Annotated[
-        float, typer.Option(help="An interrupt loses at most this much.", rich_help_panel=_RUN)
-    ] = 5.0,
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.", rich_help_panel=_RUN)] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=_RUN)] = "auto",
-    seed: Annotated[int, typer.Option(help="Order of the windows.", rich_help_panel=_RUN)] = 42,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say how long and how much memory, then stop.", rich_help_panel=_RUN),
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace OUTPUT.", rich_help_panel=_RUN)] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="End stdout with one JSON object.", rich_help_panel=_RUN)
-    ] = False,
+    teacher: Teacher,
+    output: Output,
+    text: Text,
+    tokens: Tokens = None,
+    minutes: Minutes = None,
+    window_tokens: WindowTokens = 512,
+    train: Train = "all",
+    lora_rank: LoraRank = None,
+    learning_rate: LearningRate = None,
+    warmup_steps: WarmupSteps = None,
+    beta2: Beta2 = 0.95,
+    clip_norm: ClipNorm = 1.0,
+    temperature: Temperature = 1.0,
+    teacher_top_k: TeacherTopK = None,
+    stream_weight: StreamWeight = 0.0,
+    text_weight: TextWeight = 0.0,
+    batch_windows: BatchWindows = 8,
+    micro_windows: MicroWindows = 2,
+    activation_checkpointing: ActivationCheckpointing = False,
+    held_out_windows: HeldOutWindows = 4,
+    evaluations: Evaluations = 10,
+    patience: Patience = 3,
+    save_minutes: SaveMinutes = 5.0,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    seed: Seed = 42,
+    dry_run: DryRun = False,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Win back by distillation what narrowing lost. Experimental.
 
@@ -113,7 +88,7 @@ def recover(
         train=train,  # type: ignore[arg-type]  # RecoverConfig checks the choices
         lora_rank=lora_rank,
         learning_rate=learning_rate,
-        warmup=warmup,
+        warmup=warmup_steps,
         beta2=beta2,
         clip_norm=clip_norm,
         held_out_windows=held_out_windows,
@@ -128,7 +103,7 @@ def recover(
         text_weight=text_weight,
         save_minutes=save_minutes,
         seed=seed,
-        precision=precision,  # type: ignore[arg-type]
+        precision=canonical(dtype),  # type: ignore[arg-type]
         device=device,
         activation_checkpointing=activation_checkpointing,
     )

@@ -3,12 +3,27 @@
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import app
-from .api_key import API_KEY_ENVIRONMENT, read_api_key
+from .api_key import read_api_key
+from .lists import number
+from .options.load import DraftTokens, MaxModelLen, TensorParallelSize
+from .options.run import Device, DryRun, Dtype, Engine, Json
+from .options.serving import (
+    ApiKeyFile,
+    Check,
+    Draft,
+    GpuMemoryUtilization,
+    Host,
+    LogFile,
+    PipelineParallelSize,
+    Port,
+    ServedModelName,
+    VllmPython,
+)
 from .output import emit, error_console, spinner, warn
 
 if TYPE_CHECKING:
@@ -35,41 +50,24 @@ def serve(
     engine_flags: Annotated[
         list[str] | None, typer.Argument(metavar="[-- VLLM_FLAGS...]", help="Passed on to vLLM as they are.")
     ] = None,
-    engine: Annotated[
-        Literal["auto", "vllm", "onnx"], typer.Option(help="auto: ONNX for an ONNX export, else vLLM.")
-    ] = "auto",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="TCP port; 0 picks a free one and prints it.")] = 8000,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Choose the settings for this kind of machine.")
-    ] = "auto",
-    max_model_len: Annotated[int | None, typer.Option(help="Tokens of prompt and answer together.")] = None,
-    tensor_parallel_size: Annotated[int, typer.Option(help="Devices that split every layer.")] = 1,
-    pipeline_parallel_size: Annotated[int, typer.Option(help="Stages that split the layers.")] = 1,
-    draft: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="NARROW", help="A narrow copy of DIR that drafts for it: the same text, faster."
-        ),
-    ] = None,
-    draft_tokens: Annotated[
-        int | None, typer.Option(help="Tokens that the draft proposes before each check; 2 if left out.")
-    ] = None,
-    gpu_memory_utilization: Annotated[float | None, typer.Option(help="Fraction of device memory.")] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(help=f"File with the API key; without it ${API_KEY_ENVIRONMENT} is read.")
-    ] = None,
-    served_model_name: Annotated[str | None, typer.Option(help="Default: the directory's name.")] = None,
-    vllm_python: Annotated[Path | None, typer.Option(help="Python of an environment that has vLLM.")] = None,
-    check: Annotated[bool, typer.Option(help="Compare greedy tokens with the reference first.")] = True,
-    log_file: Annotated[
-        Path | None, typer.Option(help="The engine's log; default: a new temporary file.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the engine's command and stop.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout when ready.")
-    ] = False,
+    engine: Engine = "auto",
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    max_model_len: MaxModelLen = None,
+    tensor_parallel_size: TensorParallelSize = 1,
+    pipeline_parallel_size: PipelineParallelSize = 1,
+    draft: Draft = None,
+    draft_tokens: DraftTokens = None,
+    gpu_memory_utilization: GpuMemoryUtilization = None,
+    api_key_file: ApiKeyFile = None,
+    served_model_name: ServedModelName = None,
+    vllm_python: VllmPython = None,
+    check: Check = True,
+    log_file: LogFile = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Serve a model through an OpenAI-compatible HTTP endpoint until Ctrl-C."""
     from ..serve.endpoint import plan
@@ -77,7 +75,7 @@ def serve(
 
     options = ServeOptions(
         directory=directory,
-        engine=engine,
+        engine=engine,  # type: ignore[arg-type]  # ServeOptions checks the choices
         device=device,
         host=host,
         port=port,
@@ -87,7 +85,7 @@ def serve(
         pipeline_parallel_size=pipeline_parallel_size,
         gpu_memory_utilization=gpu_memory_utilization,
         draft=draft,
-        draft_tokens=draft_tokens,
+        draft_tokens=None if draft_tokens is None else number("draft-tokens", draft_tokens),
         api_key=read_api_key(api_key_file),
         served_model_name=served_model_name,
         vllm_python=vllm_python,

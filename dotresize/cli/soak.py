@@ -10,6 +10,9 @@ import typer
 from ..errors import EngineError
 from . import main
 from .gate import Program
+from .lists import number
+from .options.load import Concurrency, MaxModelLen, MaxTokens
+from .options.run import Json, Minutes
 from .output import emit, error_console, spinner
 
 MEBIBYTE = 1024**2
@@ -20,11 +23,11 @@ program = Program(pretty_exceptions_enable=False, context_settings={"help_option
 def soak(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Model to serve and load.")],
     engine_flags: Annotated[list[str] | None, typer.Argument(metavar="[-- VLLM_FLAGS...]")] = None,
-    minutes: Annotated[float, typer.Option(help="How long.")] = 10.0,
-    concurrency: Annotated[int, typer.Option(help="Requests in flight.")] = 4,
-    max_tokens: Annotated[int, typer.Option(help="Longest answer.")] = 64,
-    max_model_len: Annotated[int | None, typer.Option(help="Tokens of prompt and answer together.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="End stdout with one JSON object.")] = False,
+    minutes: Minutes = 10.0,
+    concurrency: Concurrency = "4",
+    max_tokens: MaxTokens = 64,
+    max_model_len: MaxModelLen = None,
+    as_json: Json = False,
 ) -> None:
     """Serve a model on loopback, keep it under constant load, and report what it answered and used."""
     from ..serve.client import Client
@@ -49,8 +52,8 @@ def soak(
                     client,
                     endpoint.model_name,
                     endpoint.pid,
-                    minutes=minutes,
-                    concurrency=concurrency,
+                    minutes=10.0 if minutes is None else minutes,
+                    concurrency=number("concurrency", concurrency or ""),
                     max_tokens=max_tokens,
                     on_progress=show,
                 )

@@ -5,12 +5,20 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from . import app
-from .lists import fractions, names, numbers, words
+from .bench_settings import bench_settings
+from .lists import fractions, names
+from .options.bench import BenchOptions
+from .options.groups import grouped
+from .options.method import Method
+from .options.run import Device, DryRun, Dtype, Json, Model, Output, Resume, Runtime, Seed
+from .options.sweep import BenchDtype, CardEvaluation, Executor, Jobs
+from .options.texts import CalibrationOptions
+from .options.widths import HiddenSize, IntermediateSize
 from .output import emit, error_console, styled
 
 if TYPE_CHECKING:
@@ -20,163 +28,59 @@ if TYPE_CHECKING:
 
 __all__ = ["sweep"]
 
-_GRID, _COMPRESS, _BENCH, _RUN = "Grid", "Compression", "Benchmark", "Run"
-
 
 @app.command("sweep", rich_help_panel="Measure")
+@grouped
 def sweep(
-    model: Annotated[
-        str, typer.Argument(help="Hugging Face directory, hub id, .gguf file, or demo:smollm2-135m.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Every point gets a directory in it.")],
-    hidden: Annotated[
-        str, typer.Option(help="New hidden sizes as fractions, e.g. 0.9,0.8.", rich_help_panel=_GRID)
-    ] = "",
-    mlp: Annotated[
-        str, typer.Option(help="New MLP widths as fractions, e.g. 0.9,0.75.", rich_help_panel=_GRID)
-    ] = "",
-    methods: Annotated[
-        str,
-        typer.Option(help="For the hidden widths: some of dot,magnitude,pca,pca+dot.", rich_help_panel=_GRID),
-    ] = "pca",
-    calibration: Annotated[
-        str,
-        typer.Option(help="builtin, a .txt/.jsonl/.parquet file, or hf:NAME.", rich_help_panel=_COMPRESS),
-    ] = "builtin",
-    calibration_windows: Annotated[
-        int | None, typer.Option(help="Number of windows.", rich_help_panel=_COMPRESS)
-    ] = None,
-    window_tokens: Annotated[
-        int, typer.Option(help="Tokens per calibration window.", rich_help_panel=_COMPRESS)
-    ] = 1024,
-    dtype: Annotated[
-        str, typer.Option(help="Stored: auto, float32, bfloat16 or float16.", rich_help_panel=_COMPRESS)
-    ] = "auto",
-    evaluation: Annotated[
-        str,
-        typer.Option(
-            help="Text for the perplexity in each model card: none, builtin, a file or hf:NAME.",
-            rich_help_panel=_COMPRESS,
-        ),
-    ] = "none",
-    runtime: Annotated[
-        str, typer.Option(help="Which runtime verifies; see `dotresize verify`.", rich_help_panel=_COMPRESS)
-    ] = "all",
-    engine: Annotated[
-        Literal["vllm", "onnx", "transformers"], typer.Option(help="Measured with.", rich_help_panel=_BENCH)
-    ] = "vllm",
-    scenarios: Annotated[
-        str,
-        typer.Option(
-            help="Of latency,throughput,online,memory,quality; default: all.", rich_help_panel=_BENCH
-        ),
-    ] = "",
-    input_tokens: Annotated[int, typer.Option(help="Prompt length.", rich_help_panel=_BENCH)] = 128,
-    output_tokens: Annotated[int, typer.Option(help="Tokens generated.", rich_help_panel=_BENCH)] = 128,
-    batch_sizes: Annotated[str, typer.Option(help="Offline latency.", rich_help_panel=_BENCH)] = "1,8,32",
-    concurrency: Annotated[
-        str, typer.Option(help="Requests in flight, online.", rich_help_panel=_BENCH)
-    ] = "1,4,16",
-    requests: Annotated[int, typer.Option(help="Of the throughput scenario.", rich_help_panel=_BENCH)] = 64,
-    rounds: Annotated[
-        int, typer.Option(help="How often every model is measured.", rich_help_panel=_BENCH)
-    ] = 5,
-    repeats: Annotated[
-        int, typer.Option(help="Timed repetitions within a round.", rich_help_panel=_BENCH)
-    ] = 3,
-    precision: Annotated[
-        Literal["fp32", "fp16", "bf16", "int8", "int4"],
-        typer.Option(help="Of the ONNX exports, onnx engine.", rich_help_panel=_BENCH),
-    ] = "fp32",
-    bench_dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="vllm and transformers run in it.", rich_help_panel=_BENCH),
-    ] = "auto",
-    vllm_flags: Annotated[
-        str, typer.Option(help="Passed on to vLLM, e.g. '--max-num-seqs 8'.", rich_help_panel=_BENCH)
-    ] = "",
-    data: Annotated[
-        str, typer.Option(help="Evaluation text: builtin, FILE or hf:NAME.", rich_help_panel=_BENCH)
-    ] = "builtin",
-    windows: Annotated[
-        int, typer.Option(help="Windows of evaluation text at most.", rich_help_panel=_BENCH)
-    ] = 16,
-    tasks: Annotated[
-        str, typer.Option(help="lm-eval tasks, separated by commas.", rich_help_panel=_BENCH)
-    ] = "",
-    task_directory: Annotated[
-        Path | None, typer.Option(help="Directory with local task files.", rich_help_panel=_BENCH)
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        typer.Option(help="For compression and benchmark.", rich_help_panel=_RUN),
-    ] = "auto",
-    seed: Annotated[int, typer.Option(help="For compression and benchmark.", rich_help_panel=_RUN)] = 42,
-    jobs: Annotated[
-        int, typer.Option(min=1, help="Compressions at a time, per machine.", rich_help_panel=_RUN)
-    ] = 1,
-    executor: Annotated[
-        Literal["local", "ray"],
-        typer.Option(help="ray: a Ray cluster, or a local Ray where there is none.", rich_help_panel=_RUN),
-    ] = "local",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep what is finished, do the rest.", rich_help_panel=_RUN)
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print every point's commands and stop.", rich_help_panel=_RUN)
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="End stdout with one JSON object.", rich_help_panel=_RUN)
-    ] = False,
+    model: Model,
+    output: Output,
+    texts: CalibrationOptions,
+    bench: BenchOptions,
+    hidden_size: HiddenSize = None,
+    intermediate_size: IntermediateSize = None,
+    method: Method = None,
+    dtype: Dtype = "auto",
+    card_evaluation: CardEvaluation = "none",
+    runtime: Runtime = "all",
+    bench_dtype: BenchDtype = "auto",
+    device: Device = "auto",
+    seed: Seed = 42,
+    jobs: Jobs = 1,
+    executor: Executor = "local",
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Compress, verify and bench every width of a grid; show which ones are worth shipping.
 
-    The grid is (each --hidden or none) x (each --mlp or none) x (each method), without the point that changes
-    nothing. Every point is a line of ordinary commands (see --dry-run), which any machine can run by hand.
+    The grid is (each --hidden-size or none) x (each --intermediate-size or none) x (each --method), without
+    the point that changes nothing. Every point is a line of ordinary commands (see --dry-run), which any
+    machine can run by hand.
     """
-    from ..bench.record.settings import BenchSettings
     from ..bench.sweep.grid import SweepSettings
     from ..compress.config import CompressConfig
 
     settings = SweepSettings(
         model=model,
         directory=str(output),
-        hidden=fractions("hidden", hidden),
-        mlp=fractions("mlp", mlp),
-        methods=names(methods),
+        hidden=fractions("hidden-size", hidden_size or ""),
+        mlp=fractions("intermediate-size", intermediate_size or ""),
+        methods=names("pca" if method is None else method),
         compress=CompressConfig(
             width=0.5,  # every point sets its own
-            calibration=calibration,
-            calibration_windows=calibration_windows,
-            window_tokens=window_tokens,
+            calibration=tuple(texts.calibration or ["builtin"]),
+            calibration_windows=texts.calibration_windows,
+            window_tokens=texts.window_tokens,
             dtype=dtype,
             device=device,
             seed=seed,
         ),
-        bench=BenchSettings(
-            engine=engine,
-            scenarios=names(scenarios),  # type: ignore[arg-type]
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            batch_sizes=numbers("batch-sizes", batch_sizes),
-            concurrency=numbers("concurrency", concurrency),
-            requests=requests,
-            rounds=rounds,
-            repeats=repeats,
-            precision=precision,
-            dtype=bench_dtype,
-            engine_flags=words("vllm-flags", vllm_flags),
-            text=data,
-            text_windows=windows,
-            tasks=names(tasks),
-            task_directory=str(task_directory) if task_directory else None,
-            device=device,
-            seed=seed,
+        bench=bench_settings(
+            "sweep", bench, dtype=bench_dtype, scenarios=names(bench.scenarios), device=device, seed=seed
         ),
-        evaluation=evaluation,
+        evaluation=card_evaluation,
         runtime=runtime,
     )
-    settings.bench.check_effect()
     if dry_run:
         _show_commands(settings, as_json=as_json)
         return

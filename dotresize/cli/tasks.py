@@ -1,12 +1,15 @@
 """`dotresize tasks`: lm-eval scores of directories or endpoints, side by side."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import app
-from .lists import names
+from .lists import check_choice, names
+from .options.bench import Limit, TaskDirectory, Tasks, Tokenizer
+from .options.run import Device, Dtype, Json, Seed
+from .options.serving import ServedModelName
 from .output import emit, error_console
 
 if TYPE_CHECKING:
@@ -15,43 +18,38 @@ if TYPE_CHECKING:
     from ..bench.quality.tasks import TaskModel
     from ..bench.record.results import TaskScore
 
-__all__ = ["tasks"]
+__all__ = ["tasks_command"]
 
 
 @app.command("tasks", rich_help_panel="Measure")
-def tasks(
+def tasks_command(
     models: Annotated[
         list[str],
         typer.Argument(
             metavar="DIR|URL...", help="Directories of any format, or endpoints: http://HOST:PORT/v1"
         ),
     ],
-    task_names: Annotated[
-        str, typer.Option("--tasks", help="lm-eval tasks, separated by commas, e.g. hellaswag,arc_easy.")
-    ],
-    task_directory: Annotated[Path | None, typer.Option(help="Directory with local task files.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Documents per task at most.")] = None,
-    tokenizer: Annotated[
-        Path | None, typer.Option(help="Directory with the tokenizer, for endpoints.")
-    ] = None,
-    served_model_name: Annotated[str, typer.Option(help="Name of the model at the endpoint.")] = "",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Of loaded directories.")
-    ] = "auto",
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where directories run.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of few-shot examples and sampling.")] = 42,
-    as_json: Annotated[bool, typer.Option("--json", help="End stdout with one JSON object.")] = False,
+    tasks: Tasks,
+    task_directory: TaskDirectory = None,
+    limit: Limit = None,
+    tokenizer: Tokenizer = None,
+    served_model_name: ServedModelName = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    seed: Seed = 42,
+    as_json: Json = False,
 ) -> None:
     """Score models on lm-eval tasks: its own (online), or local files."""
     from dataclasses import asdict
 
     from ..bench.measure.prepare import unique_names
     from ..bench.quality.tasks import run_tasks
-    from ..bench.record.settings import MAX_SEED
+    from ..bench.record.settings import DTYPES, MAX_SEED
     from ..errors import OptionError
     from .progress import ProgressBar
 
     _refuse_without_effect(models, tokenizer, served_model_name, dtype, device)
+    check_choice("dtype", dtype, DTYPES)
     if limit is not None and limit < 1:
         raise OptionError(f"--limit is {limit}; expected at least 1")
     if not 0 <= seed <= MAX_SEED:
@@ -61,7 +59,7 @@ def tasks(
     with ProgressBar() as progress:
         scores = run_tasks(
             asked,
-            names(task_names),
+            names(tasks),
             task_directory=task_directory,
             limit=limit,
             dtype=dtype,
@@ -75,7 +73,7 @@ def tasks(
 
 
 def _refuse_without_effect(
-    models: list[str], tokenizer: Path | None, served_name: str, dtype: str, device: str
+    models: list[str], tokenizer: Path | None, served_name: str | None, dtype: str, device: str
 ) -> None:
     from ..errors import OptionError
 
@@ -88,7 +86,7 @@ def _refuse_without_effect(
         raise OptionError(f"{option} belongs to directories, and only endpoints were named; leave it out")
 
 
-def _model(name: str, place: str, tokenizer: Path | None, served_name: str) -> "TaskModel":
+def _model(name: str, place: str, tokenizer: Path | None, served_name: str | None) -> "TaskModel":
     from ..bench.quality.tasks import TaskModel
     from ..errors import OptionError
     from ..export.artefact_info import inspect_artefact

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import app
+from .options.run import Json, Runtime
 from .output import emit, spinner, styled
 
 if TYPE_CHECKING:
@@ -18,14 +19,8 @@ if TYPE_CHECKING:
 @app.command()
 def verify(
     output: Annotated[Path, typer.Argument(help="What `compress` or `export` wrote.", metavar="OUT")],
-    runtime: Annotated[
-        str,
-        typer.Option(
-            help="Which runtime proves it: transformers, vllm, onnxruntime, llama-cpp, or all.",
-            metavar="NAME",
-        ),
-    ] = "all",
-    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
+    runtime: Runtime = "all",
+    as_json: Json = False,
 ) -> None:
     """Reopen an output with the real runtimes and compare it with its reference logits."""
     from ..export.verify import verify as run

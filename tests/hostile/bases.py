@@ -23,7 +23,7 @@ MEASURE = (
     "--scenarios", "latency", "--engine", "transformers", "--batch-sizes", "1", "--device", "cpu",
     "--input-tokens", "4", "--output-tokens", "2", "--rounds", "1", "--repeats", "1",
 )  # fmt: skip
-COMPRESS = ["--mlp-width", "0.5", "--window-tokens", "32", "--calibration-windows", "2"]
+COMPRESS = ["--intermediate-size", "0.5", "--window-tokens", "32", "--calibration-windows", "2"]
 
 
 def build(names: Iterable[str], folder: Path) -> None:
@@ -86,11 +86,11 @@ def _narrow(folder: Path) -> None:
 
 
 def _gguf(folder: Path) -> None:
-    call("export", "gguf", folder / "narrow", "-o", "narrow.gguf", "--type", "f32")
+    call("export", "gguf", folder / "narrow", "-o", "narrow.gguf", "--dtype", "f32")
 
 
 def _onnx(folder: Path) -> None:
-    call("export", "onnx", folder / "narrow", "-o", "onnx", "--precision", "int4")
+    call("export", "onnx", folder / "narrow", "-o", "onnx", "--dtype", "int4")
 
 
 def _exported(folder: Path) -> None:

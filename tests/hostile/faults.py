@@ -30,8 +30,8 @@ from .processes import alive, finish, fork, read_text
 from .runner import warm_up
 from .tree import changes, snapshot
 
-COMPRESS = (*bases.COMPRESS, "--width", "0.75", "--calibration", "text.txt", "--evaluation", "other.txt",
-            "--evaluation-windows", "1")  # fmt: skip
+COMPRESS = (*bases.COMPRESS, "--hidden-size", "0.75", "--calibration", "text.txt",
+            "--evaluation", "other.txt", "--evaluation-windows", "1")  # fmt: skip
 BENCH = (*bases.MEASURE, "--resume")
 FILE_EVENTS = frozenset(
     ["open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree"]
@@ -75,13 +75,13 @@ COMMANDS = {
         share=0.15,
     ),
     "gguf": Command(
-        arguments=["export", "gguf", "narrow", "-o", "out.gguf", "--type", "f16"],
+        arguments=["export", "gguf", "narrow", "-o", "out.gguf", "--dtype", "f16"],
         models=["narrow"],
         output="out.gguf",
         share=0.25,
     ),
     "onnx": Command(
-        arguments=["export", "onnx", "narrow", "-o", "out", "--precision", "fp32"],
+        arguments=["export", "onnx", "narrow", "-o", "out", "--dtype", "fp32"],
         models=["narrow"],
         output="out",
         share=0.1,

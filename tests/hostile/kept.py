@@ -15,7 +15,7 @@ __all__ = ["BASES", "damage"]
 
 BASES = ("mistral",)
 ARGUMENTS = (
-    "compress", "mistral", "-o", "out", "--width", "0.75", "--mlp-width", "0.5", *WINDOWS,
+    "compress", "mistral", "-o", "out", "--hidden-size", "0.75", "--intermediate-size", "0.5", *WINDOWS,
     "--calibration", "text.txt", "--evaluation", "none",
 )  # fmt: skip
 

@@ -8,11 +8,11 @@ from .case import Attempt, Sandbox
 __all__ = ["compress", "export_gguf", "export_vllm", "on_checkpoint", "on_foreign_model", "perplexity"]
 
 WIDTHS = (
-    ("--mlp-width", "0.5"),
-    ("--width", "0.75"),
+    ("--intermediate-size", "0.5"),
+    ("--hidden-size", "0.75"),
     ("--hidden-size", "48", "--intermediate-size", "48"),
-    ("--mlp-width", "0.5", "--mlp-method", "dot"),
-    ("--width", "0.75", "--compensate", "none"),
+    ("--intermediate-size", "0.5", "--mlp-method", "dot"),
+    ("--hidden-size", "0.75", "--compensate", "none"),
 )
 WINDOWS = ("--window-tokens", "32", "--calibration-windows", "2")
 
@@ -40,8 +40,8 @@ def compress(
 
 
 def perplexity(model: str, *, damage: str, text: str = "text.txt") -> Attempt:
-    few = ["--window-tokens", "32", "--windows", "2", "--json"]
-    return Attempt(arguments=["perplexity", model, "--data", text, *few], damage=damage, model=model)
+    few = ["--window-tokens", "32", "--evaluation-windows", "2", "--json"]
+    return Attempt(arguments=["perplexity", model, "--evaluation", text, *few], damage=damage, model=model)
 
 
 def info(path: str, *, damage: str) -> Attempt:
@@ -55,7 +55,7 @@ def serve_plan(path: str, *, damage: str) -> Attempt:
 
 def export_gguf(model: str, *, damage: str, output: str = "out.gguf") -> Attempt:
     return Attempt(
-        arguments=["export", "gguf", model, "-o", output, "--type", "f32"],
+        arguments=["export", "gguf", model, "-o", output, "--dtype", "f32"],
         damage=damage,
         model=model,
         output=output,

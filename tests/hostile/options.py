@@ -13,20 +13,21 @@ NUMBERS = (
 )  # fmt: skip
 CHOICES = ("", "word", "[/red]", "AUTO", "none", "pca,dot", "\0", "x" * 5000, "\ud800", "cuda", "../x")
 COMPRESS = (
-    "--width", "--hidden-size", "--mlp-width", "--intermediate-size", "--reg", "--ridge-tokens",
+    "--hidden-size", "--intermediate-size", "--kv-groups", "--layers", "--reg", "--ridge-tokens",
     "--neuron-steps", "--calibration-windows", "--window-tokens", "--evaluation-windows", "--seed",
 )  # fmt: skip
 COMPRESS_CHOICES = ("--method", "--mlp-method", "--compensate", "--mass", "--dtype", "--device")
 OTHERS = (
-    ["perplexity", "model", "--data", "text.txt", "--window-tokens", "NUMBER"],
-    ["perplexity", "model", "--data", "text.txt", "--window-tokens", "32", "--windows", "NUMBER"],
-    ["perplexity", "model", "--data", "text.txt", "--window-tokens", "32", "--device", "CHOICE"],
-    ["perplexity", "model", "CHOICE", "--data", "text.txt", "--window-tokens", "32"],
-    ["export", "gguf", "narrow", "-o", "out", "--type", "CHOICE"],
+    ["perplexity", "model", "--evaluation", "text.txt", "--window-tokens", "NUMBER"],
+    ["perplexity", "model", "--evaluation", "text.txt", "--window-tokens", "32", "--evaluation-windows",
+     "NUMBER"],
+    ["perplexity", "model", "--evaluation", "text.txt", "--window-tokens", "32", "--device", "CHOICE"],
+    ["perplexity", "model", "CHOICE", "--evaluation", "text.txt", "--window-tokens", "32"],
+    ["export", "gguf", "narrow", "-o", "out", "--dtype", "CHOICE"],
     ["export", "vllm", "narrow", "-o", "out", "--shard-bytes", "NUMBER"],
     ["export", "vllm", "narrow", "-o", "out", "--dtype", "CHOICE"],
     ["export", "vllm", "narrow", "-o", "out", "--quantize", "w4a16", "--group-size", "NUMBER"],
-    ["export", "onnx", "narrow", "-o", "out", "--precision", "CHOICE"],
+    ["export", "onnx", "narrow", "-o", "out", "--dtype", "CHOICE"],
     ["export", "onnx", "narrow", "-o", "out", "--provider", "CHOICE"],
     ["info", "CHOICE"],
     ["verify", "narrow", "--runtime", "CHOICE"],
@@ -45,7 +46,7 @@ OTHERS = (
     ["bench", "CHOICE", "narrow", "-o", "report", "--engine", "onnx"],
     *(["bench", "model", "nowhere", "-o", "report", name, "NUMBER"] for name in (
         "--input-tokens", "--output-tokens", "--requests", "--rounds", "--repeats", "--warmup", "--seed",
-        "--windows", "--window-tokens", "--batch-sizes", "--concurrency", "--task-limit",
+        "--evaluation-windows", "--window-tokens", "--batch-sizes", "--concurrency", "--limit",
         "--draft-tokens",
     )),
     ["bench", "model", "nowhere", "-o", "report", "--scenarios", "CHOICE"],

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dotresize.cli.narrow_dry_run import forecast_compress
+from dotresize.cli.compress_check import CompressRun
+from dotresize.cli.compress_forecast import forecast_compress
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.compress.source import open_model
@@ -26,8 +27,10 @@ def config(**options: Any) -> CompressConfig:
 
 
 def foretell(model: Path, output: Path, **options: Any) -> None:
-    how: dict[str, Any] = {"evaluation": ["none"], "evaluation_windows": None, "force": False}
-    forecast_compress(str(model), output, config(**options), **how, as_json=True)
+    run = CompressRun(
+        model=str(model), output=output, config=config(**options), evaluation=("none",), as_json=True
+    )
+    forecast_compress(run)
 
 
 @pytest.mark.parametrize("options", [{"mlp_width": 0.5, "kv_groups": 1}, {"hidden_size": 48, "layers": 2}])

@@ -23,7 +23,7 @@ def recover(*arguments: str | Path) -> str:
 
 
 def options(output: Path, teacher: Path, *more: str) -> list[str | Path]:
-    few = ["--window-tokens", "32", "--tokens", "2560", "--device", "cpu", "--precision", "float32"]
+    few = ["--window-tokens", "32", "--tokens", "2560", "--device", "cpu", "--dtype", "float32"]
     return ["--teacher", teacher, "-o", output, "--text", str(TEXT), *few, "--json", *more]
 
 
@@ -54,7 +54,7 @@ def test_a_recovered_checkpoint_has_lineage_and_a_dry_run_leaves_nothing(
         (["--minutes", "1"], OptionError, "either --tokens or --minutes"),
         (["--lora-rank", "4"], OptionError, "--lora-rank has no effect with --train all"),
         (["--train", "everything"], OptionError, "--train is 'everything'; choose one of all, lora"),
-        (["--precision", "fp8"], OptionError, "--precision is 'fp8'; choose one of auto, float32, bfloat16"),
+        (["--dtype", "fp8"], OptionError, "--dtype is 'fp8'; choose one of auto, float32, bfloat16"),
         (["--batch-windows", "3"], OptionError, "--batch-windows 3 is not a multiple of --micro-windows 2"),
         (["--text", "nowhere.txt"], TextError, "nowhere.txt is not a file"),
     ],

@@ -77,7 +77,7 @@ def test_the_pipeline_on_the_real_model(
             "1",
         ),
         *("--input-tokens", "16", "--output-tokens", "8", "--batch-sizes", "1", "--concurrency", "2"),
-        *("--windows", "1", "--window-tokens", "256", "--dtype", "float32", "--json"),
+        *("--evaluation-windows", "1", "--window-tokens", "256", "--dtype", "float32", "--json"),
     ]
     done = subprocess.run(
         [sys.executable, "-m", "dotresize.cli", *command], capture_output=True, text=True, check=False

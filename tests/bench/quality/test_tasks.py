@@ -91,7 +91,7 @@ def test_without_lm_eval_the_extra_is_named(pico_llama: Path) -> None:
     program = (
         "import importlib.util as u; find = u.find_spec\n"
         "u.find_spec = lambda name, *rest: None if name == 'lm_eval' else find(name, *rest)\n"
-        "from dotresize.bench.tasks import run_tasks\n"
+        "from dotresize.bench.quality.tasks import run_tasks\n"
         "from dotresize.errors import MissingDependencyError\n"
         "try:\n    run_tasks([], ['x'])\n"
         "except MissingDependencyError as error:\n    print(error)\n"

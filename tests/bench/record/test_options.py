@@ -13,27 +13,33 @@ BENCH = ["bench", "a", "b", "-o", "out"]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*BENCH, "--engine", "transformers", "--precision", "int4"], "--precision is of ONNX exports"),
-        ([*BENCH, "--precision", "int4"], "with the vllm engine"),
+        ([*BENCH, "--engine", "transformers", "--dtype", "int4"], "int4 is of ONNX exports"),
+        ([*BENCH, "--dtype", "int4"], "with the vllm engine"),
         (
-            [*BENCH, "--engine", "onnx", "--dtype", "float16"],
-            "--dtype cannot take effect with the onnx engine",
+            [*BENCH, "--engine", "onnx", "--dtype", "float8"],
+            "--dtype is 'float8'; choose one of fp32, fp16, bf16, int8, int4",
         ),
         ([*BENCH, "--engine", "transformers", "--concurrency", "2"], "--concurrency belongs to"),
-        ([*BENCH, "--scenarios", "latency", "--windows", "3"], "--windows belongs to the scenario quality"),
+        (
+            [*BENCH, "--scenarios", "latency", "--evaluation-windows", "3"],
+            "--evaluation-windows belongs to the scenario quality",
+        ),
         ([*BENCH, "--scenarios", "memory", "--requests", "3"], "--requests belongs to"),
-        ([*BENCH, "--task-limit", "3"], "--task-limit cannot take effect without --tasks"),
-        ([*BENCH, "--task-limit", "0", "--tasks", "x"], "--task-limit is 0, expected 1"),
-        ([*BENCH, "--windows", "0"], "--windows is 0, expected 1"),
-        ([*BENCH, "--windows", "-5"], "--windows is -5, expected 1"),
+        ([*BENCH, "--limit", "3"], "--limit cannot take effect without --tasks"),
+        ([*BENCH, "--limit", "0", "--tasks", "x"], "--limit is 0, expected 1"),
+        ([*BENCH, "--evaluation-windows", "0"], "--evaluation-windows is 0, expected 1"),
+        ([*BENCH, "--evaluation-windows", "-5"], "--evaluation-windows is -5, expected 1"),
         ([*BENCH, "--window-tokens", "1"], "--window-tokens is 1, expected 2"),
         ([*BENCH, "--seed", "-1"], "--seed is -1, expected 0"),
         ([*BENCH, "--resume", "--force"], "--resume keeps what --force replaces"),
         (["bench", "a", "b", "--compare", "--rounds", "3"], "--rounds cannot take effect with --compare"),
-        (["sweep", "m", "-o", "o", "--mlp", "0.5", "--precision", "int8"], "--precision is of ONNX exports"),
+        (
+            ["sweep", "m", "-o", "o", "--intermediate-size", "0.5", "--bench-dtype", "int8"],
+            "int8 is of ONNX exports",
+        ),
         ([*BENCH, "--vllm-flags", "'"], '--vllm-flags is "\'", which no shell can split'),
-        (["perplexity", "m", "--windows", "0"], "--windows is 0"),
-        (["perplexity", "m", "--windows", "-5"], "--windows is -5"),
+        (["perplexity", "m", "--evaluation-windows", "0"], "--evaluation-windows is 0"),
+        (["perplexity", "m", "--evaluation-windows", "-5"], "--evaluation-windows is -5"),
         (["perplexity", "m", "--window-tokens", "1"], "--window-tokens is 1"),
         (["tasks", "m", "--tasks", "x", "--tokenizer", "t"], "--tokenizer belongs to endpoints"),
         (["tasks", "http://h/v1", "--tasks", "x", "--device", "cpu"], "--device belongs to directories"),
@@ -52,4 +58,6 @@ def test_defaults_that_nobody_typed_are_fine() -> None:
         BenchSettings(engine=engine).check_effect()
         BenchSettings(engine=engine, scenarios=("memory",)).check_effect()
     BenchSettings(engine="onnx", precision="int4").check_effect()
+    with pytest.raises(OptionError, match="dtype cannot take effect with the onnx engine"):
+        BenchSettings(engine="onnx", dtype="float16").check_effect()
     BenchSettings(engine="vllm", tasks=("x",), task_limit=3).check_effect()

@@ -48,13 +48,13 @@ def test_every_point_is_three_ordinary_commands() -> None:
     point = plan_points(SETTINGS)[1]
     compress, verify, bench = (step.command for step in point.steps)
     assert compress == (
-        "dotresize compress demo:smollm2-135m -o out/hidden-0.9-dot-mlp-0.75/model --width 0.9 "
-        "--mlp-width 0.75 --method dot --calibration-windows 4 --evaluation none"
+        "dotresize compress demo:smollm2-135m -o out/hidden-0.9-dot-mlp-0.75/model --hidden-size 0.9 "
+        "--intermediate-size 0.75 --method dot --calibration-windows 4 --evaluation none"
     )
     assert verify == "dotresize verify out/hidden-0.9-dot-mlp-0.75/model"
     assert bench == (
         "dotresize bench demo:smollm2-135m out/hidden-0.9-dot-mlp-0.75/model -o "
-        "out/hidden-0.9-dot-mlp-0.75/bench --engine onnx --batch-sizes 1,8 --rounds 3 --precision int4"
+        "out/hidden-0.9-dot-mlp-0.75/bench --engine onnx --batch-sizes 1,8 --rounds 3 --dtype int4"
     )
 
 
@@ -95,9 +95,10 @@ def test_the_commands_parse_as_they_are_written() -> None:
         name, *arguments = shlex.split(step.command)[1:]
         parsed = commands[name].make_context(name, arguments).params
         if name == "bench":
-            assert parsed["data"] == "own text.txt"
+            assert parsed["evaluation"] == ["own text.txt"]
             assert parsed["vllm_flags"] == "--max-num-seqs 8"
-            assert (parsed["windows"], parsed["window_tokens"], parsed["tasks"]) == (3, 64, "a,b")
+            assert (parsed["evaluation_windows"], parsed["window_tokens"]) == (3, 64)
+            assert (parsed["tasks"], parsed["limit"]) == ("a,b", 4)
         if name == "compress":
             assert (parsed["signed"], parsed["reg"], parsed["seed"]) == (False, 0.5, 7)
 
@@ -106,11 +107,11 @@ def test_the_commands_parse_as_they_are_written() -> None:
     ("changes", "message"),
     [
         ({"hidden": (), "mlp": (), "methods": ("pca",)}, "a sweep needs widths"),
-        ({"hidden": (1.0,)}, "--hidden names 1; expected fractions between 0 and 1"),
-        ({"mlp": (0.0,)}, "--mlp names 0; expected fractions"),
-        ({"mlp": (0.5, 0.5)}, "--mlp names a value twice: 0.5, 0.5"),
-        ({"hidden": ()}, "no effect without --hidden"),
-        ({"methods": ()}, "--methods is empty"),
+        ({"hidden": (1.0,)}, "--hidden-size names 1; expected fractions between 0 and 1"),
+        ({"mlp": (0.0,)}, "--intermediate-size names 0; expected fractions"),
+        ({"mlp": (0.5, 0.5)}, "--intermediate-size names a value twice: 0.5, 0.5"),
+        ({"hidden": ()}, "no effect without --hidden-size"),
+        ({"methods": ()}, "--method is empty"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -15,7 +15,8 @@ import pytest
 from dotresize.bench.record.results import read
 
 QUICK = "--engine transformers --device cpu --scenarios latency,quality --input-tokens 8 --output-tokens 4"
-QUICK += " --batch-sizes 1 --rounds 1 --repeats 1 --windows 2 --calibration-windows 4 --window-tokens 64"
+QUICK += " --batch-sizes 1 --rounds 1 --repeats 1 --evaluation-windows 2"
+QUICK += " --calibration-windows 4 --window-tokens 64"
 QUICK += " --runtime transformers"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
@@ -38,7 +39,7 @@ def state(output: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.vllm
 def test_a_sweep_and_its_resumption(pico_llama: Path, tmp_path: Path) -> None:
-    first = sweep(pico_llama, tmp_path / "s", "--mlp", "0.75", "--json")
+    first = sweep(pico_llama, tmp_path / "s", "--intermediate-size", "0.75", "--json")
     assert first.returncode == 0, first.stderr
     assert json.loads(first.stdout) == state(tmp_path / "s")
     (point,) = state(tmp_path / "s")["points"]
@@ -50,15 +51,15 @@ def test_a_sweep_and_its_resumption(pico_llama: Path, tmp_path: Path) -> None:
     assert "mlp-0.75" in (tmp_path / "s" / "report.html").read_text()
     assert "| mlp-0.75 | 64 | 72 |" in (tmp_path / "s" / "sweep.md").read_text()
 
-    refused = sweep(pico_llama, tmp_path / "s", "--mlp", "0.75")
+    refused = sweep(pico_llama, tmp_path / "s", "--intermediate-size", "0.75")
     assert refused.returncode == 2
     assert "holds a sweep already; go on with it by --resume" in refused.stderr
-    other = sweep(pico_llama, tmp_path / "s", "--mlp", "0.75", "--resume", "--seed", "7")
+    other = sweep(pico_llama, tmp_path / "s", "--intermediate-size", "0.75", "--resume", "--seed", "7")
     assert other.returncode == 2
     assert "holds mlp-0.75 made with other options" in other.stderr
 
     weights = (tmp_path / "s" / "mlp-0.75" / "model" / "model.safetensors").stat().st_mtime_ns
-    again = sweep(pico_llama, tmp_path / "s", "--mlp", "0.75", "--resume")
+    again = sweep(pico_llama, tmp_path / "s", "--intermediate-size", "0.75", "--resume")
     assert again.returncode == 0, again.stderr
     assert "compress" not in again.stderr
     assert ": bench" not in again.stderr
@@ -69,7 +70,9 @@ def test_a_sweep_and_its_resumption(pico_llama: Path, tmp_path: Path) -> None:
 def test_a_failing_point_is_recorded_and_the_exit_code_says_so(tmp_path: Path, executor: str) -> None:
     if executor == "ray":
         pytest.importorskip("ray", reason="the ray extra is not installed")
-    ended = sweep(tmp_path / "nothing", tmp_path / "s", "--mlp", "0.75,0.5", "--executor", executor)
+    ended = sweep(
+        tmp_path / "nothing", tmp_path / "s", "--intermediate-size", "0.75,0.5", "--executor", executor
+    )
     assert ended.returncode == 1
     assert "2 of 2 points failed; --resume tries them again" in ended.stderr
     for point in state(tmp_path / "s")["points"]:
@@ -80,7 +83,7 @@ def test_a_failing_point_is_recorded_and_the_exit_code_says_so(tmp_path: Path, e
 
 def test_ctrl_c_leaves_no_process_and_a_sweep_to_resume(pico_llama: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command(pico_llama, tmp_path / "s", "--mlp", "0.75,0.5", "--jobs", "2"),
+        command(pico_llama, tmp_path / "s", "--intermediate-size", "0.75,0.5", "--jobs", "2"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -101,7 +104,15 @@ def test_ctrl_c_leaves_no_process_and_a_sweep_to_resume(pico_llama: Path, tmp_pa
 
 
 def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path: Path) -> None:
-    ended = sweep("demo:smollm2-135m", tmp_path / "s", "--hidden", "0.9", "--mlp", "0.75", "--dry-run")
+    ended = sweep(
+        "demo:smollm2-135m",
+        tmp_path / "s",
+        "--hidden-size",
+        "0.9",
+        "--intermediate-size",
+        "0.75",
+        "--dry-run",
+    )
     lines = [line for line in ended.stdout.splitlines() if line.startswith("dotresize compress")]
     assert len(lines) == 3
     assert all(line.count(" && dotresize ") == 2 for line in lines)
@@ -110,6 +121,6 @@ def test_dry_run_prints_the_commands_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").touch()
-    ended = sweep("demo:smollm2-135m", tmp_path, "--mlp", "0.75")
+    ended = sweep("demo:smollm2-135m", tmp_path, "--intermediate-size", "0.75")
     assert ended.returncode == 2
     assert "holds files already; choose another directory" in ended.stderr

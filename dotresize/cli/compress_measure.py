@@ -1,7 +1,7 @@
 """The last step of `dotresize compress`: measure what is on disk; whatever happens here, that stays."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,12 @@ def measuring_command(
     model: str,
     output: Path,
     config: "CompressConfig",
-    evaluation: list[str],
+    evaluation: Sequence[str],
     texts: "list[Windows]",
 ) -> str:
     """The command that measures what was written, on the same texts, with windows that each of them has."""
-    data = [word for text in evaluation for word in ("--data", text)]
-    windows = ["--windows", str(min(len(text.token_ids) for text in texts))]
+    data = [word for text in evaluation for word in ("--evaluation", text)]
+    windows = ["--evaluation-windows", str(min(len(text.token_ids) for text in texts))]
     length = ["--window-tokens", str(config.window_tokens)]
     trust = ["--trust-remote-code"] if config.trust_remote_code else []
     return shlex.join(["dotresize", "perplexity", model, str(output), *data, *windows, *length, *trust])

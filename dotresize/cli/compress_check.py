@@ -1,0 +1,118 @@
+"""Before `dotresize compress` reads a weight: what it was asked to do, and everything that can be refused."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..compress.calibration import Windows
+    from ..compress.config import CompressConfig
+    from ..compress.source import OpenModel
+    from ..plan.record import PlanRecord
+
+__all__ = ["CompressRun", "check_run", "refuse_same_text"]
+
+_EVALUATION_WINDOWS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressRun:
+    """One `dotresize compress`, as it was asked for."""
+
+    model: str
+    output: Path
+    config: "CompressConfig"
+    evaluation: tuple[str, ...] = ("builtin",)  # texts to measure on, or "none"
+    evaluation_windows: int | None = None  # of each text at most
+    force: bool = False
+    as_json: bool = False
+    plan: "PlanRecord | None" = None  # where the widths come from
+
+
+def check_run(run: CompressRun) -> "tuple[OpenModel, list[Windows]]":
+    """The model without its weights, and what to evaluate on; everything that can be refused has been."""
+    from ..bench.quality.text_quality import windows_of_texts
+    from ..compress.run import check_inputs
+    from ..compress.source import open_model
+    from ..errors import OptionError
+    from ..export.staging import check_apart, check_free, check_writable
+
+    config, output, evaluation = run.config, run.output, list(run.evaluation)
+    config.settings()
+    if "none" in evaluation and len(evaluation) > 1:
+        raise OptionError("--evaluation none was given beside a text; give either none or texts.")
+    if evaluation == ["none"] and run.evaluation_windows is not None:
+        raise OptionError("--evaluation-windows has no effect with --evaluation none; leave one of them out.")
+    if run.evaluation_windows is not None and run.evaluation_windows < 1:
+        raise OptionError(f"--evaluation-windows is {run.evaluation_windows}; it must be at least 1.")
+    check_free(output, force=run.force)
+    check_writable(output)
+    refuse_same_text(config, evaluation)
+    opened = open_model(run.model, trust_remote_code=config.trust_remote_code)
+    if run.plan is not None:
+        _check_plan(run.plan, opened)
+    check_apart(output, [opened.path, *_text_files([*_calibration_texts(config), *evaluation])])
+    texts = windows_of_texts(
+        [] if evaluation == ["none"] else evaluation,
+        opened.tokenizer,
+        at_most=run.evaluation_windows or _EVALUATION_WINDOWS,
+        window_tokens=config.window_tokens,
+    )
+    check_inputs(opened, config)
+    _check_disk(output, opened, config)
+    return opened, texts
+
+
+def _check_plan(plan: "PlanRecord", opened: "OpenModel") -> None:
+    from ..compress.shape import widths_of
+    from ..plan.record import check_plan_fits
+
+    check_plan_fits(plan, widths_of(opened.config, opened.family))
+
+
+def _check_disk(output: Path, opened: "OpenModel", config: "CompressConfig") -> None:
+    """The model, and beside it the finished layers, as far as an earlier run has not stored them yet."""
+    from ..compress.resume import work_path
+    from ..compress.sizes import predict_counts
+    from ..export.room import check_room, free_bytes_at
+
+    counts = predict_counts(opened, config)
+    kept_bytes = sum(file.lstat().st_size for file in work_path(output).glob("*.safetensors"))
+    check_room(
+        output,
+        {
+            "the model": counts.weight_bytes,
+            "finished layers until it is written": max(0, counts.layer_bytes - kept_bytes),
+        },
+        free_bytes=free_bytes_at(output),
+    )
+
+
+def _calibration_texts(config: "CompressConfig") -> list[str]:
+    """The texts without their shares."""
+    from ..compress.mixture import mixture_of
+
+    named = config.calibration
+    return [part.spec for part in mixture_of([named] if isinstance(named, str) else named)]
+
+
+def refuse_same_text(config: "CompressConfig", evaluation: list[str]) -> None:
+    """`builtin` and hub datasets have two halves; a file is one text and must not serve for both."""
+    from ..errors import OptionError
+
+    for file in _text_files(evaluation):
+        if any(file.samefile(other) for other in _text_files(_calibration_texts(config))):
+            raise OptionError(
+                f"{file} was given for calibration and for evaluation; a perplexity on text that was "
+                "calibrated on says little, so name another --evaluation (builtin, another file, or none)."
+            )
+
+
+def _text_files(texts: list[str]) -> list[Path]:
+    """The files among what was named as texts; those that are not there are refused when they are read."""
+    from ..compress.text import is_file_name
+    from ..errors import TextError
+    from ..paths import path_of
+
+    named = [text for text in texts if text != "none" and is_file_name(text)]
+    return [path for text in named if (path := path_of(text, "the text", TextError)).is_file()]

@@ -1,0 +1,114 @@
+"""The body of `dotresize compress`: check, load, narrow, write, measure, show."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .compress_check import CompressRun, check_run
+from .compress_measure import measure, measuring_command, say_if_unmeasured
+from .output import emit, error_console, quiet_libraries
+
+if TYPE_CHECKING:
+    from ..compress.calibration import Windows
+    from ..compress.dense import Dense
+    from ..compress.report import Cost, Report
+    from ..compress.resume import WorkDirectory
+    from ..compress.source import OpenModel
+    from .progress import ProgressBar
+
+__all__ = ["run_compress"]
+
+
+def run_compress(run: CompressRun) -> None:
+    """Check, load, narrow, write, measure, show."""
+    quiet_libraries()
+    from ..compress.resume import WorkDirectory, work_path
+    from ..export.staging import check_free
+    from .progress import ProgressBar
+    from .tables import compression_tables
+
+    output, asked = run.output, _asked(run)
+    run = replace(run, force=_settle_landing(output, asked) or run.force)
+    opened, texts = check_run(run)
+    with ProgressBar() as progress, WorkDirectory(work_path(output)) as work:
+        check_free(output, force=run.force)  # a run that ended just now may have written it
+        report, cost, quality = _narrow(run, asked, opened, texts, progress, work)
+    data = {
+        "output": str(output),
+        "report": report.to_dict(),
+        "quality": quality,
+        "seconds": cost.seconds,
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "peak_device_memory_bytes": cost.peak_device_memory_bytes,
+        "device": cost.device,
+    }
+    emit(data, *compression_tables(report, cost, quality, output), as_json=run.as_json)
+
+
+def _asked(run: CompressRun) -> list[Any]:
+    """What the note of a finished output says that it was made by."""
+    return [run.model, run.config.to_dict(), list(run.evaluation), run.evaluation_windows, run.force]
+
+
+def _narrow(
+    run: CompressRun,
+    asked: list[Any],
+    opened: "OpenModel",
+    texts: "list[Windows]",
+    progress: "ProgressBar",
+    work: "WorkDirectory",
+) -> "tuple[Report, Cost, dict[str, Any] | None]":
+    """Load, narrow and write; then measure what is on disk."""
+    from ..compress.landing import note_landing
+    from ..compress.run import compress
+    from ..errors import DotresizeError
+    from ..export.checkpoint import save
+
+    error_console().print(f"loading {run.model}", markup=False)
+    dense = opened.stream()
+    result = compress(dense, run.config, progress=progress, work=work)
+    save(
+        result,
+        run.output,
+        force=run.force,
+        on_complete=lambda file: note_landing(work.path, file, asked),
+    )
+    report, cost = result.report, result.cost
+    del result  # it is on disk, and measured from there
+    try:
+        quality = _measured(run, dense, report, texts, progress)
+    except DotresizeError:
+        work.discard()
+        raise
+    work.discard()
+    return report, cost, quality
+
+
+def _measured(
+    run: CompressRun, dense: "Dense", report: "Report", texts: "list[Windows]", progress: "ProgressBar"
+) -> dict[str, Any] | None:
+    if not texts:
+        return None
+    again = measuring_command(run.model, run.output, run.config, run.evaluation, texts)
+    with say_if_unmeasured(run.output, again):
+        return measure(run.output, run.config, dense, report.calibration, texts, progress)
+
+
+def _settle_landing(output: Path, command: Any) -> bool:
+    """Whether this very command was killed between writing `output` and measuring it, so that it goes on.
+
+    Where it was killed after that, all is done, and its work directory goes.
+    """
+    from ..compress.landing import is_finished, is_unmeasured
+    from ..compress.resume import WorkDirectory, work_path
+    from ..export.manifest import MANIFEST_NAME
+    from ..export.outputs import clean_up
+
+    clean_up(output)
+    work, file = work_path(output), output / MANIFEST_NAME
+    if is_finished(work, file, command):
+        with WorkDirectory(work) as finished:
+            finished.discard()
+    elif work.is_dir() and not work.is_symlink() and not any(work.iterdir()):
+        work.rmdir()  # killed between the note and the directory
+    return is_unmeasured(work, file, command)

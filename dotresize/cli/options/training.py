@@ -1,0 +1,77 @@
+"""How a narrow model learns from its original."""
+
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "ActivationCheckpointing",
+    "BatchWindows",
+    "Beta2",
+    "ClipNorm",
+    "Evaluations",
+    "HeldOutWindows",
+    "LearningRate",
+    "LoraRank",
+    "MicroWindows",
+    "Patience",
+    "SaveMinutes",
+    "StreamWeight",
+    "Teacher",
+    "TeacherTopK",
+    "TextWeight",
+    "Tokens",
+    "Train",
+    "WarmupSteps",
+]
+
+_WHAT, _LOSS, _RUN = "What is trained", "Loss", "Run"
+
+Teacher = Annotated[
+    str, typer.Option(help="The original: directory, hub id, .gguf file, or demo:smollm2-135m.")
+]
+Tokens = Annotated[int | None, typer.Option(help="Tokens to train on.", rich_help_panel="Text")]
+Train = Annotated[
+    str, typer.Option(help="all, lora, layers, norms, readers or writers.", rich_help_panel=_WHAT)
+]
+LoraRank = Annotated[int | None, typer.Option(help="Rank of the adapter; default 32.", rich_help_panel=_WHAT)]
+LearningRate = Annotated[
+    float | None, typer.Option(help="Highest rate; default by --train.", rich_help_panel=_WHAT)
+]
+WarmupSteps = Annotated[
+    int | None,
+    typer.Option(help="Steps in which the rate rises; default by length.", rich_help_panel=_WHAT),
+]
+Beta2 = Annotated[
+    float, typer.Option(help="How slowly Adam forgets the size of gradients.", rich_help_panel=_WHAT)
+]
+ClipNorm = Annotated[
+    float, typer.Option(help="Longest gradient; longer ones are scaled down.", rich_help_panel=_WHAT)
+]
+TeacherTopK = Annotated[
+    int | None,
+    typer.Option(help="Keep only the teacher's likeliest tokens, on disk.", rich_help_panel=_LOSS),
+]
+StreamWeight = Annotated[
+    float, typer.Option(help="Weight of the residual stream's error.", rich_help_panel=_LOSS)
+]
+TextWeight = Annotated[
+    float, typer.Option(help="Weight of the text's own next tokens.", rich_help_panel=_LOSS)
+]
+BatchWindows = Annotated[int, typer.Option(help="Windows per step.", rich_help_panel=_RUN)]
+MicroWindows = Annotated[
+    int, typer.Option(help="Windows that a process holds at once.", rich_help_panel=_RUN)
+]
+ActivationCheckpointing = Annotated[
+    bool, typer.Option("--activation-checkpointing", help="Less memory, more time.", rich_help_panel=_RUN)
+]
+HeldOutWindows = Annotated[
+    int, typer.Option(help="Of each text, to choose the best state.", rich_help_panel=_RUN)
+]
+Evaluations = Annotated[int, typer.Option(help="How often these are scored.", rich_help_panel=_RUN)]
+Patience = Annotated[
+    int, typer.Option(help="Evaluations without a better state that end it.", rich_help_panel=_RUN)
+]
+SaveMinutes = Annotated[
+    float, typer.Option(help="An interrupt loses at most this much.", rich_help_panel=_RUN)
+]
