@@ -24,7 +24,8 @@ def commands(group: Any = None) -> Iterator[Any]:
     """Every command, those of `export` and `make soak` included."""
     if group is None:
         yield get_command(soak.program)
-    for command in (group or get_command(app)).commands.values():
+    root: Any = group or get_command(app)
+    for command in root.commands.values():
         if hasattr(command, "commands"):
             yield from commands(command)
         else:
