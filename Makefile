@@ -53,7 +53,7 @@ bench-results: set-up  ## measure several widths on every engine and write docs/
 bench-export: set-up  ## measure the peak memory of every export of MODEL beside its prediction
 	@$(VENV_PYTHON) -m dotresize.bench.roofline.export_memory $(MODEL)
 
-bench-hostile: set-up  ## damage inputs in 2,300 ways, run every command on them, report by kind (half an hour)
+bench-hostile: set-up  ## damage inputs in 2,380 ways, run every command on them, report by kind (half an hour)
 	@$(VENV_PYTHON) -m tests.hostile $(HOSTILE_ARGS)
 
 bench-faults: set-up  ## kill commands at 200 random moments and repeat them (half an hour)

@@ -242,7 +242,8 @@ class CompressConfig:
             raise OptionError(
                 "no new width was given; give a hidden width (--hidden-size 0.8 or N), "
                 "an MLP width (--intermediate-size 0.75 or N), fewer heads (--kv-groups 0.5 or "
-                "N), fewer layers (--layers 0.9 or N) or experts (--experts 0.75 or N), or several of them."
+                "N), fewer layers (--layers 0.9 or N) or experts (--experts 0.75 or N), or several of "
+                "them; or a plan (--plan) or a budget (--params 0.75, see `dotresize plan --help`)."
             )
 
     @staticmethod

@@ -1,5 +1,6 @@
 """Ranks the candidates of a budget and picks one: by proxy alone, or by a search that measures."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from .measure import Fidelity, Measurer, few_windows, search_identity
 from .observe import observe_model
 from .prediction import Need, Predictor
 from .proxy import proxy_loss, proxy_terms
+from .quality_floor import BEHIND, out_of_reach
 from .record import Point, Quality
 from .search import AMOUNTS, Effort, Ranked, search, start_of, work_units
 from .search_state import SearchState, state_path
@@ -57,6 +59,8 @@ class Chooser:
             self._observed = observe_model(dense, windows.token_ids, device, progress)
         self._measured: dict[Candidate, Quality] = {}
         self._weights: dict[Axis, float] = {}
+        self._measure: Measurer | None = None
+        self._floor: float | None = None
         self.evaluations = 0
         self.state: SearchState | None = None
 
@@ -73,6 +77,7 @@ class Chooser:
         effort: Effort,
         evaluation: Sequence[str],
         output: Path | None,
+        floor: float | None = None,
     ) -> Candidate:
         """The best candidate.
 
@@ -83,31 +88,61 @@ class Chooser:
             effort: quick takes the proxy's word.
             evaluation: texts to score candidates on.
             output: of the plan; results of the search wait beside it. None keeps none.
+            floor: perplexity ratio to the original at most, as measured here.
+
+        Raises:
+            WidthError: nothing within the budget meets the floor.
         """
         if effort == "quick":
             return self.ranked(pool)[0].candidate
         amount = AMOUNTS[effort]
         identity = search_identity(self._dense, self._base, evaluation, self._fidelity)
         self.state = SearchState.open(None if output is None else state_path(output), identity)
-        measure = Measurer(
+        self._measure = Measurer(
             self._dense, self._axes.dense, self._base, evaluation, self._fidelity, self.state, self._progress
         )
-
-        def scored(candidate: Candidate, rung: int) -> float:
-            loss = measure(candidate, rung)
-            self._measured[candidate] = replace(
-                self._quality(candidate), kl_nats_per_token=loss, windows=measure.evaluation_windows(rung)
-            )
-            return loss
-
+        self._floor = floor
         alone = probes(self._axes, singles)
         beyond = len(set(alone.values()) - set(singles.values()))
         self._progress.begin("measure candidates", work_units(amount) + beyond)
-        self._weights = self._weighed(alone, {axis: scored(one, 0) for axis, one in alone.items()})
+        self._weights = self._weighed(alone, {axis: self._loss(one, 0) for axis, one in alone.items()})
         start = start_of(self.ranked(pool), self._axes.dense, amount.start)
-        chosen = search(start, self._axes, self._predictor.predict, needs, scored, amount, self._base.seed)
-        self.evaluations = measure.count
+        predict = self._predictor.predict
+        chosen = search(start, self._axes, predict, needs, self._above_floor_last, amount, self._base.seed)
+        if floor is not None and not self._is_good(chosen):
+            tried = [one for one in self._measured if holds(predict(one), needs)]
+            best = min(self._ratio(one) for one in tried)
+            raise out_of_reach(floor, best, self._axes, predict, needs, self._most_promising)
+        self.evaluations = self._measure.count
         return chosen
+
+    def _loss(self, candidate: Candidate, rung: int) -> float:
+        """KL on a rung; everything that was measured is kept."""
+        assert self._measure is not None
+        measured = self._measure(candidate, rung)
+        self._measured[candidate] = replace(
+            self._quality(candidate),
+            kl_nats_per_token=measured.kl_nats_per_token,
+            perplexity_ratio=measured.perplexity_ratio,
+            windows=self._measure.evaluation_windows(rung),
+        )
+        return measured.kl_nats_per_token
+
+    def _above_floor_last(self, candidate: Candidate, rung: int) -> float:
+        loss = self._loss(candidate, rung)
+        return loss if self._is_good(candidate) else BEHIND + loss
+
+    def _ratio(self, candidate: Candidate) -> float:
+        return self._measured[candidate].perplexity_ratio or math.inf
+
+    def _is_good(self, candidate: Candidate) -> bool:
+        return self._floor is None or self._ratio(candidate) <= self._floor
+
+    def _most_promising(self, pool: Sequence[Candidate]) -> tuple[Candidate, float]:
+        """The proxy's best, and its perplexity ratio."""
+        first = self.ranked(pool)[0].candidate
+        self._loss(first, 0)
+        return first, self._ratio(first)
 
     def _weighed(self, alone: Mapping[Axis, Candidate], losses: Mapping[Axis, float]) -> dict[Axis, float]:
         """What a unit of each axis' term costs, by the candidate that moves it alone."""
@@ -124,7 +159,7 @@ class Chooser:
 
     def front(self, pool: Sequence[Candidate], needs: Sequence[Need]) -> list[Point]:
         """What no other point beats in size, speed and loss; of measured ones where there are any."""
-        points = [self.point(one) for one in self._measured]
+        points = [self.point(one) for one in self._measured if self._is_good(one)]
         points = [point for point in points if holds(point.predicted, needs)]
         points = points or [self.point(one.candidate) for one in self.ranked(pool)[: 10 * LARGEST_FRONT]]
         coordinates = [

@@ -107,8 +107,8 @@ class Measurer:
         """How many results were asked for, kept ones of earlier runs included."""
         return len(self._asked)
 
-    def __call__(self, candidate: Candidate, rung: int) -> float:
-        """Mean over the texts of the KL divergence from the original, in nats per token.
+    def __call__(self, candidate: Candidate, rung: int) -> Measured:
+        """How far from the original it is.
 
         Raises:
             DotresizeError: the candidate cannot be made or scored.
@@ -120,7 +120,7 @@ class Measurer:
         if (candidate, rung) not in self._asked:
             self._asked.add((candidate, rung))
             self._progress.advance(2**rung)
-        return measured.kl_nats_per_token
+        return measured
 
     @torch.no_grad()
     def _measure(self, candidate: Candidate, rung: int) -> Measured:
@@ -136,9 +136,12 @@ class Measurer:
         )
         del result
         gc.collect()
-        divergences = [text["models"][1]["kl_nats_per_token"]["value"] for text in quality["texts"]]
+        narrow = [text["models"][1] for text in quality["texts"]]
+        divergences = [model["kl_nats_per_token"]["value"] for model in narrow]
+        ratios = [model["perplexity_ratio"]["value"] for model in narrow]
         return Measured(
             kl_nats_per_token=math.fsum(divergences) / len(divergences),
+            perplexity_ratio=math.exp(math.fsum(map(math.log, ratios)) / len(ratios)),
             windows=max(len(text.token_ids) for text in texts),
             seconds=perf_counter() - started,
         )

@@ -1,6 +1,8 @@
 """From a budget to a plan: candidates, a proxy for each, a search that measures, the cost of the run."""
 
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +43,7 @@ class PlanSettings:
         tensor_parallel_size: over how many GPUs heads and MLP will be split.
         effort: quick trusts the proxy; standard measures some candidates, thorough more.
         evaluation: texts that candidates are scored on.
+        quality_floor: perplexity ratio to the original at most, as measured on them.
     """
 
     budget: Budget
@@ -50,6 +53,7 @@ class PlanSettings:
     tensor_parallel_size: int = 1
     effort: Effort = "standard"
     evaluation: tuple[str, ...] = ("builtin",)
+    quality_floor: float | None = None
 
     def __post_init__(self) -> None:
         if self.effort not in ("quick", *AMOUNTS):
@@ -58,8 +62,16 @@ class PlanSettings:
             raise OptionError(f"--engine is {self.engine!r}; choose one of vllm, onnx.")
         if self.budget.decode_speedup is None and self.target is not None:
             raise OptionError("--target has no effect without --decode-speedup; leave one of them out.")
+        if self.effort == "quick" and self.quality_floor is not None:
+            raise OptionError("--quality-floor has no effect with --effort quick, which measures nothing.")
         if self.effort == "quick" and self.evaluation != ("builtin",):
             raise OptionError("--evaluation has no effect with --effort quick, which measures nothing.")
+
+    def hashed(self, model: str) -> str:
+        """Of everything that decides the plan for a model but the model's content."""
+        asked = [model, {name: value for name, value in asdict(self).items() if name != "base"}]
+        base = {name: value for name, value in vars(self.base).items() if name != "device"}
+        return hashlib.sha256(json.dumps([*asked, base], sort_keys=True).encode()).hexdigest()
 
 
 def plan_widths(
@@ -99,7 +111,9 @@ def plan_widths(
     base_bytes = resident_bytes()
     chooser = Chooser(opened.load(), axes, predictor, base, fidelity, progress)
     singles = single_axis(axes, predictor.predict, needs)
-    chosen = chooser.choose(pool, singles, needs, settings.effort, settings.evaluation, output)
+    chosen = chooser.choose(
+        pool, singles, needs, settings.effort, settings.evaluation, output, settings.quality_floor
+    )
     cost = _cost(opened, axes, chosen, base, tokens=tokens, base_bytes=base_bytes)
     points = [chooser.point(candidate) for candidate in (chosen, *singles.values())]
     record = _record(opened, settings, predictor, points, chooser.front(pool, needs), cost)
@@ -127,6 +141,8 @@ def _record(
         speed_of=None if serving is None else serving.name,
         speed_origin=None if serving is None else serving.origin,
         effort=settings.effort,
+        quality_floor=settings.quality_floor,
+        asked=settings.hashed(opened.spec),
         evaluations=0,
         original=predictor.predict(predictor.dense),
         chosen=points[0],

@@ -37,6 +37,7 @@ class Quality:
 
     proxy: float  # of plan/proxy.py; ranks candidates of one model
     kl_nats_per_token: float | None = None  # mean over the texts, of a quick fit; None: not measured
+    perplexity_ratio: float | None = None  # to the original, of the same fit; geometric mean over the texts
     windows: int = 0  # of each text that it was measured on
 
 
@@ -75,6 +76,8 @@ class PlanRecord:
     speed_of: str | None  # whose rates the speed-up was predicted with
     speed_origin: str | None  # "measured here", or "data sheet, not measured: ..."
     effort: str
+    quality_floor: float | None = None  # perplexity ratio to the original that was asked for, at most
+    asked: str = ""  # a hash of model and settings: who asks for the same again need not search
     evaluations: int  # compressions that were measured
     original: Predicted
     chosen: Point
@@ -148,12 +151,17 @@ def planned_options(record: PlanRecord) -> dict[str, int]:
     return {OPTIONS[axis]: value for axis, value in changed.items()}
 
 
-def check_plan_fits(record: PlanRecord, dense: Widths) -> None:
-    """Refuse a plan that was made for a model of other widths.
+def check_plan_fits(record: PlanRecord, dense: Widths, architecture: str) -> None:
+    """Refuse a plan that was made for a model of other widths, or of another family.
 
     Raises:
         InputError: it was.
     """
+    if record.architecture != architecture:
+        raise InputError(
+            f"the plan was made for {record.model}, a {record.architecture}; this model is a {architecture}. "
+            "Make a plan of this model."
+        )
     for name, planned in vars(record.dense).items():
         if planned != getattr(dense, name):
             raise InputError(

@@ -17,6 +17,7 @@ class Measured:
     """How one candidate did."""
 
     kl_nats_per_token: float  # mean over the texts
+    perplexity_ratio: float  # to the original, geometric mean over the texts
     windows: int  # of each text
     seconds: float
 

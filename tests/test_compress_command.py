@@ -25,7 +25,7 @@ from dotresize.compress.config import CompressConfig
 from dotresize.compress.resume import WorkDirectory, work_path
 from dotresize.compress.run import compress
 from dotresize.compress.source import load_dense
-from dotresize.errors import DotresizeError, OptionError, OutputError, TextError
+from dotresize.errors import DotresizeError, OptionError, OutputError, TextError, WidthError
 from dotresize.export import manifest
 from dotresize.export.checkpoint import record_quality, save
 
@@ -249,3 +249,32 @@ def _die_at_the_card(event: str, values: tuple[object, ...]) -> None:
     """By SIGKILL, just before the measurements are written into README.md."""
     if event == "os.rename" and str(values[1]).endswith("out/README.md"):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("widths", "message"),
+    [
+        ({"width": 1.0}, "--hidden-size 1.0 changes nothing: the model has 64; the next narrower one is 56"),
+        ({"hidden_size": 64}, "--hidden-size 64 changes nothing: the model has 64"),
+        (
+            {"mlp_width": 1.0},
+            "--intermediate-size 1.0 changes nothing: the model has 96; the next narrower one is 88",
+        ),
+        (
+            {"mlp_width": 0.99},
+            "is rounded to 96, a multiple of 8, which changes nothing; the next narrower one is 88",
+        ),
+        ({"layers": 3}, "--layers 3 changes nothing: the model has 3; the next narrower one is 2"),
+        ({"kv_groups": 1.0}, "--kv-groups 1.0 changes nothing: the model has 2; the next narrower one is 1"),
+        ({"mlp_width": 0.5, "layers": 3}, "or leave --layers out"),
+    ],
+)
+def test_an_axis_that_stays_as_it_is_is_refused(
+    model: Path, tmp_path: Path, widths: dict[str, Any], message: str
+) -> None:
+    """Beside another that changes too; from Python, full width is another basis and allowed."""
+    config = CompressConfig(calibration=str(TEXT), calibration_windows=2, window_tokens=64, **widths)
+    with pytest.raises(WidthError) as refused:
+        run(model, tmp_path / "out", config)
+    assert message in str(refused.value)
+    assert names(tmp_path) == {"model"}

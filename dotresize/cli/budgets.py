@@ -1,14 +1,66 @@
 """Budget options as they were typed -> a budget."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from .lists import number
 from .options.budget import BudgetOptions
 
 if TYPE_CHECKING:
+    from ..compress.config import CompressConfig
     from ..plan.budget import Budget
+    from ..plan.planner import PlanSettings
 
-__all__ = ["budget_of"]
+__all__ = ["budget_of", "has_budget", "settings_of"]
+
+_DEFAULTS = BudgetOptions()
+_BUDGETS = ("params", "weight_bytes", "memory", "decode_speedup")
+
+
+def has_budget(options: BudgetOptions) -> bool:
+    """Whether a budget was given.
+
+    Raises:
+        OptionError: what belongs to a budget was given without one.
+    """
+    from ..errors import OptionError
+
+    given = [name for name, value in vars(options).items() if value != getattr(_DEFAULTS, name)]
+    if given and not any(name in _BUDGETS for name in given):
+        raise OptionError(
+            f"--{given[0].replace('_', '-')} has no effect without a budget (--params, --weight-bytes, "
+            "--memory or --decode-speedup); leave it out."
+        )
+    return bool(given)
+
+
+def settings_of(
+    options: BudgetOptions, base: "CompressConfig", evaluation: Sequence[str], **rest: Any
+) -> "PlanSettings":
+    """How to plan.
+
+    Args:
+        options: As they were typed.
+        base: Of the compression that is planned; its widths do not count.
+        evaluation: Texts to score candidates on.
+        rest: Further settings.
+
+    Raises:
+        OptionError: nothing or something impossible is asked for, or an option would have no effect.
+    """
+    from ..plan.planner import PlanSettings
+    from ..plan.quality_floor import parse_floor
+
+    return PlanSettings(
+        budget=budget_of(options),
+        base=base,
+        engine=options.engine,  # type: ignore[arg-type]  # PlanSettings checks the choices
+        target=options.target,
+        tensor_parallel_size=options.tensor_parallel_size,
+        evaluation=tuple(evaluation),
+        quality_floor=None if options.quality_floor is None else parse_floor(options.quality_floor),
+        **rest,
+    )
 
 
 def budget_of(options: BudgetOptions) -> "Budget":

@@ -32,8 +32,10 @@ class CompressRun:
 def check_run(run: CompressRun) -> "tuple[OpenModel, list[Windows]]":
     """The model without its weights, and what to evaluate on; everything that can be refused has been."""
     from ..bench.quality.text_quality import windows_of_texts
+    from ..compress.plan import make_plan
     from ..compress.run import check_inputs
     from ..compress.source import open_model
+    from ..compress.unchanged import check_changes
     from ..errors import OptionError
     from ..export.staging import check_apart, check_free, check_writable
 
@@ -59,6 +61,7 @@ def check_run(run: CompressRun) -> "tuple[OpenModel, list[Windows]]":
         window_tokens=config.window_tokens,
     )
     check_inputs(opened, config)
+    check_changes(config, make_plan(opened.config, opened.family, config))
     _check_disk(output, opened, config)
     return opened, texts
 
@@ -67,7 +70,7 @@ def _check_plan(plan: "PlanRecord", opened: "OpenModel") -> None:
     from ..compress.shape import widths_of
     from ..plan.record import check_plan_fits
 
-    check_plan_fits(plan, widths_of(opened.config, opened.family))
+    check_plan_fits(plan, widths_of(opened.config, opened.family), opened.architecture)
 
 
 def _check_disk(output: Path, opened: "OpenModel", config: "CompressConfig") -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import app
-from .budgets import budget_of
+from .budgets import settings_of
 from .options.budget import BudgetOptions
 from .options.groups import grouped
 from .options.run import Effort, Force, Json, MachineOptions, Model, Output
@@ -37,23 +37,15 @@ def plan_command(
     """
     quiet_libraries()
     from ..compress.config import CompressConfig
-    from ..plan.planner import PlanSettings
 
-    settings = PlanSettings(
-        budget=budget_of(budget),
-        base=CompressConfig(
-            mlp_width=0.5,  # every candidate sets its own widths
-            calibration=tuple(texts.calibration or ["builtin"]),
-            calibration_windows=texts.calibration_windows,
-            window_tokens=texts.window_tokens,
-            **vars(machine),
-        ),
-        engine=budget.engine,  # type: ignore[arg-type]  # PlanSettings checks the choices
-        target=budget.target,
-        tensor_parallel_size=budget.tensor_parallel_size,
-        effort=effort or "standard",
-        evaluation=tuple(evaluation or ["builtin"]),
+    base = CompressConfig(
+        mlp_width=0.5,  # every candidate sets its own widths
+        calibration=tuple(texts.calibration or ["builtin"]),
+        calibration_windows=texts.calibration_windows,
+        window_tokens=texts.window_tokens,
+        **vars(machine),
     )
+    settings = settings_of(budget, base, evaluation or ["builtin"], effort=effort or "standard")
     _plan(model, output, settings, force=force, as_json=as_json)
 
 

@@ -30,6 +30,7 @@ from . import (
     manifests,
     options,
     outputs,
+    plans,
     reports,
     tensors,
     texts,
@@ -54,6 +55,7 @@ KINDS = {
     "option": (options, 200),
     "report": (reports, 60),
     "kept": (kept, 40),
+    "plan": (plans, 80),
 }
 
 

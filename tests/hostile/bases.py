@@ -103,6 +103,12 @@ def _report(folder: Path) -> None:
     assert results["complete"], "the benchmark that cases damage must be whole"
 
 
+def _plan(folder: Path) -> None:
+    """A budget that several axes meet together."""
+    text = ["--calibration", str(folder / "text.txt"), "--window-tokens", "32", "--calibration-windows", "2"]
+    call("plan", folder / "llama", "-o", "plan.json", "--params", "0.6", "--effort", "quick", *text)
+
+
 BASES: dict[str, Callable[[Path], None]] = {
     "llama": _llama,
     "mistral": _mistral,
@@ -113,6 +119,7 @@ BASES: dict[str, Callable[[Path], None]] = {
     "onnx": _onnx,
     "exported": _exported,
     "report": _report,
+    "plan.json": _plan,
 }
 NEEDS = {
     "pickled": ["llama"],
@@ -121,4 +128,5 @@ NEEDS = {
     "onnx": ["narrow"],
     "exported": ["narrow"],
     "report": ["narrow"],
+    "plan.json": ["llama"],
 }

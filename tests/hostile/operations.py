@@ -5,7 +5,15 @@ from pathlib import Path
 
 from .case import Attempt, Sandbox
 
-__all__ = ["compress", "export_gguf", "export_vllm", "on_checkpoint", "on_foreign_model", "perplexity"]
+__all__ = [
+    "WINDOWS",
+    "compress",
+    "export_gguf",
+    "export_vllm",
+    "on_checkpoint",
+    "on_foreign_model",
+    "perplexity",
+]
 
 WIDTHS = (
     ("--intermediate-size", "0.5"),

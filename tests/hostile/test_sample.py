@@ -32,6 +32,7 @@ def test_no_damaged_input_escapes_is_believed_or_costs_a_file(tmp_path: Path) ->
         "output",
         "option",
         "kept",
+        "plan",
     ]
     run("tests.hostile", "--share", str(SHARE), "--output", tmp_path, "--kinds", *kinds)
 

@@ -92,7 +92,7 @@ def test_each_axis_alone_is_in_the_start() -> None:
 
 def test_results_survive_and_belong_to_one_search(tmp_path: Path) -> None:
     file = state_path(tmp_path / "plan.json")
-    result = Measured(kl_nats_per_token=0.5, windows=2, seconds=1.0)
+    result = Measured(perplexity_ratio=1.5, kl_nats_per_token=0.5, windows=2, seconds=1.0)
     SearchState.open(file, "a").put((1, 2), 0, result)
     assert SearchState.open(file, "a").get((1, 2), 0) == result
     assert SearchState.open(file, "a").get((1, 2), 1) is None

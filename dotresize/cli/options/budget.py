@@ -49,6 +49,15 @@ Target = Annotated[
 ]
 
 
+QualityFloor = Annotated[
+    str | None,
+    typer.Option(
+        help="Ratio of perplexities at most, as in 'ppl<=1.15', measured on small fits while planning.",
+        rich_help_panel=_BUDGET,
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BudgetOptions:
     """Of `plan` and `compress`: all that must hold at once."""
@@ -61,4 +70,5 @@ class BudgetOptions:
     concurrency: Concurrency = None
     engine: Engine = "vllm"
     target: Target = None
+    quality_floor: QualityFloor = None
     tensor_parallel_size: TensorParallelSize = 1
