@@ -1,6 +1,6 @@
 """`dotresize compress` within a budget: planned first, written beside, and not planned twice."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +8,18 @@ import pytest
 from typer.testing import CliRunner
 
 from dotresize.cli import app
+from dotresize.compress.config import CompressConfig
+from dotresize.compress.shape import widths_of
+from dotresize.compress.source import open_model
 from dotresize.errors import DotresizeError, OptionError, OutputError, WidthError
 from dotresize.export import manifest
-from dotresize.plan.quality_floor import parse_floor
+from dotresize.plan.axes import Candidate, axes_of
+from dotresize.plan.budget import Budget
+from dotresize.plan.planner import PlanSettings, plan_widths
+from dotresize.plan.prediction import Predictor
+from dotresize.plan.quality_floor import out_of_reach, parse_floor
 from dotresize.plan.record import read_plan
+from dotresize.plan.size_model import SizeModel
 
 TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 FEW = ["--calibration", TEXT, "--calibration-windows", "8", "--window-tokens", "64"]
@@ -70,12 +78,43 @@ def test_what_is_refused_before_anything_is_planned(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_floor_out_of_reach_says_what_is_within(pico_llama_untied: Path, tmp_path: Path) -> None:
-    floor = ["--params", "0.5", "--quality-floor", "ppl<=1.0001", "--evaluation", "builtin:chat"]
-    with pytest.raises(WidthError, match=r"ppl<=1.0001 is not reached within the budget: the best.* is ppl"):
-        compress(pico_llama_untied, tmp_path / "out", *floor)
-    kept = [json.loads(path.read_text()) for path in tmp_path.iterdir()]
-    assert len(kept) == 1  # what was measured waits for a milder floor
+def test_a_floor_out_of_reach_says_so_and_keeps_what_was_measured(
+    pico_llama_untied: Path, tmp_path: Path
+) -> None:
+    """Half the original's perplexity: what no narrowing of random weights reaches."""
+    settings = PlanSettings(
+        budget=Budget(params=0.6),
+        base=CompressConfig(mlp_width=0.5, calibration=TEXT, calibration_windows=8, window_tokens=64),
+        evaluation=("builtin:chat",),
+        quality_floor=0.5,
+    )
+    with pytest.raises(WidthError, match=r"ppl<=0.5 is not reached within the budget: the best.* nor by any"):
+        plan_widths(str(pico_llama_untied), settings, output=tmp_path / "plan.json")
+    assert [path.name for path in tmp_path.iterdir()] == [".plan.json.dotresize-search"]
+
+
+def test_the_nearest_budget_that_reaches_a_floor_is_found(pico_llama_untied: Path) -> None:
+    """The loss is what goes of the parameters: a floor of 1.25 wants three quarters of them."""
+    opened = open_model(str(pico_llama_untied))
+    axes = axes_of(opened.config, opened.family)
+    base = CompressConfig(mlp_width=0.5)
+    sizes = SizeModel(opened.config, opened.family, axes, base)
+    widths = widths_of(opened.config, opened.family)
+    predictor = Predictor(sizes, widths, Budget(params=0.5), dtype="float32", serving=None)
+    whole = predictor.predict(axes.dense).layer_parameters
+    asked: list[float] = []
+
+    def measure(pool: Sequence[Candidate]) -> tuple[Candidate, float]:
+        largest = max(pool, key=lambda one: predictor.predict(one).layer_parameters)
+        asked.append(predictor.predict(largest).layer_parameters / whole)
+        return largest, 2.0 - asked[-1]
+
+    error = out_of_reach(1.25, 1.5, axes, predictor.predict, predictor.needs(), measure)
+    assert len(asked) == 4
+    reached = min(share for share in asked if share >= 0.75)
+    assert f"--params {reached * whole:,.0f} ({reached:.3f} of the original)" in str(error)
+    assert f"with ppl {2.0 - reached:.3f}" in str(error)
+    assert reached < 0.75 + 0.5 / 8  # four halvings of the way, and a step of the grid
 
 
 def test_a_floor_is_a_ratio() -> None:
