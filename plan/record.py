@@ -126,7 +126,7 @@ def read_plan(path: Path) -> PlanRecord:
     """
     data = read_json(path, InputError)
     version = data.get("dotresize_plan") if isinstance(data, dict) else None
-    if not isinstance(version, int) or isinstance(version, bool):
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise InputError(f"{path} is no plan; expected what `dotresize plan` wrote")
     if version > SCHEMA_VERSION:
         raise InputError(

@@ -29,7 +29,7 @@ def damage(box: Sandbox) -> Attempt:
         arguments=["compress", "model", "-o", "out", "--plan", "plan.json", *WINDOWS, *texts, *how],
         damage=what,
         model=None if how else "model",
-        output="out",
+        output=None if how else "out",
         must_fail="the plan is of another model" if model == "mistral" else "",
     )
 
