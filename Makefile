@@ -17,10 +17,11 @@ BENCH_ARGS ?=
 QUALITY_ARGS ?=
 HOSTILE_ARGS ?=
 FAULTS_ARGS ?=
+SCALE_ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-hostile bench-faults \
+.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-hostile bench-faults bench-scale \
 	soak pins clean
 
 help:  ## list these commands
@@ -55,6 +56,9 @@ bench-export: set-up  ## measure the peak memory of every export of MODEL beside
 
 bench-hostile: set-up  ## damage inputs in 2,380 ways, run every command on them, report by kind (half an hour)
 	@$(VENV_PYTHON) -m tests.hostile $(HOSTILE_ARGS)
+
+bench-scale: set-up  ## measure the memory of compress against depth and size and write docs/SCALE.md (an hour)
+	@$(VENV_PYTHON) -m docs.make.scale $(SCALE_ARGS)
 
 bench-faults: set-up  ## kill commands at 200 random moments and repeat them (half an hour)
 	@$(VENV_PYTHON) -m tests.hostile.faults $(FAULTS_ARGS)

@@ -33,7 +33,7 @@ def advance_dense(
             inner = branch.inner(x)
             seen(x, batch, inner)
             change = branch.output(inner, x)
-        streams.dense[batch] += change.cpu()
+        streams.dense.add(batch, change.cpu())
         job.progress.advance(len(x))
 
 
@@ -48,5 +48,5 @@ def advance_narrow(job: Job, branch: Branch, streams: Streams, kept: list[list[I
             change = branch.output(inner, y)
         else:
             change = branch.forward(y)
-        streams.narrow[batch] += change.cpu()
+        streams.narrow.add(batch, change.cpu())
         job.progress.advance(len(y))

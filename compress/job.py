@@ -3,7 +3,7 @@
 Shapes: w windows of t tokens; d, k old and new hidden size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from .fold import stream_scale, unfitted_readout
 from .plan import Plan
 from .progress import Progress
 from .report import Widths
+from .stream import Stream, StreamRoom
 from .surgery import layer_class
 
 __all__ = ["Job", "Streams", "held_last", "keeps_inner"]
@@ -179,15 +180,17 @@ def held_last(token_ids: Tensor, held: int) -> Tensor:
 class Streams:
     """The two residual streams at the same place in the network, float32 on the CPU."""
 
-    dense: Tensor  # (w, t, d)
-    narrow: Tensor | None  # (w, t, k); None when nothing is fitted
+    dense: Stream  # (w, t, d)
+    narrow: Stream | None  # (w, t, k); None when nothing is fitted
     held: int = 0  # windows at the end that no fit sees
-    entered: tuple[Tensor, Tensor | None] | None = None  # both before a layer whose sublayers all read that
+    room: StreamRoom = field(default_factory=StreamRoom)
+    entered: tuple[Stream, Stream | None] | None = None  # both before a layer whose sublayers all read that
 
     def enter_layer(self, *, parallel: bool) -> None:
         """Call before a layer; `parallel` says that no sublayer reads what another one added."""
-        narrow = self.narrow
-        self.entered = (self.dense.clone(), None if narrow is None else narrow.clone()) if parallel else None
+        self.entered, narrow = None, self.narrow
+        if parallel:
+            self.entered = (self.room.copy(self.dense), None if narrow is None else self.room.copy(narrow))
 
     def read_dense(self, batch: slice) -> Tensor:
         """What the next sublayer of the dense layer reads, (b, t, d)."""

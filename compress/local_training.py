@@ -90,8 +90,9 @@ class _Rows:
         """Views of the streams."""
         assert streams.narrow is not None
         self.job = job
-        fitted = slice(0, streams.fitted)
-        parts = [streams.read_narrow(fitted), streams.narrow[fitted], streams.dense[fitted]]
+        read = streams.narrow if streams.entered is None else streams.entered[1]
+        assert read is not None
+        parts = [stream.values[: streams.fitted] for stream in (read, streams.narrow, streams.dense)]
         if branch.sublayer.is_mlp:
             parts = [part.reshape(-1, 1, part.shape[-1]) for part in parts]
         self.parts = parts

@@ -4,7 +4,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MissingDependencyError, ModelError
+from ..errors import MissingDependencyError, ModelError, OptionError
 from ..foreign import reading
 from ..paths import check_regular_files, path_of
 
@@ -24,6 +24,7 @@ class Located:
     directory: Path
     gguf_file: str | None
     licence: str | None
+    revision: str | None = None  # commit of a model from a hub
 
     @property
     def path(self) -> Path:
@@ -31,13 +32,27 @@ class Located:
         return self.directory / self.gguf_file if self.gguf_file else self.directory
 
 
-def locate(spec: str) -> Located:
+def locate(spec: str, revision: str | None = None) -> Located:
     """Find a model, downloading it when it is a hub id.
+
+    Args:
+        spec: as the user named it.
+        revision: branch, tag or commit on the hub.
 
     Raises:
         ModelError: nothing is there.
         MissingDependencyError: the demo model's wheel is not installed.
+        OptionError: a revision was given for what lies on this machine.
     """
+    found = _locate(spec, revision)
+    if revision is not None and found.kind != "hub":
+        raise OptionError(
+            f"revision {revision} was given, but {spec} lies on this machine and has none; leave it out."
+        )
+    return found
+
+
+def _locate(spec: str, revision: str | None) -> Located:
     if spec.startswith("demo:"):
         return _locate_demo(spec)
     path = path_of(spec, "MODEL", ModelError)
@@ -53,7 +68,7 @@ def locate(spec: str) -> Located:
         return Located(name=name, kind="directory", directory=path, gguf_file=None, licence=licence)
     if path.exists():
         raise ModelError(f"{spec} is a file; expected a Hugging Face directory, a .gguf file or a hub id.")
-    return _locate_on_hub(spec)
+    return _locate_on_hub(spec, revision)
 
 
 def _locate_demo(spec: str) -> Located:
@@ -75,21 +90,26 @@ def _locate_demo(spec: str) -> Located:
     )
 
 
-def _locate_on_hub(spec: str) -> Located:
+def _locate_on_hub(spec: str, revision: str | None) -> Located:
     import huggingface_hub
 
     try:
         with reading(spec, ModelError):
-            directory = Path(huggingface_hub.snapshot_download(spec, allow_patterns=_HUB_PATTERNS))
+            directory = Path(
+                huggingface_hub.snapshot_download(spec, revision=revision, allow_patterns=_HUB_PATTERNS)
+            )
     except ModelError as error:
+        at = "" if revision is None else f" at revision {revision}"
         raise ModelError(
-            f"{spec} is neither a local path nor a hub id that can be fetched "
+            f"{spec} is neither a local path nor a hub id that can be fetched{at} "
             f"({type(error.__cause__).__name__}); check the spelling, the network and your access."
         ) from error
     if not (directory / "config.json").is_file():
         raise ModelError(f"{spec} has no config.json on the hub; expected a transformers model.")
     licence = _card_licence(directory)
-    return Located(name=spec, kind="hub", directory=directory, gguf_file=None, licence=licence)
+    return Located(
+        name=spec, kind="hub", directory=directory, gguf_file=None, licence=licence, revision=directory.name
+    )
 
 
 def _card_licence(directory: Path) -> str | None:

@@ -14,14 +14,20 @@ from .job import Job, Streams, held_last
 from .layers import advance, drop_layer, narrow_one_layer
 from .report import BlockFit
 from .sink import EMBEDDINGS, HEAD, Sink, layer_part
+from .stream import Stream, StreamRoom
 from .surgery import narrow_layer
-from .survey import embed
+from .survey import enter
 
 __all__ = ["narrow_tensors"]
 
 
 def narrow_tensors(
-    job: Job, dense: Dense, token_ids: Tensor, arguments: list[list[dict[str, Any]]], sink: Sink
+    job: Job,
+    dense: Dense,
+    token_ids: Tensor,
+    arguments: list[list[dict[str, Any]]],
+    sink: Sink,
+    room: StreamRoom,
 ) -> tuple[BlockFit, ...]:
     """Give every tensor of the narrow model to a sink, and return the fit errors.
 
@@ -31,12 +37,14 @@ def narrow_tensors(
         token_ids: calibration windows, (w, t) int64.
         arguments: of `call_arguments`.
         sink: where finished parts go.
+        room: where the streams are put.
 
     Raises:
         ModelError: a tensor of the model is unknown to its family, or not finite.
     """
     token_ids = held_last(token_ids, job.held_windows)
-    streams = Streams(embed(dense, token_ids), _narrow_start(job, dense, token_ids, sink), job.held_windows)
+    narrow_start = _narrow_start(job, dense, token_ids, sink, room)
+    streams = Streams(enter(dense, token_ids, room), narrow_start, job.held_windows, room)
     job.progress.begin("narrow the layers", job.steps * len(token_ids))
     kept = {index: number for number, index in enumerate(job.plan.kept_layers)}
     read = [index for index in range(len(arguments)) if index in kept or job.needs_dense_stream]
@@ -54,7 +62,7 @@ def narrow_tensors(
     return (*fits, *head_fits)
 
 
-def _narrow_start(job: Job, dense: Dense, token_ids: Tensor, sink: Sink) -> Tensor | None:
+def _narrow_start(job: Job, dense: Dense, token_ids: Tensor, sink: Sink, room: StreamRoom) -> Stream | None:
     """The narrow stream before the first layer, None when nothing is fitted; its tables go to the sink."""
     found = sink.finished(EMBEDDINGS)
     tables = narrow_embeddings(job, dense.weights) if found is None else found[0]
@@ -62,7 +70,13 @@ def _narrow_start(job: Job, dense: Dense, token_ids: Tensor, sink: Sink) -> Tens
         sink.add(EMBEDDINGS, tables, [])
     if not job.fits_readout:
         return None
-    return embedded(tables, job.plan.narrow_family, job.plan.narrow_config, token_ids, job.stored_dtype)
+    family, config = job.plan.narrow_family, job.plan.narrow_config
+
+    def make(batch: slice) -> Tensor:
+        return embedded(tables, family, config, token_ids[batch], job.stored_dtype)
+
+    windows, tokens = token_ids.shape
+    return room.filled(windows, tokens, make)
 
 
 def _one_layer(

@@ -21,6 +21,7 @@ class Source:
     sha256: str  # over names and hashes of the weight files, see file_hash
     dequantised_from: str | None  # GGUF quantisation, e.g. "Q4_1", when the weights were dequantised
     licence: str | None
+    revision: str | None = None  # commit of a model from a hub
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from ..json_files import parse_json
 from ..locks import acquire
 from .landing import NOTE
 
-__all__ = ["WorkDirectory", "work_path"]
+__all__ = ["WorkDirectory", "hash_of_item", "work_path"]
 
 _MARKER, _LOCK = "dotresize-work.json", "lock"
 _FORMAT = 3
@@ -103,7 +103,7 @@ class WorkDirectory:
                 metadata = parse_json(content[8 : 8 + size].decode(), str(file), ModelError)["__metadata__"]
                 record, kept = str(metadata["record"]), str(metadata["sha256"])
                 tensors = load(content)
-                if _sha256(name, tensors, record) != kept:
+                if hash_of_item(name, tensors, record) != kept:
                     return None
                 return tensors, json.loads(record)
         except ModelError:
@@ -121,7 +121,7 @@ class WorkDirectory:
         temporary = file.with_suffix(".tmp")
         contiguous = {key: value.contiguous() for key, value in tensors.items()}
         text = json.dumps(record)
-        metadata = {"record": text, "sha256": _sha256(name, contiguous, text)}
+        metadata = {"record": text, "sha256": hash_of_item(name, contiguous, text)}
         try:
             save_file(contiguous, temporary, metadata=metadata)
             temporary.rename(file)
@@ -151,12 +151,13 @@ class WorkDirectory:
 
 
 def _items(path: Path) -> list[Path]:
-    """Finished items and unfinished ones."""
-    names = ("basis", "layer-[0-9]*", "steps")
+    """Finished items and unfinished ones, shards with their journals, and streams."""
+    names = ("basis", "embeddings", "head", "layer-[0-9]*", "steps", "model", "model-[0-9]*-of-[0-9]*")
+    suffixes = ("safetensors", "json", "stream", "tmp")
     return [
         file
-        for name in names
-        for suffix in ("safetensors", "tmp")
+        for name in (*names, "stream-*")
+        for suffix in suffixes
         for file in path.glob(f"{name}.{suffix}")
         if file.is_file() and not file.is_symlink()
     ]
@@ -212,7 +213,7 @@ def _lock(path: Path) -> int:
         os.close(descriptor)
 
 
-def _sha256(name: str, tensors: dict[str, Tensor], record: str) -> str:
+def hash_of_item(name: str, tensors: dict[str, Tensor], record: str) -> str:
     """Over the item's name, its tensors and its record: a file under another's name is damaged too."""
     import torch
 
@@ -220,5 +221,5 @@ def _sha256(name: str, tensors: dict[str, Tensor], record: str) -> str:
     for key in sorted(tensors):
         tensor = tensors[key]
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

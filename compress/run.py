@@ -27,6 +27,7 @@ from .resume import WorkDirectory
 from .self_text import CACHE_FOLDER, SelfText
 from .sink import MemorySink, Sink
 from .source import OpenModel, open_model
+from .stream import StreamRoom
 from .surgery import assemble
 from .survey import survey_stream
 
@@ -88,7 +89,9 @@ def compress(
     with watch.measure("load"):
         dense = _checked_and_opened(str(model), config) if isinstance(model, str | Path) else model
     sink = MemorySink(work)
-    found = narrow_into(lambda *_: sink, dense, config, progress=progress, work=work, watch=watch)
+    found = narrow_into(
+        lambda *_: sink, dense, config, progress=progress, work=work, watch=watch, room=StreamRoom()
+    )
     with watch.measure("assemble"):
         narrow = assemble(found.plan.narrow_config, sink.state, found.plan.narrow_family, found.dtype)
         if dense.generation_config is not None:
@@ -111,6 +114,7 @@ def narrow_into(
     progress: Progress | None,
     work: WorkDirectory,
     watch: Stopwatch,
+    room: StreamRoom,
 ) -> Narrowed:
     """Narrow a model into a sink.
 
@@ -122,6 +126,7 @@ def narrow_into(
         progress: told about every step; silent by default.
         work: keeps what a later run may go on from.
         watch: measures the steps.
+        room: where residual streams are put.
 
     Raises:
         InputError: the text, a width or an option cannot be used.
@@ -135,7 +140,7 @@ def narrow_into(
     work.begin(identity_of(dense, settings, windows, dtype, device))
     arguments = call_arguments(dense.skeleton, dense.family, windows.token_ids.shape[1], device)
     with watch.measure("survey"):
-        basis, plan = _survey(dense, plan, settings, windows, arguments, device, work, progress)
+        basis, plan = _survey(dense, plan, settings, windows, arguments, device, work, progress, room)
     job = Job.of(
         basis,
         device=device,
@@ -150,7 +155,7 @@ def narrow_into(
     )
     with watch.measure("narrow"):
         sink = open_sink(plan.narrow_config, plan.narrow_family, dtype)
-        fits = narrow_tensors(job, dense, windows.token_ids, arguments, sink)
+        fits = narrow_tensors(job, dense, windows.token_ids, arguments, sink, room)
         for fit in fits:
             check_finite(f"layer {fit.layer}, {fit.site}", torch.tensor([fit.error_before, fit.error_after]))
     report = report_of(dense, plan, settings, windows, fits, dtype)
@@ -190,6 +195,7 @@ def _survey(
     device: torch.device,
     work: WorkDirectory,
     progress: Progress,
+    room: StreamRoom,
 ) -> tuple[Basis | None, Plan]:
     """The residual basis, None when it stays, and the plan with the layers that stay.
 
@@ -202,7 +208,7 @@ def _survey(
         tensors, layers = kept
         basis = Basis(tensors["project"].numpy(), tensors["expand"].numpy(), None) if tensors else None
         return basis, plan.keeping(tuple(layers))
-    survey = survey_stream(dense, windows.token_ids, arguments, device, progress)
+    survey = survey_stream(dense, windows.token_ids, arguments, device, progress, room=room)
     basis = None
     if plan.changes_basis:
         basis = residual_basis(

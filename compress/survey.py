@@ -16,10 +16,11 @@ from .guards import check_finite
 from .moments import second_moment
 from .precision import fast_products
 from .progress import Progress
+from .stream import Stream, StreamRoom
 
 Observe = Callable[[int, Branch, list[Inner], Tensor, Tensor], None]
 
-__all__ = ["Observe", "Survey", "embed", "survey_stream"]
+__all__ = ["Observe", "Survey", "embed", "enter", "survey_stream"]
 
 
 class Survey(NamedTuple):
@@ -31,12 +32,22 @@ class Survey(NamedTuple):
 
 def embed(dense: Dense, token_ids: Tensor) -> Tensor:
     """The dense residual stream before the first layer, (w, t, d) float32 on the CPU."""
+    return enter(dense, token_ids, StreamRoom()).values
+
+
+def enter(dense: Dense, token_ids: Tensor, room: StreamRoom) -> Stream:
+    """The dense residual stream before the first layer."""
     family = dense.family
     paths = filter(None, (family.embedding, family.position_embedding))
     state: dict[str, Tensor] = {
         f"{path}.weight": dense.weights.module(path).get_parameter("weight") for path in paths
     }
-    return embedded(state, family, dense.config, token_ids, dense.dtype)
+
+    def make(batch: slice) -> Tensor:
+        return embedded(state, family, dense.config, token_ids[batch], dense.dtype)
+
+    windows, tokens = token_ids.shape
+    return room.filled(windows, tokens, make)
 
 
 def survey_stream(
@@ -46,6 +57,7 @@ def survey_stream(
     device: torch.device,
     progress: Progress,
     observe: Observe | None = None,
+    room: StreamRoom | None = None,
 ) -> Survey:
     """Second moment of x / rms(x) over all norm sites, and how far each layer turns the stream.
 
@@ -61,9 +73,10 @@ def survey_stream(
         progress: told about every window.
         observe: told, batch by batch, the layer, its branch, what the branch's writers read, the stream in
             front of the branch, and what the branch adds to it.
+        room: where the stream is put; in memory when None.
     """
     family, config = dense.family, dense.config
-    stream = embed(dense, token_ids)
+    stream = enter(dense, token_ids, room or StreamRoom())
     windows, tokens, width = stream.shape
     epsilon, kind, parallel = family.epsilon_of(config), family.norm_kind, family.runs_in_parallel(config)
     total = torch.zeros(width, width, dtype=torch.float64, device=device)
@@ -89,7 +102,7 @@ def survey_stream(
                 check_finite(f"layer {index}, {branch.sublayer.name}", x)
             cosine = torch.cosine_similarity(entered, x, dim=-1)
             influence[index] += (1.0 - cosine).sum(dtype=torch.float64).cpu()
-            stream[batch] = x.cpu()
+            stream.put(batch, x.cpu())
             progress.advance(len(x))
     for batch in batches(windows, tokens):
         second_moment(total, normalise(stream[batch].to(device), epsilon, kind).flatten(0, -2))

@@ -12,11 +12,20 @@ from .manifest import Manifest
 from .staging import staged_directory, write_atomically
 
 if TYPE_CHECKING:
+    import torch
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from ..compress.run import CompressResult
 
-__all__ = ["complete_config", "record_quality", "save", "save_weights", "weight_records", "write_model"]
+__all__ = [
+    "complete_config",
+    "record_quality",
+    "save",
+    "save_weights",
+    "weight_records",
+    "write_config",
+    "write_model",
+]
 
 DEFAULT_SHARD_BYTES = 5_000_000_000
 WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json")
@@ -169,6 +178,25 @@ def save_weights(
     finally:
         model.generation_config = kept
     if generation_config is not None:
+        generation_config.to_json_file(directory / "generation_config.json")
+
+
+def write_config(
+    hollow: "PreTrainedModel",
+    dtype: "torch.dtype",
+    generation_config: "GenerationConfig | None",
+    directory: Path,
+) -> None:
+    """What `save_weights` writes beside the weights, of a model without values."""
+    from transformers import GenerationConfig
+
+    config = hollow.config
+    config.dtype = str(dtype).removeprefix("torch.")
+    config.architectures = [type(hollow).__name__]
+    config.save_pretrained(directory)
+    if generation_config is None:
+        GenerationConfig.from_model_config(config).save_pretrained(directory)
+    else:
         generation_config.to_json_file(directory / "generation_config.json")
 
 

@@ -46,14 +46,22 @@ class Staging:
             try:
                 self._lock = acquire(self.folder / OWNER, what=str(target))
                 break
-            except OutputError:
-                if self.folder.exists():
-                    raise  # this file system has no locks; else a cleaner was faster than this process
-        os.write(self._lock, json.dumps({_KEY: target.name}).encode())
-        os.fsync(self._lock)
+            except (OSError, OutputError):
+                if (
+                    self.folder.exists()
+                ):  # no room, or no locks here; else a cleaner was faster than this process
+                    _remove(self.folder)
+                    raise
         self.new = self.folder / NEW
         self.old = self.folder / OLD
-        self.new.mkdir()
+        try:
+            os.write(self._lock, json.dumps({_KEY: target.name}).encode())
+            os.fsync(self._lock)
+            self.new.mkdir()
+        except OSError:
+            _remove(self.folder)
+            os.close(self._lock)
+            raise
 
     def close(self) -> None:
         """Remove the temporary; what was moved aside goes back where nothing took its place."""
@@ -114,7 +122,7 @@ def _remove(folder: Path) -> None:
     for part in (folder / NEW, folder / OLD):
         shutil.rmtree(part, ignore_errors=True)
     with suppress(OSError):
-        (folder / OWNER).unlink()
+        (folder / OWNER).unlink(missing_ok=True)
         folder.rmdir()
 
 

@@ -41,7 +41,7 @@ class RunCost:
     seconds: float  # of survey and fits on this machine, at the rates that were measured
     peak_memory_bytes: int  # resident, of the whole process
     output_bytes: int  # weights that are written
-    disk_bytes: int  # at most, with the finished layers that wait beside the output
+    disk_bytes: int  # at most, with finished layers where they wait beside the output
     calibration_tokens: int
 
 
@@ -141,7 +141,7 @@ def run_cost(
             sizes, tokens=tokens, compensate=settings.compensate, base_bytes=base_bytes + loaded_bytes(opened)
         ),
         output_bytes=counts.weight_bytes,
-        disk_bytes=counts.weight_bytes + counts.layer_bytes,
+        disk_bytes=counts.weight_bytes + (0 if plan.narrow_family.stored_as_named else counts.layer_bytes),
         calibration_tokens=tokens,
     )
 

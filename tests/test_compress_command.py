@@ -226,7 +226,7 @@ def test_an_output_that_does_not_fit_is_refused_before_a_weight_is_read(model: P
     (model / "model.safetensors").unlink()
     write_hollow(model)
     before = names(tmp_path)
-    with pytest.raises(OutputError, match=r"out needs at least [\d,.]+ GB .*finished layers.* are free in"):
+    with pytest.raises(OutputError, match=r"out needs at least [\d,.]+ GB .*for the model.* are free in"):
         run(model, tmp_path / "out")
     assert names(tmp_path) == before
 

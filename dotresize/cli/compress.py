@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import app
-from .compress_check import CompressRun
+from .compress_check import CompressRun, check_options
 from .compress_forecast import forecast_compress
 from .compress_plan import planned, without_axis
 from .compress_run import run_compress
@@ -12,7 +12,7 @@ from .lists import number_or_fraction
 from .options.budget import BudgetOptions
 from .options.groups import grouped
 from .options.method import MethodOptions
-from .options.run import DryRun, Force, Json, MachineOptions, Model, Output
+from .options.run import DryRun, Force, Json, MachineOptions, Model, Output, Revision, StreamMemory
 from .options.texts import CalibrationOptions, Evaluation, EvaluationWindows
 from .options.widths import Plan, WidthOptions
 
@@ -32,6 +32,8 @@ def compress_command(
     evaluation_windows: EvaluationWindows = None,
     force: Force = False,
     dry_run: DryRun = False,
+    revision: Revision = None,
+    stream_memory: StreamMemory = None,
     as_json: Json = False,
 ) -> None:
     """Narrow a model and write it as a stock checkpoint, with its perplexity beside the original's.
@@ -60,7 +62,10 @@ def compress_command(
         evaluation_windows=evaluation_windows,
         force=force,
         as_json=as_json,
+        revision=revision,
+        stream_memory=stream_memory,
     )
+    check_options(run, dry_run=dry_run, plans=budget != BudgetOptions())
     record = planned(run, plan, budget, chosen, dry_run=dry_run)
     if record is not None:
         from ..plan.record import planned_options

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ..compress.source import OpenModel
     from ..plan.record import PlanRecord
 
-__all__ = ["CompressRun", "check_run", "refuse_same_text"]
+__all__ = ["CompressRun", "check_options", "check_run", "refuse_same_text"]
 
 _EVALUATION_WINDOWS = 8
 
@@ -27,6 +27,26 @@ class CompressRun:
     force: bool = False
     as_json: bool = False
     plan: "PlanRecord | None" = None  # where the widths come from
+    revision: str | None = None  # of a model on the hub
+    stream_memory: float | None = None  # gigabytes; None for a quarter of what is free
+
+
+def check_options(run: CompressRun, *, dry_run: bool, plans: bool) -> None:
+    """Refuse options that cannot take effect.
+
+    Raises:
+        OptionError: one cannot.
+    """
+    from ..errors import OptionError
+
+    if run.stream_memory is not None and not 0 <= run.stream_memory < 1e9:
+        raise OptionError(f"--stream-memory is {run.stream_memory:g}; give gigabytes, 0 or more.")
+    if run.stream_memory is not None and dry_run:
+        raise OptionError("--stream-memory has no effect with --dry-run; leave one of them out.")
+    if run.revision is not None and plans:
+        raise OptionError(
+            "--revision was given beside a budget, which is planned for the newest; give widths."
+        )
 
 
 def check_run(run: CompressRun) -> "tuple[OpenModel, list[Windows]]":
@@ -50,7 +70,7 @@ def check_run(run: CompressRun) -> "tuple[OpenModel, list[Windows]]":
     check_free(output, force=run.force)
     check_writable(output)
     refuse_same_text(config, evaluation)
-    opened = open_model(run.model, trust_remote_code=config.trust_remote_code)
+    opened = open_model(run.model, trust_remote_code=config.trust_remote_code, revision=run.revision)
     if run.plan is not None:
         _check_plan(run.plan, opened)
     check_apart(output, [opened.path, *_text_files([*_calibration_texts(config), *evaluation])])
@@ -74,21 +94,21 @@ def _check_plan(plan: "PlanRecord", opened: "OpenModel") -> None:
 
 
 def _check_disk(output: Path, opened: "OpenModel", config: "CompressConfig") -> None:
-    """The model, and beside it the finished layers, as far as an earlier run has not stored them yet."""
+    """The model, as far as an earlier run has not written it yet; twice where it does not grow in place."""
+    from ..compress.plan import make_plan
     from ..compress.resume import work_path
     from ..compress.sizes import predict_counts
     from ..export.room import check_room, free_bytes_at
 
     counts = predict_counts(opened, config)
-    kept_bytes = sum(file.lstat().st_size for file in work_path(output).glob("*.safetensors"))
-    check_room(
-        output,
-        {
+    kept_bytes = sum(file.lstat().st_blocks * 512 for file in work_path(output).glob("*.safetensors"))
+    parts = {"the model": max(0, counts.weight_bytes - kept_bytes)}
+    if not make_plan(opened.config, opened.family, config).narrow_family.stored_as_named:
+        parts = {
             "the model": counts.weight_bytes,
             "finished layers until it is written": max(0, counts.layer_bytes - kept_bytes),
-        },
-        free_bytes=free_bytes_at(output),
-    )
+        }
+    check_room(output, parts, free_bytes=free_bytes_at(output))
 
 
 def _calibration_texts(config: "CompressConfig") -> list[str]:

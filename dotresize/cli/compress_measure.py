@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .output import error_console
 
 if TYPE_CHECKING:
+    import torch
+
     from ..compress.calibration import Windows
     from ..compress.config import CompressConfig
     from ..compress.dense import Dense
@@ -63,22 +65,40 @@ def measure(
     calibration: "CalibrationRecord",
     texts: "list[Windows]",
     progress: Any,
+    resident_bytes: int,
 ) -> dict[str, Any]:
     """Measure the model that was written, as it was written, and add the numbers to it."""
     from ..bench.quality.text_quality import measure_texts
     from ..compress.run import choose_device
-    from ..compress.source import load_dense
     from ..export.checkpoint import record_quality
 
     error_console().print(f"written: {output}", markup=False)
-    narrow = load_dense(str(output), trust_remote_code=config.trust_remote_code)
-    with dense.whole() as original:
-        quality = measure_texts(
-            {"dense": original, "narrow": narrow.model},
-            texts,
-            calibrations={"narrow": calibration},
-            device=choose_device(config.device),
-            progress=progress,
-        )
+    device = choose_device(config.device)
+    models = {
+        "dense": _dense(dense, device, resident_bytes),
+        "narrow": _narrow(output, config, device, resident_bytes),
+    }
+    quality = measure_texts(models, texts, calibrations={"narrow": calibration}, progress=progress)
     record_quality(output, quality)
     return quality
+
+
+def _dense(dense: "Dense", device: "torch.device", resident_bytes: int) -> Any:
+    """The original, its layers read from its files while they run where it lies in files."""
+    import copy
+
+    from ..compress.dense import StreamedModel
+    from ..export.paged import page
+
+    if not isinstance(dense, StreamedModel):
+        return dense.model.to(device)  # type: ignore[arg-type]
+    hollow = copy.deepcopy(dense.skeleton)
+    return page(hollow, dense.weights.places, resident_bytes=resident_bytes, device=device)
+
+
+def _narrow(output: Path, config: "CompressConfig", device: "torch.device", resident_bytes: int) -> Any:
+    """What was written, as it was written."""
+    from ..compress.source import open_model
+
+    opened = open_model(str(output), trust_remote_code=config.trust_remote_code)
+    return _dense(opened.stream(), device, resident_bytes)

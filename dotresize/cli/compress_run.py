@@ -47,7 +47,14 @@ def run_compress(run: CompressRun) -> None:
 
 def _asked(run: CompressRun) -> list[Any]:
     """What the note of a finished output says that it was made by."""
-    return [run.model, run.config.to_dict(), list(run.evaluation), run.evaluation_windows, run.force]
+    return [
+        run.model,
+        run.config.to_dict(),
+        list(run.evaluation),
+        run.evaluation_windows,
+        run.force,
+        run.revision,
+    ]
 
 
 def _narrow(
@@ -60,23 +67,26 @@ def _narrow(
 ) -> "tuple[Report, Cost, dict[str, Any] | None]":
     """Load, narrow and write; then measure what is on disk."""
     from ..compress.landing import note_landing
-    from ..compress.run import compress
+    from ..compress.memory import default_stream_bytes
     from ..errors import DotresizeError
-    from ..export.checkpoint import save
+    from ..export.stream import compress_to
 
     error_console().print(f"loading {run.model}", markup=False)
     dense = opened.stream()
-    result = compress(dense, run.config, progress=progress, work=work)
-    save(
-        result,
+    given = run.stream_memory
+    stream_bytes = default_stream_bytes() if given is None else int(given * 1e9)
+    report, cost = compress_to(
+        dense,
+        run.config,
         run.output,
+        work=work,
+        progress=progress,
         force=run.force,
+        stream_bytes=stream_bytes,
         on_complete=lambda file: note_landing(work.path, file, asked),
     )
-    report, cost = result.report, result.cost
-    del result  # it is on disk, and measured from there
     try:
-        quality = _measured(run, dense, report, texts, progress)
+        quality = _measured(run, dense, report, texts, progress, stream_bytes)
     except DotresizeError:
         work.discard()
         raise
@@ -85,13 +95,18 @@ def _narrow(
 
 
 def _measured(
-    run: CompressRun, dense: "Dense", report: "Report", texts: "list[Windows]", progress: "ProgressBar"
+    run: CompressRun,
+    dense: "Dense",
+    report: "Report",
+    texts: "list[Windows]",
+    progress: "ProgressBar",
+    resident_bytes: int,
 ) -> dict[str, Any] | None:
     if not texts:
         return None
     again = measuring_command(run.model, run.output, run.config, run.evaluation, texts)
     with say_if_unmeasured(run.output, again):
-        return measure(run.output, run.config, dense, report.calibration, texts, progress)
+        return measure(run.output, run.config, dense, report.calibration, texts, progress, resident_bytes)
 
 
 def _settle_landing(output: Path, command: Any) -> bool:

@@ -15,6 +15,7 @@ from dotresize.compress.job import Job, Streams, held_last
 from dotresize.compress.local_training import rate_at, train_sublayer
 from dotresize.compress.progress import Silent
 from dotresize.compress.source import load_dense
+from dotresize.compress.stream import Stream
 from dotresize.errors import TextError
 
 WINDOWS, TOKENS, HELD = 12, 64, 3
@@ -52,7 +53,7 @@ def disturbed(branch: Branch) -> Streams:
     for site in branch.sublayer.sites:
         weight = branch.sites.read(site).weight
         weight += 0.2 * weight.std() * torch.randn_like(weight)
-    return Streams(dense, narrow, HELD)
+    return Streams(Stream(dense), Stream(narrow), HELD)
 
 
 def weights(branch: Branch) -> dict[str, Tensor]:
@@ -79,7 +80,7 @@ def test_training_that_cannot_help_changes_nothing(branches: list[Branch]) -> No
     branch, job = branches[1], job_of()
     torch.manual_seed(0)
     narrow = torch.randn(WINDOWS, TOKENS, cast(Any, branch.sites.norm).weight.shape[0])
-    streams = Streams(narrow + branch.forward(narrow), narrow, HELD)
+    streams = Streams(Stream(narrow + branch.forward(narrow)), Stream(narrow), HELD)
     old = weights(branch)
     before, after = train_sublayer(job, branch, streams, epochs=5, seed=1)
     assert before == after < 1e-10
@@ -97,7 +98,7 @@ def test_held_windows_are_never_trained_on(branches: list[Branch]) -> None:
     first = weights(branch)
     branch.core.load_state_dict(start)
     assert streams.narrow is not None
-    streams.narrow[-HELD:] *= 0.9  # still like the others, so that the epoch is kept
+    streams.narrow.values[-HELD:] *= 0.9  # still like the others, so that the epoch is kept
     train_sublayer(job_of(), branch, streams, epochs=1, seed=1)
     for name, weight in branch.core.state_dict().items():
         assert torch.equal(weight, first[name]), name

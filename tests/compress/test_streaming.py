@@ -69,7 +69,13 @@ def test_weights_have_the_dtype_that_transformers_gives_them(
 
 
 def test_it_is_narrowed_to_the_same_bytes(pico_checkpoint: Path) -> None:
-    config = CompressConfig(width=0.75, mlp_width=0.75, window_tokens=32, calibration_windows=4)
+    config = CompressConfig(
+        width=0.75,
+        mlp_width=0.75,
+        calibration="builtin:documentation",
+        window_tokens=32,
+        calibration_windows=4,
+    )
     whole = compress(load_dense(str(pico_checkpoint)), config)
     parts = compress(streamed(pico_checkpoint), config)
     assert parts.report == whole.report

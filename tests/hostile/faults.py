@@ -34,7 +34,7 @@ COMPRESS = (*bases.COMPRESS, "--hidden-size", "0.75", "--calibration", "text.txt
             "--evaluation", "other.txt", "--evaluation-windows", "1")  # fmt: skip
 BENCH = (*bases.MEASURE, "--resume")
 FILE_EVENTS = frozenset(
-    ["open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree"]
+    ["open", "os.link", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree"]
 )
 MEASURED = frozenset(["dotresize.json", "README.md"])  # what a measurement adds to
 UNMEASURED = "unmeasured"  # no loss: the weights are whole, `dotresize perplexity` measures them

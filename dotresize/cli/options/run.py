@@ -20,8 +20,10 @@ __all__ = [
     "OptionalOutput",
     "Output",
     "Resume",
+    "Revision",
     "Runtime",
     "Seed",
+    "StreamMemory",
     "TrustRemoteCode",
 ]
 
@@ -75,6 +77,17 @@ Minutes = Annotated[float | None, typer.Option(help="About how long.", rich_help
 TrustRemoteCode = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run code that comes with the model.", rich_help_panel=_PANEL),
+]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a model on the hub.", rich_help_panel=_PANEL)
+]
+StreamMemory = Annotated[
+    float | None,
+    typer.Option(
+        help="Gigabytes that a residual stream may take before it goes to the disk, and layers that are used "
+        "again before they are read from it again; a quarter of what is free.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier output.", rich_help_panel=_PANEL)]
 Resume = Annotated[

@@ -1,0 +1,33 @@
+"""How much memory is free for this process, and how much of it what is only convenient to keep may take."""
+
+from pathlib import Path
+
+import psutil
+
+__all__ = ["default_stream_bytes", "free_memory_bytes"]
+
+_SHARE = 4  # one part of so many of what is free
+_GROUPS = Path("/sys/fs/cgroup")
+
+
+def free_memory_bytes() -> int:
+    """What the machine has available, within the limit of the control group where one can be read."""
+    available = int(psutil.virtual_memory().available)
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        numbers = [_number(_GROUPS / name) for name in (limit, used)]
+        if None not in numbers:
+            available = min(available, max(0, numbers[0] - numbers[1]))  # type: ignore[operator]
+    return available
+
+
+def _number(file: Path) -> int | None:
+    text = file.read_text().strip() if file.is_file() else ""
+    return int(text) if text.isdigit() else None
+
+
+def default_stream_bytes() -> int:
+    """A quarter of what is free: what residual streams and layers that are used again may take."""
+    return free_memory_bytes() // _SHARE
