@@ -16,12 +16,13 @@ MINUTES ?= 10
 BENCH_ARGS ?=
 QUALITY_ARGS ?=
 HOSTILE_ARGS ?=
+RECOVER_ARGS ?=
 FAULTS_ARGS ?=
 SCALE_ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-hostile bench-faults bench-scale \
+.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-recover bench-hostile bench-faults bench-scale \
 	soak pins clean
 
 help:  ## list these commands
@@ -44,6 +45,9 @@ bench-quality: set-up  ## measure methods x texts on the real model and write do
 
 bench-fidelity: set-up  ## measure each claim of the paper and write docs/FIDELITY.md (about two hours)
 	@$(VENV_PYTHON) -m docs.make.fidelity
+
+bench-recover: set-up  ## recover a model (RECOVER_ARGS="--narrow DIR") and write docs/RECOVER.md (hours; goes on)
+	@$(VENV_PYTHON) -m docs.make.recovery $(RECOVER_ARGS)
 
 bench: set-up  ## measure MODEL against the demo's original, side by side, and write a report to bench-out/
 	@$(VENV_PYTHON) -m dotresize.cli bench demo:smollm2-135m $(MODEL) -o bench-out --force $(BENCH_ARGS)

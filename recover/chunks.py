@@ -16,11 +16,14 @@ from torch.autograd.function import once_differentiable
 
 from .loss import forward_kl_and_gradient
 
-__all__ = ["Head", "chunked_forward_kl", "chunked_mean"]
+__all__ = ["CHUNK", "Head", "block_elements", "by_autograd", "chunked_forward_kl", "chunked_mean"]
 
 CHUNK = 512  # positions; fewer make the products small, more only take memory
-_BLOCK_ELEMENTS = {"cpu": 2**21}  # of the vocabulary's elementwise work at once: it stays in the cache
-_BLOCK_OTHERWISE = 2**27
+
+
+def block_elements(device: str) -> int:
+    """Positions x vocabulary of the elementwise work at once: what stays in a CPU's cache, or fills a GPU."""
+    return 2**21 if device == "cpu" else 2**24
 
 
 class Head(NamedTuple):
@@ -128,8 +131,7 @@ def chunked_forward_kl(
         with torch.no_grad():
             target = teacher_head.logits(teacher_hidden[start:stop])
             total = torch.zeros((), device=logits.device)
-            elements = _BLOCK_ELEMENTS.get(logits.device.type, _BLOCK_OTHERWISE)
-            rows = max(1, elements // logits.shape[-1])
+            rows = max(1, block_elements(logits.device.type) // logits.shape[-1])
             for expected, found in zip(target.split(rows), logits.split(rows), strict=True):
                 values, gradient = forward_kl_and_gradient(expected, found, temperature, learn=learn)
                 total += values.sum()

@@ -23,6 +23,7 @@ class RecoverConfig:
         train: which parameters move: all, a low-rank adapter that is merged at the end, those of the layers
             (not embedding or head), norms and biases, what reads the residual stream, or what writes to it.
         lora_rank: rank of the adapter.
+        keep_adapter: also write the adapter by itself.
         learning_rate: at its highest; None takes the default of `train`.
         warmup: steps in which the rate rises, None for `schedule.default_warmup`; it falls as a cosine
             afterwards.
@@ -43,6 +44,7 @@ class RecoverConfig:
         precision: of the matrix products: auto takes bfloat16 where the device has fast ones. Weights that
             are trained are float32 throughout.
         device: auto, cpu or cuda.
+        shard: divide weights, gradients and Adam's moments over the processes that torchrun started (FSDP2).
         activation_checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
@@ -51,6 +53,7 @@ class RecoverConfig:
     minutes: float | None = None
     train: Train = "all"
     lora_rank: int | None = None
+    keep_adapter: bool = False
     learning_rate: float | None = None
     warmup: int | None = None
     beta2: float = 0.95
@@ -69,6 +72,7 @@ class RecoverConfig:
     seed: int = 42
     precision: Precision = "auto"
     device: str = "auto"
+    shard: bool = False
     activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
@@ -85,6 +89,13 @@ class RecoverConfig:
             raise OptionError(f"--train is {self.train!r}; choose one of {', '.join(get_args(Train))}.")
         if self.lora_rank is not None and self.train != "lora":
             raise OptionError(f"--lora-rank has no effect with --train {self.train}; leave it out.")
+        if self.shard and self.tokens is None:
+            raise OptionError(
+                "--shard measures nothing before it trains, so --minutes cannot be turned into steps; give "
+                "--tokens."
+            )
+        if self.keep_adapter and self.train != "lora":
+            raise OptionError(f"--keep-adapter has no effect with --train {self.train}; leave it out.")
         if self.teacher_top_k is not None and self.temperature != 1.0:
             raise OptionError(
                 "--teacher-top-k keeps probabilities at temperature 1; leave --temperature out."

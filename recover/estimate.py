@@ -1,18 +1,23 @@
 """What a recovery will take, from a few measured steps whose updates are thrown away."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
-import psutil
 import torch
 
 from ..compress.progress import Silent
 from .batches import WindowSet, stand_ins
 from .held_out import HeldOut
+from .memory import Memory, memory_of, saved_bytes
+from .memory_errors import naming_the_setting
 from .setup import Setup
+from .shapes import memory_from_configs
+from .shards import processes
 from .teacher import likeliest
+from .train import uses_bfloat16
 
 __all__ = ["Estimate", "estimate"]
 
@@ -25,9 +30,13 @@ class Estimate:
 
     steps: int
     tokens: int
-    step_seconds: float
-    seconds: float
-    peak_memory_bytes: int
+    step_seconds: float | None  # None where weights are in shards: nothing is measured then
+    seconds: float | None
+    memory: Memory  # of one process
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self) | {"peak_memory_bytes": self.memory.total}
 
 
 def estimate(setup: Setup, *, texts: int) -> Estimate:
@@ -40,26 +49,53 @@ def estimate(setup: Setup, *, texts: int) -> Estimate:
         texts: how many there are, each with windows held out.
     """
     config = setup.config
-    step_seconds, evaluation = _measured(setup)
+    if config.shard:
+        return _counted(setup)
+    with naming_the_setting(config):
+        step_seconds, evaluation, saved = _measured(setup)
     evaluation *= texts * config.held_out_windows * (config.evaluations + 1)
     tokens_per_step = config.batch_windows * config.window_tokens
     if config.minutes is not None:
         steps = max(1, int((config.minutes * 60 - evaluation) / step_seconds))
     else:
         steps = max(1, round((config.tokens or 1) / tokens_per_step))
-    trained = sum(each.numel() for each in setup.student.parameters() if each.requires_grad)
     return Estimate(
         steps=steps,
         tokens=steps * tokens_per_step,
         step_seconds=step_seconds,
         seconds=steps * step_seconds + evaluation,
-        peak_memory_bytes=_memory_bytes(setup)
-        + 2 * 4 * trained,  # Adam's two moments come with the first step
+        memory=memory_of(
+            setup.student,
+            setup.teacher if config.teacher_top_k is None else None,
+            saved=saved,
+            product_bytes=2 if uses_bfloat16(config) else 4,
+            process=_process_bytes(setup),
+        ),
     )
 
 
-def _measured(setup: Setup) -> tuple[float, float]:
-    """Seconds of a step of all windows, and of the evaluation of one window."""
+def _counted(setup: Setup) -> Estimate:
+    """Of weights in shards, which are whole in no process that could measure: no times."""
+    config = setup.config
+    tokens_per_step = config.batch_windows * config.window_tokens
+    steps = max(1, round((config.tokens or 1) / tokens_per_step))
+    return Estimate(
+        steps=steps,
+        tokens=steps * tokens_per_step,
+        step_seconds=None,
+        seconds=None,
+        memory=memory_from_configs(
+            setup.student.config,
+            setup.teacher.config,
+            config,
+            bfloat16=uses_bfloat16(config),
+            processes=processes(),
+        ),
+    )
+
+
+def _measured(setup: Setup) -> tuple[float, float, int]:
+    """Seconds of a whole step, and of the evaluation of one window; bytes saved for a backward pass."""
     config = setup.config
     windows = stand_ins(config, int(setup.student.config.vocab_size))
     kept = None
@@ -69,6 +105,8 @@ def _measured(setup: Setup) -> tuple[float, float]:
         distiller = setup.distiller(Path(nowhere), steps=1, kept=kept, train_dataset=WindowSet(windows))
     batch = {"token_ids": windows.to(setup.student.device), "place": torch.arange(len(windows))}
     setup.student.train()
+    besides = [*setup.student.parameters(), *setup.student.buffers(), *setup.teacher.parameters()]
+    saved = saved_bytes(lambda: distiller.compute_loss(setup.student, batch), besides)
     seconds = []
     for _ in range(_MEASURED_STEPS):
         started = perf_counter()
@@ -80,10 +118,14 @@ def _measured(setup: Setup) -> tuple[float, float]:
     started = perf_counter()
     distiller.score(held_out, setup.student)
     evaluation = perf_counter() - started
-    return min(seconds) * max(1, config.batch_windows // (config.micro_windows * processes)), evaluation
+    step = min(seconds) * max(1, config.batch_windows // (config.micro_windows * processes))
+    return step, evaluation, saved
 
 
-def _memory_bytes(setup: Setup) -> int:
+def _process_bytes(setup: Setup) -> int:
+    """What the process takes besides the models: on a CPU, where all share one memory."""
     if setup.student.device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated())
-    return int(psutil.Process().memory_info().rss)
+        return 0
+    models = [*setup.student.parameters(), *setup.teacher.parameters()]
+    known = {id(each): each.numel() * each.element_size() for each in models}
+    return max(0, setup.resident_bytes - int(sum(known.values())))

@@ -4,6 +4,7 @@ Some families scale or cap the logits behind the head. Applying the head to a fe
 keeps memory bounded, so these steps are repeated here; a test compares each family with its class.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,9 @@ from .chunks import Head
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["head_of", "run_decoder", "run_to_head"]
+__all__ = ["Finish", "finishing", "head_of", "plain_again", "run_decoder"]
+
+Finish = Callable[[Tensor, tuple[Tensor, ...], Head], Tensor]
 
 
 def head_of(model: "PreTrainedModel") -> Head:
@@ -26,7 +29,9 @@ def head_of(model: "PreTrainedModel") -> Head:
     cap = getattr(config, "final_logit_softcapping", None)  # Gemma 2
 
     def logits(hidden: Tensor) -> Tensor:
-        result: Tensor = head(hidden)
+        # the weight itself, not the module's call: FSDP's hooks belong to the model's own call, not to chunks
+        plain = isinstance(head, torch.nn.Linear)
+        result: Tensor = torch.nn.functional.linear(hidden, head.weight, head.bias) if plain else head(hidden)
         if factor != divisor:
             result = result * (factor / divisor)
         return result if cap is None else torch.tanh(result / cap) * cap
@@ -34,20 +39,36 @@ def head_of(model: "PreTrainedModel") -> Head:
     return Head(logits, tuple(head.parameters()))
 
 
-def run_decoder(model: Any, token_ids: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+def finishing(model: "PreTrainedModel") -> None:
+    """Give a model the call `model(token_ids, finish=..., stream=...)`, which returns what `finish` does.
+
+    A loss that applies the head itself has to be computed inside the model's own call: only there are the
+    weights whole that FSDP keeps in shards, and wrappers (DDP, FSDP) watch what the call returns. `finish`
+    gets what the head reads, (w, t, hidden), the residual stream before each layer but the first (empty
+    unless `stream`), and the head. `plain_again` takes the call away.
+    """
+
+    def forward(input_ids: Tensor, *, finish: Finish, stream: bool = False, **_: Any) -> Tensor:
+        return finish(*run_decoder(model, input_ids, stream=stream), head_of(model))
+
+    model.forward = forward
+
+
+def plain_again(model: "PreTrainedModel") -> None:
+    """The class's own call."""
+    model.__dict__.pop("forward", None)
+
+
+def run_decoder(
+    model: "PreTrainedModel", token_ids: Tensor, *, stream: bool = False
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """What the head reads, (w, t, hidden), and the residual stream before each layer but the first.
 
     Args:
-        model: a causal language model, or a wrapper of one with the same call (DDP).
+        model: a causal language model that is not wrapped, or inside its own call.
         token_ids: (w, t) int64 on the model's device.
+        stream: whether the stream is wanted; it is empty otherwise.
     """
-    # the whole model is called, since wrappers watch that; one position of logits is the least it computes
-    out = model(token_ids, use_cache=False, output_hidden_states=True, logits_to_keep=1)
-    return out.hidden_states[-1], tuple(out.hidden_states[1:-1])
-
-
-def run_to_head(model: "PreTrainedModel", token_ids: Tensor) -> Tensor:
-    """What the head reads, (w, t, hidden), and nothing else kept; for a model that is not wrapped."""
     decoder: Any = model.get_decoder()
-    hidden: Tensor = decoder(token_ids, use_cache=False).last_hidden_state
-    return hidden
+    out = decoder(token_ids, use_cache=False, output_hidden_states=stream)
+    return out.last_hidden_state, tuple(out.hidden_states[1:-1]) if stream else ()

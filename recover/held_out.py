@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .chunks import chunked_forward_kl
-from .heads import head_of, run_to_head
+from .chunks import Head, chunked_forward_kl
+from .heads import Finish, finishing, head_of, plain_again, run_decoder
 
 __all__ = ["HeldOut", "divergences", "score"]
 
@@ -22,7 +22,7 @@ class HeldOut:
         """Take a causal language model on its device, and text -> (w, t) int64."""
         self.windows, self.head = windows, head_of(teacher)
         self.expected = {
-            text: [run_to_head(teacher, window[None].to(teacher.device))[0].cpu() for window in part]
+            text: [run_decoder(teacher, window[None].to(teacher.device))[0][0].cpu() for window in part]
             for text, part in windows.items()
         }  # text -> w of (t, d), what the teacher's head reads
 
@@ -31,7 +31,8 @@ class HeldOut:
         """Mean KL(teacher || student) in nats per token, at temperature 1.
 
         Args:
-            student: causal language model on its device; its mode (training or not) is left as it was.
+            student: a model that `heads.finishing` has prepared, on its device; its mode (training or not) is
+                left as it was.
         """
         training = student.training
         student.eval()
@@ -39,18 +40,28 @@ class HeldOut:
         for text, windows in self.windows.items():
             total = 0.0
             for window, expected in zip(windows, self.expected[text], strict=True):
-                hidden = run_to_head(student, window[None].to(student.device))[0]
-                total += float(
-                    chunked_forward_kl(expected.to(hidden.device), self.head, hidden, head_of(student))
-                )
+                total += float(student(window[None].to(student.device), finish=self._against(expected)))
             found[text] = total / len(windows)
         student.train(training)
         return found
 
+    def _against(self, expected: Tensor) -> Finish:
+        def finish(hidden: Tensor, _: tuple[Tensor, ...], head: Head) -> Tensor:
+            return chunked_forward_kl(expected.to(hidden.device), self.head, hidden[0], head)
+
+        return finish
+
 
 def divergences(teacher: Any, student: Any, held_out: dict[str, Tensor]) -> dict[str, float]:
     """Of windows that are scored once; see `HeldOut`."""
-    return HeldOut(teacher, held_out).divergences(student)
+    before = student.__dict__.get("forward")
+    finishing(student)
+    try:
+        return HeldOut(teacher, held_out).divergences(student)
+    finally:
+        plain_again(student)
+        if before is not None:
+            student.forward = before
 
 
 def score(now: dict[str, float], start: dict[str, float]) -> float:

@@ -10,17 +10,19 @@ from pathlib import Path
 
 import torch
 
+from ..compress.mixture import SELF
 from ..compress.progress import Progress
 from ..compress.resume import WorkDirectory, work_path
 from ..compress.run import choose_device
 from ..compress.self_text import CACHE_FOLDER, SelfText
 from ..compress.source import DenseModel, open_model
-from ..errors import ManifestError
+from ..errors import ManifestError, OptionError
 from ..export import manifest
 from ..export.manifest import Manifest
 from ..export.staging import check_apart, check_free, check_writable
 from ..locks import in_turn
 from .batches import Texts, read_texts
+from .board import Board
 from .config import RecoverConfig
 from .estimate import Estimate, estimate
 from .run import recover
@@ -50,6 +52,7 @@ def run(
     say: Callable[[str], None],
     dry_run: bool = False,
     force: bool = False,
+    tensorboard: Path | None = None,
 ) -> Recovered:
     """Recover a narrowed checkpoint; the same call resumes after an interrupt.
 
@@ -62,6 +65,7 @@ def run(
         say: gets a line for each thing worth reading.
         dry_run: estimate only.
         force: replace an earlier output.
+        tensorboard: a directory for TensorBoard's events, or None.
 
     Raises:
         InputError: a model, a text or an option cannot be used.
@@ -69,20 +73,27 @@ def run(
         OutputError: the output is in the way or cannot be written.
     """
     check_free(output, force=force)
+    board = Board(tensorboard if _is_first() and not dry_run else None)
     check_writable(output)
     opened, original = open_model(narrow), open_model(teacher)
     check_apart(output, [opened.path, original.path])
     check_same_vocabulary(original.tokenizer, opened.tokenizer, (teacher, narrow))
+    if config.shard and any(part.spec == SELF for part in parts_of(config)):
+        raise OptionError(
+            "self text needs the whole teacher on one device, and --shard divides it; name another text, or "
+            "leave --shard out"
+        )
     held = check_texts(config, opened.tokenizer)
     parent = _parent(Path(narrow), say)
     with WorkDirectory(work_path(output) if _is_first() and not dry_run else None) as work:
         start, taught = opened.load(), original.load()
         dtype = start.model.dtype
-        setup = prepare(start, taught, config)
+        setup = prepare(start, taught, config, fresh=lambda: opened.load().model)
+        setup.base = str(Path(narrow).resolve()) if Path(narrow).is_dir() else narrow
         found = estimate(setup, texts=len(parts_of(config)))
+        time = "" if found.seconds is None else f"about {found.seconds / 60:.1f} minutes, "
         say(
-            f"{found.steps} steps, {found.tokens:,} tokens, about {found.seconds / 60:.1f} minutes, "
-            f"{found.peak_memory_bytes / 1e9:.1f} GB"
+            f"{found.steps} steps, {found.tokens:,} tokens, {time}{found.memory.total / 1e9:.1f} GB of memory"
         )
         if dry_run:
             return Recovered(estimate=found, record=None)
@@ -91,7 +102,7 @@ def run(
         steps = _planned(work, found.steps)
         texts = _texts(config, start, taught, held, steps, output, progress)
         state = _state_directory(work_path(output), identity, texts.train)
-        outcome = recover(setup, texts, state, steps, progress=progress, say=say)
+        outcome = recover(setup, texts, state, steps, progress=progress, say=say, board=board)
         if outcome.stopped_by == "SIGTERM":
             say("stopped; the same command goes on from here")
             return Recovered(estimate=found, record=None)

@@ -5,17 +5,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from ..compress.progress import Progress, Silent
-from ..errors import OptionError
+from ..errors import ConvergenceError
 from .batches import Texts, WindowSet
+from .board import Board
+from .heads import plain_again
 from .held_out import HeldOut
+from .memory_errors import naming_the_setting
 from .schedule import default_warmup
 from .setup import Setup
+from .shards import whole
 from .teacher import keep_top_k
-from .trainable import default_learning_rate, merged
+from .trainable import ADAPTER, choose_trainable, default_learning_rate, keep_adapter, merged
 from .watch import Curve, Watch, best_state
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ class Outcome:
     curve: Curve
     stopped_by: str | None
     config: dict[str, Any]  # effective values
+    adapter: Path | None = None  # a folder that holds it, where it is kept
 
     @property
     def improved(self) -> bool:
@@ -47,6 +51,7 @@ def recover(
     *,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda _: None,
+    board: Board | None = None,
 ) -> Outcome:
     """Train and return the best state; an interrupted run goes on from its last save.
 
@@ -57,9 +62,10 @@ def recover(
         steps: optimiser steps in all.
         progress: told about every step.
         say: gets a line for each evaluation.
+        board: gets every step and evaluation.
 
     Raises:
-        ConvergenceError: the loss is not finite.
+        ConvergenceError: the loss is not finite, and no state was better than the start.
         OptionError: memory ran out; names the setting that helps.
     """
     config = setup.config
@@ -80,21 +86,31 @@ def recover(
         save_seconds=config.save_minutes * 60,
         progress=progress,
         say=say,
+        board=board,
     )
     distiller.add_callback(watch)
     distiller.on_loss = watch.add_loss
-    start = {name: value.clone() for name, value in _trained(setup.student).items()}
+    start = {} if config.shard else {name: value.clone() for name, value in _trained(setup.student).items()}
     try:
-        distiller.train(resume_from_checkpoint=_last_checkpoint(work))
-    except torch.OutOfMemoryError as error:
-        raise OptionError(
-            f"memory ran out with --micro-windows {config.micro_windows}; halve it, or add "
-            "--activation-checkpointing, or train less with --train lora or norms"
-        ) from error
+        with naming_the_setting(config):
+            distiller.train(resume_from_checkpoint=_last_checkpoint(work))
+    except ConvergenceError as error:
+        if not watch.curve.best_step:
+            raise
+        watch.stopped_by = "loss not finite"
+        say(f"{error}; the best state so far, of step {watch.curve.best_step}, is written")
     distiller.accelerator.wait_for_everyone()  # the first process writes the states that all read
+    student = setup.student
+    if config.shard:
+        student = choose_trainable(setup.fresh().float(), config)
     state = best_state(work, watch.curve) if watch.curve.best_step else start
-    setup.student.load_state_dict(state, strict=False)
-    model = merged(setup.student, config)
+    student.load_state_dict(state, strict=False)
+    adapter = None
+    if config.keep_adapter:
+        adapter = work / ADAPTER
+        keep_adapter(student, adapter, base=setup.base, base_sha256=setup.start.sha256)
+    model = merged(student, config)
+    plain_again(model)
     model.config.use_cache = setup.use_cache
     warmup = default_warmup(steps) if config.warmup is None else config.warmup
     effective = replace(config, learning_rate=default_learning_rate(config), warmup=warmup).to_dict()
@@ -103,13 +119,14 @@ def recover(
         curve=watch.curve,
         stopped_by=watch.stopped_by,
         config=effective,
+        adapter=adapter,
     )
 
 
 def _trained(model: Any) -> dict[str, Tensor]:
-    """The tensors that training moves, by name, on the CPU."""
+    """The tensors that training moves, by name, whole, on the CPU; all processes have to ask."""
     return {
-        name: value.detach().cpu().contiguous()
+        name: whole(value.detach()).cpu().contiguous()
         for name, value in model.named_parameters()
         if value.requires_grad
     }

@@ -1,16 +1,22 @@
 """Both models where they compute, and what is trained, before any text is read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
+from ..compress.report import Source
 from ..compress.run import choose_device
 from ..compress.source import DenseModel
 from ..errors import OptionError
 from .config import RecoverConfig
+from .heads import finishing
+from .shards import shard_teacher, sharding_arguments
 from .teacher import check_same_vocabulary, projection
 from .train import Distiller, training_arguments, uses_bfloat16
 from .trainable import choose_trainable
@@ -25,7 +31,11 @@ class Setup:
     config: RecoverConfig
     teacher: Any  # None once its tokens are kept on disk
     student: Any
+    start: Source  # of the student
+    base: str  # how the start is found again
     project: Tensor | None
+    fresh: Callable[[], Any]  # reads the start again, for a student whose weights are in shards
+    resident_bytes: int  # of the process with both models in it
     use_cache: bool  # of the student's config; the Trainer turns it off
 
     def distiller(self, work: Path, *, steps: int, **rest: Any) -> Distiller:
@@ -40,8 +50,20 @@ class Setup:
         )
 
 
-def prepare(narrow: DenseModel, teacher: DenseModel, config: RecoverConfig) -> Setup:
+def prepare(
+    narrow: DenseModel,
+    teacher: DenseModel,
+    config: RecoverConfig,
+    *,
+    fresh: Callable[[], Any] | None = None,
+) -> Setup:
     """Put both models where they compute and fix what is trained.
+
+    Args:
+        narrow: the start.
+        teacher: the original.
+        config: what to do.
+        fresh: reads the start's model again; needed with `shard`.
 
     Raises:
         InputError: teacher and student do not belong together.
@@ -56,12 +78,25 @@ def prepare(narrow: DenseModel, teacher: DenseModel, config: RecoverConfig) -> S
         )
     project = projection(teacher.model, narrow.model) if config.stream_weight else None
     dtype = torch.bfloat16 if uses_bfloat16(config) else torch.float32
-    taught = teacher.model.to(device, dtype).eval().requires_grad_(False)  # type: ignore[arg-type]
-    student = narrow.model.to(device, torch.float32)  # type: ignore[arg-type]
+    taught = teacher.model.to(dtype).eval().requires_grad_(False)  # type: ignore[arg-type]
+    student = narrow.model.to(torch.float32)  # type: ignore[arg-type]
+    if config.shard:
+        sharding_arguments(config)
+        PartialState(cpu=device.type == "cpu")  # lets the processes find each other
+        device = PartialState().device
+        shard_teacher(taught, device)
+    else:
+        taught.to(device)
+        student.to(device)
+    finishing(student)
     return Setup(
         config=config,
         teacher=taught,
         student=choose_trainable(student, config),
+        start=narrow.source,
+        base=narrow.source.name,
+        fresh=fresh or (lambda: narrow.model),
         project=project,
+        resident_bytes=psutil.Process().memory_info().rss,
         use_cache=bool(student.config.use_cache),
     )

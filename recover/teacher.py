@@ -12,7 +12,7 @@ from torch import Tensor
 from ..compress.progress import Progress
 from ..errors import InputError, OutputError
 from ..foreign import reading
-from .heads import head_of, run_to_head
+from .heads import head_of, run_decoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -49,7 +49,7 @@ def likeliest(teacher: "PreTrainedModel", windows: Tensor, k: int, progress: Pro
     values, places = [], []
     progress.begin("teacher", len(windows))
     for window in windows:
-        hidden = run_to_head(teacher, window[None].to(teacher.device))
+        hidden, _ = run_decoder(teacher, window[None].to(teacher.device))
         best = torch.log_softmax(head.logits(hidden[0]).float(), -1).topk(k, -1)
         values.append(best.values.half().cpu())
         places.append(best.indices.int().cpu())

@@ -3,7 +3,6 @@
 Shapes: w windows of t tokens.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,14 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from ..errors import ConvergenceError, OptionError
-from .chunks import by_autograd, chunked_forward_kl, chunked_mean
+from .chunks import Head, by_autograd, chunked_forward_kl, chunked_mean
 from .config import RecoverConfig
-from .heads import head_of, run_decoder, run_to_head
+from .heads import head_of, run_decoder
 from .held_out import HeldOut
 from .loss import next_token_loss, stream_error, top_k_forward_kl
 from .schedule import default_warmup, rate_factor
+from .shards import processes as launched
+from .shards import products_in_bfloat16, sharding_arguments
 from .teacher import Kept
 from .trainable import default_learning_rate, gain_rate
 
@@ -42,6 +43,8 @@ class Distiller(Trainer):
         self.remove_callback(PrinterCallback)  # the command line shows progress itself
         self.recovery, self.teacher, self.kept, self.project = config, teacher, kept, project
         self.on_loss: Callable[[float], None] = lambda _: None
+        if self.is_fsdp_enabled and uses_bfloat16(config):
+            products_in_bfloat16(self.accelerator.state.fsdp_plugin)
         # the loss is a mean over equal windows: accumulated steps need no rescaling by tokens
         self.model_accepts_loss_kwargs = False
 
@@ -58,26 +61,40 @@ class Distiller(Trainer):
             ConvergenceError: it is not finite.
         """
         del return_outputs, num_items_in_batch  # evaluation is ours: see `held_out`
-        token_ids = inputs["token_ids"]
-        plain = self.accelerator.unwrap_model(model)
-        with fast_products(self.recovery, token_ids.device):
-            hidden, stream = run_decoder(model, token_ids)
-            loss = self._divergence(plain, hidden, stream, inputs)
-            if self.recovery.text_weight:
-                loss = loss + self.recovery.text_weight * _of_text(plain, hidden, token_ids)
+        with fast_products(self.recovery, inputs["token_ids"].device):
+            target, dense_stream = self._taught(inputs["token_ids"])
+
+            def finish(hidden: Tensor, stream: tuple[Tensor, ...], head: Head) -> Tensor:
+                loss = self._divergence(hidden.flatten(0, 1), head, target, inputs)
+                if self.project is not None:
+                    errors = self._stream_error(stream, dense_stream)
+                    loss = loss + self.recovery.stream_weight * errors
+                if self.recovery.text_weight:
+                    loss = loss + self.recovery.text_weight * _of_text(hidden, head, inputs["token_ids"])
+                return loss
+
+            loss: Tensor = model(inputs["token_ids"], finish=finish, stream=self.project is not None)
         if not bool(torch.isfinite(loss)):
             raise ConvergenceError(
-                f"the loss is {float(loss)} at step {self.state.global_step}; the last good state was kept. "
-                "Try a lower --learning-rate, or --dtype float32"
+                f"the loss is {float(loss.detach())} at step {self.state.global_step}; try a lower "
+                "--learning-rate or --dtype float32"
             )
         self.on_loss(float(loss.detach()))
         return loss
 
+    @torch.no_grad()
+    def _taught(self, token_ids: Tensor) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+        """What the teacher's head reads, (w, t, d), and its stream where that is compared."""
+        if self.teacher is None or self.kept is not None:
+            return None, ()
+        return run_decoder(self.teacher, token_ids, stream=self.project is not None)
+
     def _divergence(
-        self, plain: Any, hidden: Tensor, stream: tuple[Tensor, ...], inputs: dict[str, Tensor]
+        self, rows: Tensor, head: Head, target: Tensor | None, inputs: dict[str, Tensor]
     ) -> Tensor:
-        rows, head = hidden.flatten(0, 1), head_of(plain)
-        if self.kept is not None:
+        """Mean over all positions, whose hidden states are the rows."""
+        if target is None:
+            assert self.kept is not None
             places = inputs["place"].cpu()
             values, tokens = (part[places].to(rows.device).flatten(0, 1) for part in self.kept)
             measure = by_autograd(
@@ -87,34 +104,27 @@ class Distiller(Trainer):
             )
             return chunked_mean(rows, head, measure)
         assert self.teacher is not None
-        compared = self.project is not None and self.recovery.stream_weight
-        with torch.no_grad():
-            if compared:
-                target, dense_stream = run_decoder(self.teacher, inputs["token_ids"])
-            else:
-                target, dense_stream = run_to_head(self.teacher, inputs["token_ids"]), ()
-        loss = chunked_forward_kl(
+        return chunked_forward_kl(
             target.flatten(0, 1),
             head_of(self.teacher),
             rows,
             head,
             temperature=self.recovery.temperature,
         )
-        if compared:
-            assert self.project is not None
-            project = self.project.to(hidden.device)
-            errors = [
-                stream_error(dense.flatten(0, 1), narrow.flatten(0, 1), project)
-                for dense, narrow in zip(dense_stream, stream, strict=True)
-            ]
-            loss = loss + self.recovery.stream_weight * torch.stack(errors).mean()
-        return loss
+
+    def _stream_error(self, stream: tuple[Tensor, ...], dense_stream: tuple[Tensor, ...]) -> Tensor:
+        assert self.project is not None
+        project = self.project.to(stream[0].device)
+        errors = [
+            stream_error(dense.flatten(0, 1), narrow.flatten(0, 1), project)
+            for dense, narrow in zip(dense_stream, stream, strict=True)
+        ]
+        return torch.stack(errors).mean()
 
     def score(self, held_out: HeldOut, model: Any) -> dict[str, float]:
         """Divergences on held-out windows, with products as fast as in training."""
-        plain = self.accelerator.unwrap_model(model)
-        with fast_products(self.recovery, plain.device):
-            return held_out.divergences(plain)
+        with fast_products(self.recovery, self.args.device):
+            return held_out.divergences(self.accelerator.unwrap_model(model))
 
     def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
         """The Trainer's, with gains and biases at the rate that suits them (`gain_rate`)."""
@@ -141,11 +151,11 @@ class Distiller(Trainer):
         return self.lr_scheduler
 
 
-def _of_text(plain: Any, hidden: Tensor, token_ids: Tensor) -> Tensor:
+def _of_text(hidden: Tensor, head: Head, token_ids: Tensor) -> Tensor:
     """Mean negative log-likelihood of the tokens themselves."""
     rows, following = hidden[:, :-1].flatten(0, 1), token_ids[:, 1:].flatten()
     measure = by_autograd(lambda start, stop, logits: next_token_loss(logits, following[start:stop]))
-    return chunked_mean(rows, head_of(plain), measure)
+    return chunked_mean(rows, head, measure)
 
 
 def training_arguments(
@@ -162,14 +172,16 @@ def training_arguments(
     Raises:
         OptionError: a batch does not divide evenly.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1")) if processes is None else processes
-    at_once = config.micro_windows * processes
+    count = launched() if processes is None else processes
+    at_once = config.micro_windows * count
     if config.batch_windows % at_once:
         raise OptionError(
-            f"--batch-windows {config.batch_windows} does not divide over {processes} processes with "
+            f"--batch-windows {config.batch_windows} does not divide over {count} processes with "
             f"--micro-windows {config.micro_windows} each; take a multiple of {at_once}."
         )
+    checkpointing = config.activation_checkpointing and not config.shard  # FSDP has its own
     return TrainingArguments(
+        **sharding_arguments(config),
         output_dir=str(work),
         max_steps=steps,
         per_device_train_batch_size=config.micro_windows,
@@ -179,8 +191,8 @@ def training_arguments(
         weight_decay=0.0,
         max_grad_norm=config.clip_norm,
         use_cpu=not _on_cuda(config),
-        gradient_checkpointing=config.activation_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if config.activation_checkpointing else None,
+        gradient_checkpointing=checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if checkpointing else None,
         save_strategy="no",
         save_total_limit=1,
         eval_strategy="no",

@@ -1,6 +1,8 @@
 """Which parameters move, and how a low-rank adapter becomes part of the weights again."""
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependencyError, ModelError
@@ -11,7 +13,15 @@ if TYPE_CHECKING:
 
     from ..compress.families import Family
 
-__all__ = ["DEFAULT_RATES", "choose_trainable", "default_learning_rate", "gain_rate", "merged"]
+__all__ = [
+    "ADAPTER",
+    "DEFAULT_RATES",
+    "choose_trainable",
+    "default_learning_rate",
+    "gain_rate",
+    "keep_adapter",
+    "merged",
+]
 
 # The highest learning rate of each --train where none is given. THE table: measure, then change it here.
 DEFAULT_RATES: Mapping[Train, float] = {
@@ -23,6 +33,7 @@ DEFAULT_RATES: Mapping[Train, float] = {
     "writers": 1e-5,
 }
 DEFAULT_RANK = 32
+ADAPTER = "adapter"  # the folder in the output that --keep-adapter writes
 
 
 def default_learning_rate(config: RecoverConfig) -> float:
@@ -130,3 +141,26 @@ def _with_adapter(model: Any, config: RecoverConfig) -> Any:
 def merged(model: Any, config: RecoverConfig) -> Any:
     """The plain transformers model, with an adapter added to the weights that it changes."""
     return model.merge_and_unload() if config.train == "lora" else model
+
+
+def keep_adapter(model: Any, folder: Path, *, base: str, base_sha256: str) -> None:
+    """Write the adapter as PEFT and vLLM load it, with a page that says which weights it belongs to.
+
+    Args:
+        model: what `choose_trainable` gave, before `merged`.
+        folder: written anew.
+        base: the start, as the user named it.
+        base_sha256: of the start's weights.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = model.peft_config["default"]
+    settings.base_model_name_or_path = base
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").write_text(
+        f"# An adapter for `{base}`\n\nOf rank {settings.r}; it belongs to the weights with SHA-256 "
+        f"`{base_sha256}` and to no others, in particular not to the merged checkpoint in the folder above, "
+        "which holds it already.\n\n"
+        f"    vllm serve {base} --enable-lora --max-lora-rank {settings.r} "
+        "--lora-modules recovered=THIS_FOLDER\n",
+        encoding="utf-8",
+    )

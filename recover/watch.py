@@ -16,6 +16,7 @@ from ..compress.progress import Progress
 from ..errors import ManifestError
 from ..export.recovery import CurvePoint
 from ..json_files import read_json, validated
+from .board import Board
 from .held_out import score
 
 __all__ = ["CURVE_NAME", "Curve", "Watch", "best_file", "best_state"]
@@ -56,15 +57,18 @@ class Watch(TrainerCallback):
         save_seconds: float,
         progress: Progress,
         say: Callable[[str], None],
+        board: Board | None = None,
     ) -> None:
         """See `RecoverConfig`; `measure` gives held-out divergences, `trainable` the tensors to keep."""
         self.work, self.measure, self.trainable = work, measure, trainable
         self.tokens_per_step, self.every, self.patience = tokens_per_step, every, patience
         self.save_seconds, self.progress, self.say = save_seconds, progress, say
+        self.board = board or Board(None)
         self.curve = _read_curve(work / CURVE_NAME)
         self.losses: list[float] = []
         self.before = self.curve.points[-1].seconds if self.curve.points else 0.0
         self.started = self.saved = perf_counter()
+        self.first_step = 0
         self.stopped_by: str | None = None
         self.handler: Any = signal.SIG_DFL
 
@@ -74,6 +78,7 @@ class Watch(TrainerCallback):
         """Score the start, and let SIGTERM end the run after the step in hand."""
         self.started = self.saved = perf_counter()
         self.handler = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopped_by", "SIGTERM"))
+        self.first_step = state.global_step
         self.curve.rewind(state.global_step)
         if not self.curve.points:
             self._evaluate(kwargs["model"], state)
@@ -85,6 +90,8 @@ class Watch(TrainerCallback):
     ) -> None:
         """Count the step; score, save and stop when it is time."""
         self.progress.advance()
+        if self.losses and state.is_world_process_zero:
+            self.board.step(state.global_step, self.losses[-1])
         if state.global_step % self.every == 0 or state.global_step == state.max_steps:
             self._evaluate(kwargs["model"], state)
             if self._exhausted():
@@ -100,6 +107,7 @@ class Watch(TrainerCallback):
     ) -> None:
         """From here on SIGTERM means again what it meant before."""
         signal.signal(signal.SIGTERM, self.handler)
+        self.board.close()
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -129,21 +137,39 @@ class Watch(TrainerCallback):
         self.curve.points.append(point)
         if better:
             self.curve.best_step = point.step
+        best = self.trainable(model) if better and point.step else None  # of shards: all processes take part
         if state.is_world_process_zero:
-            if better and point.step:
-                file = best_file(self.work, self.curve)
-                _replace(file, lambda path: save_file(self.trainable(model), path))
+            if best is not None:
+                _replace(best_file(self.work, self.curve), lambda path: save_file(best, path))
             text = json.dumps(asdict(self.curve), indent=1)
             _replace(self.work / CURVE_NAME, lambda path: path.write_text(text, encoding="utf-8"))
-            worst = max(found, key=lambda name: found[name] / max(start[name], 1e-12))
+            self.board.evaluation(point)
             self.say(
-                f"step {point.step}: held-out KL {point.score:.3f} of the start's (worst: {worst}, "
-                f"{found[worst]:.3f} nats per token)" + (", best so far" if better and point.step else "")
+                _line(point, start, self._pace(state)) + (", best so far" if better and point.step else "")
             )
+
+    def _pace(self, state: TrainerState) -> str:
+        """Tokens per second of this run, and what is left at that speed."""
+        done = state.global_step - self.first_step
+        seconds = perf_counter() - self.started
+        if not done:
+            return ""
+        left = (state.max_steps - state.global_step) * seconds / done
+        return f", {done * self.tokens_per_step / seconds:.0f} tokens/s, {left / 60:.1f} minutes left"
 
     def _exhausted(self) -> bool:
         since = [point for point in self.curve.points if point.step > self.curve.best_step]
         return len(since) >= self.patience
+
+
+def _line(point: CurvePoint, start: dict[str, float], pace: str) -> str:
+    found = point.held_out_kl
+    worst = max(found, key=lambda name: found[name] / max(start[name], 1e-12))
+    loss = "" if point.loss is None else f"loss {point.loss:.3f}, "
+    return (
+        f"step {point.step}: {loss}held-out KL {point.score:.3f} of the start's (worst: {worst}, "
+        f"{found[worst]:.3f} nats per token){pace}"
+    )
 
 
 def best_file(work: Path, curve: Curve) -> Path:

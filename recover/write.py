@@ -1,5 +1,6 @@
 """The recovered student -> a stock checkpoint of the same shape, with where it came from."""
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -12,7 +13,9 @@ from ..export.checkpoint import weight_records, write_model
 from ..export.manifest import Manifest
 from ..export.recovery import Recovery, RecoveryText
 from ..export.staging import staged_directory
+from .curve_plot import CURVE_SVG, curve_svg
 from .run import Outcome
+from .trainable import ADAPTER
 
 __all__ = ["save_recovered"]
 
@@ -65,8 +68,15 @@ def save_recovered(
             temporary,
             head_dim=head_dim_of(model.config),
         )
+        picture = curve_svg(recovery)
+        if picture is not None:
+            (temporary / CURVE_SVG).write_text(picture, encoding="utf-8")
         if report is not None:
-            (temporary / card.NAME).write_text(card.render(report, None, recovery), encoding="utf-8")
+            text = card.render(report, None, recovery)
+            text += f"\n![course]({CURVE_SVG})\n" if picture is not None else ""
+            (temporary / card.NAME).write_text(text, encoding="utf-8")
+        if outcome.adapter is not None:
+            shutil.copytree(outcome.adapter, temporary / ADAPTER)
         record = Manifest(
             format="huggingface",
             precision=str(dtype).removeprefix("torch."),

@@ -17,14 +17,17 @@ from .options.training import (
     ClipNorm,
     Evaluations,
     HeldOutWindows,
+    KeepAdapter,
     LearningRate,
     LoraRank,
     MicroWindows,
     Patience,
     SaveMinutes,
+    Shard,
     StreamWeight,
     Teacher,
     TeacherTopK,
+    Tensorboard,
     TextWeight,
     Tokens,
     Train,
@@ -49,6 +52,7 @@ def recover(
     window_tokens: WindowTokens = 512,
     train: Train = "all",
     lora_rank: LoraRank = None,
+    keep_adapter: KeepAdapter = False,
     learning_rate: LearningRate = None,
     warmup_steps: WarmupSteps = None,
     beta2: Beta2 = 0.95,
@@ -59,10 +63,12 @@ def recover(
     text_weight: TextWeight = 0.0,
     batch_windows: BatchWindows = 8,
     micro_windows: MicroWindows = 2,
+    shard: Shard = False,
     activation_checkpointing: ActivationCheckpointing = False,
     held_out_windows: HeldOutWindows = 4,
     evaluations: Evaluations = 10,
     patience: Patience = 3,
+    tensorboard: Tensorboard = None,
     save_minutes: SaveMinutes = 5.0,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -87,6 +93,7 @@ def recover(
         minutes=minutes,
         train=train,  # type: ignore[arg-type]  # RecoverConfig checks the choices
         lora_rank=lora_rank,
+        keep_adapter=keep_adapter,
         learning_rate=learning_rate,
         warmup=warmup_steps,
         beta2=beta2,
@@ -105,6 +112,7 @@ def recover(
         seed=seed,
         precision=canonical(dtype),  # type: ignore[arg-type]
         device=device,
+        shard=shard,
         activation_checkpointing=activation_checkpointing,
     )
     with ProgressBar() as progress:
@@ -117,8 +125,9 @@ def recover(
             say=lambda line: error_console().print(line, markup=False),
             dry_run=dry_run,
             force=force,
+            tensorboard=tensorboard,
         )
-    data: dict[str, Any] = {"output": str(output), "estimate": vars(done.estimate), "recovery": None}
+    data: dict[str, Any] = {"output": str(output), "estimate": done.estimate.to_dict(), "recovery": None}
     if done.record is None or done.record.recovery is None:
         emit(data, as_json=as_json)
         return

@@ -1,15 +1,21 @@
 """`dotresize recover` on picos: dry run, run, lineage, and what it refuses."""
 
 import json
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
+from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from dotresize.cli import app
 from dotresize.compress.self_text import CACHE_FOLDER
 from dotresize.compress.source import load_dense
-from dotresize.errors import DotresizeError, InputError, OptionError, TextError
+from dotresize.errors import DotresizeError, InputError, MissingDependencyError, OptionError, TextError
 from dotresize.export import manifest
 from dotresize.recover.config import RecoverConfig
 
@@ -103,3 +109,67 @@ def test_text_of_the_teachers_own_is_written_once_and_has_a_share(
     again = manifest.read(tmp_path / "second")
     assert again.recovery is not None
     assert [each.held_out_kl for each in again.recovery.curve] == [each.held_out_kl for each in record.curve]
+
+
+def test_a_kept_adapter_on_the_start_is_the_recovered_model(
+    narrow_directory: Path, pico_llama: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+
+    output = tmp_path / "out"
+    more = ["--train", "lora", "--keep-adapter", "--learning-rate", "3e-3", "--tokens", "1024"]
+    recover(narrow_directory, *options(output, pico_llama, *more))
+    start = load_dense(str(narrow_directory)).model
+    settings = json.loads((output / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert settings["base_model_name_or_path"] == str(narrow_directory)
+    assert load_dense(str(narrow_directory)).source.sha256 in (output / "adapter" / "README.md").read_text()
+    token_ids = torch.arange(10, 30)[None]
+    with torch.no_grad():
+        plain = start(token_ids).logits
+        adapted = PeftModel.from_pretrained(start, str(output / "adapter"))(token_ids).logits
+        merged = load_dense(str(output)).model(token_ids).logits
+    assert_close(adapted, merged, rtol=1e-4, atol=1e-5)  # float32, added before or after the product
+    assert not torch.allclose(adapted, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_the_course_is_drawn_and_written_for_tensorboard(
+    narrow_directory: Path, pico_llama: Path, tmp_path: Path
+) -> None:
+    few = options(tmp_path / "out", pico_llama, "--tokens", "512", "--evaluations", "1")
+    board = ["--tensorboard", str(tmp_path / "board")]
+    if find_spec("tensorboard") is None:
+        with pytest.raises(MissingDependencyError, match="--tensorboard needs TensorBoard"):
+            recover(narrow_directory, *few, *board)
+        recover(narrow_directory, *few)
+    else:
+        recover(narrow_directory, *few, *board)
+        assert list((tmp_path / "board").iterdir())
+    picture = (tmp_path / "out" / "recovery.svg").read_text(encoding="utf-8")
+    assert "<svg" in picture
+    assert "nats per token" in picture
+    assert "(recovery.svg)" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    narrow_directory: Path, pico_llama: Path, tmp_path: Path
+) -> None:
+    more = ["--save-minutes", "0", "--evaluations", "10", "--patience", "10", "--learning-rate", "3e-3"]
+    recover(narrow_directory, *options(tmp_path / "whole", pico_llama, *more))
+    arguments = ["recover", narrow_directory, *options(tmp_path / "parts", pico_llama, *more)]
+    command = [sys.executable, "-m", "dotresize", *map(str, arguments)]
+    said = []
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith("step 5:"):
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL, said
+    assert not (tmp_path / "parts").exists()
+    recover(*arguments[1:])
+    whole, parts = manifest.read(tmp_path / "whole"), manifest.read(tmp_path / "parts")
+    assert parts.files == whole.files  # hashes of the weights
+    assert parts.recovery is not None
+    assert whole.recovery is not None
+    assert [point.step for point in parts.recovery.curve] == [point.step for point in whole.recovery.curve]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dotresize.recover.heads import head_of, run_decoder, run_to_head
+from dotresize.recover.heads import finishing, head_of, plain_again, run_decoder
 
 from ..families.configs import CONFIGS, pico_config
 
@@ -18,8 +18,12 @@ def test_head_and_decoder_give_the_classs_own_logits(family: str) -> None:
     token_ids = torch.randint(10, 100, (2, 12), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = model(token_ids).logits
-        hidden, stream = run_decoder(model, token_ids)
+        hidden, stream = run_decoder(model, token_ids, stream=True)
         # the same operations on the same numbers
         assert_close(head_of(model).logits(hidden), expected, rtol=1e-5, atol=1e-5)
-        assert_close(run_to_head(model, token_ids), hidden, rtol=1e-5, atol=1e-5)
+        finishing(model)
+        found = model(token_ids, finish=lambda read, _, head: head.logits(read))
+        plain_again(model)
+        assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        assert_close(model(token_ids).logits, expected, rtol=0, atol=0)
     assert len(stream) == model.config.num_hidden_layers - 1

@@ -139,6 +139,7 @@ def test_the_estimate_changes_nothing(teacher: DenseModel, narrow: DenseModel) -
     found = estimate(setup, texts=1)
     assert found.steps == 20
     assert found.tokens == CONFIG.tokens
+    assert found.step_seconds is not None
     assert found.step_seconds > 0
     assert_close(setup.student.state_dict(), before, rtol=0, atol=0)
     assert all(each.grad is None for each in setup.student.parameters())

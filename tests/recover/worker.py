@@ -1,5 +1,10 @@
-"""One process of several that recover a pico together: `torchrun worker.py TEACHER NARROW WORK OUT`."""
+"""One process of several that recover a pico together: `torchrun worker.py TEACHER NARROW WORK OUT [HOW]`.
 
+HOW is "shard", or "shard-killed": then the first process kills itself in the middle.
+"""
+
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -16,20 +21,29 @@ STEPS = 4
 
 
 def main() -> None:
+    how = sys.argv[5] if len(sys.argv) > 5 else ""
     teacher, narrow, work, out = (Path(argument) for argument in sys.argv[1:5])
     config = RecoverConfig(
         text=("own",),
         tokens=1,
         window_tokens=32,
         learning_rate=3e-3,
-        evaluations=2,
+        evaluations=4,
         precision="float32",
         device="cpu",
+        shard=how.startswith("shard"),
+        save_minutes=0.0,
     )
     windows = torch.load(work.parent / "windows.pt", weights_only=True)
     texts = read_texts([Source("own", 1.0, windows)], config, needed=None)
-    setup = prepare(load_dense(str(narrow)), load_dense(str(teacher)), config)
-    outcome = recover(setup, texts, work, steps=STEPS)
+    start = load_dense(str(narrow))
+    setup = prepare(start, load_dense(str(teacher)), config, fresh=lambda: load_dense(str(narrow)).model)
+
+    def say(line: str) -> None:
+        if how == "shard-killed" and line.startswith("step 3:"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    outcome = recover(setup, texts, work, steps=STEPS, say=say)
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         save_file({name: value.contiguous() for name, value in outcome.model.state_dict().items()}, out)
 

@@ -1,5 +1,6 @@
 """How a narrow model learns from its original."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,14 +12,17 @@ __all__ = [
     "ClipNorm",
     "Evaluations",
     "HeldOutWindows",
+    "KeepAdapter",
     "LearningRate",
     "LoraRank",
     "MicroWindows",
     "Patience",
     "SaveMinutes",
+    "Shard",
     "StreamWeight",
     "Teacher",
     "TeacherTopK",
+    "Tensorboard",
     "TextWeight",
     "Tokens",
     "Train",
@@ -35,6 +39,10 @@ Train = Annotated[
     str, typer.Option(help="all, lora, layers, norms, readers or writers.", rich_help_panel=_WHAT)
 ]
 LoraRank = Annotated[int | None, typer.Option(help="Rank of the adapter; default 32.", rich_help_panel=_WHAT)]
+KeepAdapter = Annotated[
+    bool,
+    typer.Option("--keep-adapter", help="Also write the adapter for PEFT and vLLM.", rich_help_panel=_WHAT),
+]
 LearningRate = Annotated[
     float | None, typer.Option(help="Highest rate; default by --train.", rich_help_panel=_WHAT)
 ]
@@ -61,6 +69,12 @@ TextWeight = Annotated[
 BatchWindows = Annotated[int, typer.Option(help="Windows per step.", rich_help_panel=_RUN)]
 MicroWindows = Annotated[
     int, typer.Option(help="Windows that a process holds at once.", rich_help_panel=_RUN)
+]
+Shard = Annotated[
+    bool, typer.Option("--shard", help="Divide the weights over torchrun's processes.", rich_help_panel=_RUN)
+]
+Tensorboard = Annotated[
+    Path | None, typer.Option(help="Directory for TensorBoard's events.", rich_help_panel=_RUN)
 ]
 ActivationCheckpointing = Annotated[
     bool, typer.Option("--activation-checkpointing", help="Less memory, more time.", rich_help_panel=_RUN)

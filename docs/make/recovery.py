@@ -1,0 +1,199 @@
+"""`make bench-recover`: what recovery wins back, by what is trained and from which start; docs/RECOVER.md.
+
+    python -m docs.make.recovery --narrow DIR [--minutes 45]
+
+Rows are kept in docs/RECOVER.json as they finish; an interrupted run goes on where it stopped, in the middle
+of a row, too. The first row, all weights of the fitted model, runs for the given minutes; the others take as
+many tokens.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dotresize.bench.process.environment import read_environment
+from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
+from dotresize.cli.output import quiet_libraries
+from dotresize.cli.progress import ProgressBar
+from dotresize.compress.progress import Progress
+from dotresize.compress.source import DEMO_MODEL, load_dense
+from dotresize.export import manifest
+
+from .domain_suite import evaluation_files, write_domains
+from .domains import WIKITEXT
+from .recovery_page import curves, render
+
+PAGES = Path(__file__).resolve().parents[1]
+FITTED, PLAIN = "fitted", "plain pruning"
+ROWS = {
+    f"{FITTED}, all": (FITTED, "all"),
+    f"{PLAIN}, all": (PLAIN, "all"),
+    f"{FITTED}, lora": (FITTED, "lora"),
+    f"{FITTED}, norms": (FITTED, "norms"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all rows share."""
+
+    model: str
+    narrow: str  # the fitted start, a directory that `dotresize compress` wrote
+    texts: tuple[str, ...]  # to train on, with optional shares
+    minutes: float | None  # of the first row
+    tokens: int | None  # of the first row, instead of minutes
+    options: tuple[str, ...]  # further ones of `dotresize recover`, for all rows
+    evaluation: dict[str, str]  # kind -> text
+    evaluation_windows: int
+    evaluation_window_tokens: int
+
+
+def run(setting: Setting, file: Path, builds: Path, progress: Progress) -> dict[str, Any]:
+    """Measure what the results file does not hold yet.
+
+    Args:
+        setting: what all rows share; another setting starts the file afresh.
+        file: JSON, rewritten after each row.
+        builds: where the models of the rows go, and stay.
+        progress: told about every window that is scored.
+    """
+    results = _load(file, setting)
+    builds.mkdir(parents=True, exist_ok=True)
+    starts = {FITTED: Path(setting.narrow), PLAIN: builds / "plain"}
+    if not (starts[PLAIN] / manifest.MANIFEST_NAME).is_file():
+        _dotresize(plain_command(setting, starts[PLAIN]))
+    for name, path in starts.items():
+        if name not in results["starts"]:
+            results["starts"][name] = _quality(setting, path, progress)
+            _store(file, results)
+    for label, (start, train) in ROWS.items():
+        if label in results["rows"]:
+            continue
+        output = builds / label.replace(", ", "-").replace(" ", "-")
+        length = _length(setting, results)
+        command = recover_command(setting, starts[start], train, length, output)
+        if not (output / manifest.MANIFEST_NAME).is_file():
+            _dotresize(command)
+        record = manifest.read(output).recovery
+        assert record is not None
+        results["rows"][label] = {
+            "command": command,
+            "recovery": json.loads(json.dumps(asdict(record))),
+            "quality": _quality(setting, output, progress),
+        }
+        _store(file, results)
+    return results
+
+
+def plain_command(setting: Setting, output: Path) -> list[str]:
+    """The smallest neurons dropped and nothing fitted, at the widths of the fitted model."""
+    report = manifest.read(Path(setting.narrow)).report
+    assert report is not None
+    narrow, dense = report.narrow, report.dense
+    widths = ["--intermediate-size", str(narrow.intermediate_size)]
+    if narrow.hidden_size != dense.hidden_size:
+        widths += ["--hidden-size", str(narrow.hidden_size), "--method", "magnitude"]
+    windows = ["--calibration-windows", str(report.calibration.windows)]
+    windows += ["--window-tokens", str(report.calibration.window_tokens)]
+    texts = [part for text in setting.texts for part in ("--calibration", text)]
+    methods = ["--mlp-method", "magnitude", "--compensate", "none"]
+    return ["compress", setting.model, "-o", str(output), *widths, *methods, *texts, *windows]
+
+
+def recover_command(setting: Setting, start: Path, train: str, length: list[str], output: Path) -> list[str]:
+    """The arguments of `dotresize` for a row."""
+    texts = [part for text in setting.texts for part in ("--text", text)]
+    shared = ["--teacher", setting.model, *texts, *length, *setting.options]
+    return ["recover", str(start), *shared, "--train", train, "-o", str(output)]
+
+
+def _length(setting: Setting, results: dict[str, Any]) -> list[str]:
+    """Of the first row as asked for, of the others as many tokens as the first trained on."""
+    first = results["rows"].get(next(iter(ROWS)))
+    if first is not None:
+        return ["--tokens", str(first["recovery"]["curve"][-1]["tokens"])]
+    if setting.minutes is not None:
+        return ["--minutes", str(setting.minutes)]
+    return ["--tokens", str(setting.tokens)]
+
+
+def _dotresize(arguments: list[str]) -> None:
+    """In a process of its own, whose memory is free afterwards."""
+    subprocess.run([sys.executable, "-m", "dotresize", *arguments], check=True)
+
+
+def _quality(setting: Setting, path: Path, progress: Progress) -> dict[str, Any]:
+    dense, narrow = load_dense(setting.model), load_dense(str(path))
+    windows = windows_of_texts(
+        list(setting.evaluation.values()),
+        dense.tokenizer,
+        at_most=setting.evaluation_windows,
+        window_tokens=setting.evaluation_window_tokens,
+    )
+    return measure_texts({"dense": dense.model, "narrow": narrow.model}, windows, progress=progress)
+
+
+def _load(file: Path, setting: Setting) -> dict[str, Any]:
+    asked = json.loads(json.dumps(asdict(setting)))
+    if file.is_file():
+        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if kept.get("setting") == asked:
+            return kept
+    environment = read_environment()
+    machine = {
+        "processor": environment.processor,
+        "cores": environment.cores,
+        "versions": environment.versions,
+    }
+    return {"setting": asked, "environment": machine, "starts": {}, "rows": {}}
+
+
+def _store(file: Path, results: dict[str, Any]) -> None:
+    temporary = file.with_name(file.name + ".tmp")
+    temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    temporary.rename(file)
+
+
+def main() -> None:
+    """Parse, run, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=DEMO_MODEL)
+    parser.add_argument("--narrow", required=True, help="the fitted model, of `dotresize compress`")
+    parser.add_argument("--text", action="append", help="to train on; default: self=0.5 and builtin")
+    parser.add_argument("--minutes", type=float, help="of the first row; default 45")
+    parser.add_argument("--tokens", type=int, help="of the first row, instead of --minutes")
+    parser.add_argument(
+        "--option", action="append", default=[], help="for all rows: --option=--evaluations=5"
+    )
+    parser.add_argument("--domains", type=Path, default=Path("build/domains"))
+    parser.add_argument("--wikitext", type=Path, default=WIKITEXT)
+    parser.add_argument("--evaluation-windows", type=int, default=6)
+    parser.add_argument("--builds", type=Path, default=Path("build/recover"))
+    parser.add_argument("-o", type=Path, default=PAGES / "RECOVER.md")
+    arguments = parser.parse_args()
+    quiet_libraries()
+    with ProgressBar() as progress:
+        write_domains(arguments.domains, arguments.wikitext, progress)
+        setting = Setting(
+            model=arguments.model,
+            narrow=arguments.narrow,
+            texts=tuple(arguments.text or ["self=0.5", "builtin"]),
+            minutes=arguments.minutes or (None if arguments.tokens else 45.0),
+            tokens=arguments.tokens,
+            options=tuple(part for option in arguments.option for part in option.split("=", 1)),
+            evaluation={name: str(path) for name, path in evaluation_files(arguments.domains).items()},
+            evaluation_windows=arguments.evaluation_windows,
+            evaluation_window_tokens=1024,
+        )
+        results = run(setting, arguments.o.with_suffix(".json"), arguments.builds, progress)
+    arguments.o.with_suffix(".svg").write_text(curves(results), encoding="utf-8")
+    arguments.o.write_text(render(results, f"{arguments.o.stem}.svg"), encoding="utf-8")
+    print(f"written: {arguments.o}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
