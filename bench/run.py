@@ -19,7 +19,7 @@ from .judge.judgement import judge
 from .measure.local_engine import LocalEngine
 from .measure.online import Online
 from .measure.prepare import prepare, settle
-from .measure.schedule import Job, jobs
+from .measure.schedule import Turn, turns
 from .measure.speculative_engine import Speculative
 from .measure.vllm_offline import VllmOffline
 from .process.environment import read_environment
@@ -37,8 +37,8 @@ LOCK_NAME = ".lock"
 class Engine(Protocol):
     """Measures one model."""
 
-    def measure(self, model: BenchModel, job: Job) -> list[Measurement]:
-        """One measurement per load of the job; a failure is recorded, never raised."""
+    def measure(self, model: BenchModel, turn: Turn) -> list[Measurement]:
+        """One measurement per load of the turn; a failure is recorded, never raised."""
         ...
 
 
@@ -160,15 +160,15 @@ def _set_aside(work: Path) -> Iterator[None]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _engine(settings: BenchSettings, work: Path, models: list[BenchModel]) -> Callable[[Job], Engine]:
-    """Which part of the engine measures a job."""
+def _engine(settings: BenchSettings, work: Path, models: list[BenchModel]) -> Callable[[Turn], Engine]:
+    """Which part of the engine measures a turn."""
     offline = (VllmOffline if settings.engine == "vllm" else LocalEngine)(settings, work)
     offline.check(models)
     others: dict[str, Engine] = {"online": Online(settings, work)}
     if "speculative" in settings.scenarios:
         others["speculative"] = speculative = Speculative(settings, work, models)
         speculative.check(models)
-    return lambda job: others.get(job.scenario, offline)
+    return lambda turn: others.get(turn.scenario, offline)
 
 
 def _check_same_run(
@@ -195,19 +195,21 @@ def _check_same_run(
 
 
 def _measure_all(
-    results: Results, engine: Callable[[Job], Engine], progress: Progress, save: Callable[[], None]
+    results: Results, engine: Callable[[Turn], Engine], progress: Progress, save: Callable[[], None]
 ) -> None:
-    """Run every job that is not done; failures of an earlier attempt are tried again."""
+    """Run every turn that is not done; failures of an earlier attempt are tried again."""
     results.measurements = [each for each in results.measurements if each.status == "ok"]
     done = {(each.round, each.model, each.scenario, each.load) for each in results.measurements}
     by_name = {model.name: model for model in results.models}
-    planned = jobs(list(by_name), results.settings)
+    planned = turns(list(by_name), results.settings)
     progress.begin("measuring", len(planned))
-    for job in planned:
-        missing = tuple(load for load in job.loads if (job.round, job.model, job.scenario, load) not in done)
+    for turn in planned:
+        missing = tuple(
+            load for load in turn.loads if (turn.round, turn.model, turn.scenario, load) not in done
+        )
         if missing:
             started = _now()
-            measured = engine(job).measure(by_name[job.model], replace(job, loads=missing))
+            measured = engine(turn).measure(by_name[turn.model], replace(turn, loads=missing))
             results.measurements += [replace(each, started_utc=started) for each in measured]
             save()
         progress.advance()

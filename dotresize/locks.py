@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .errors import OutputError
 
-__all__ = ["acquire", "in_turn", "locked"]
+__all__ = ["acquire", "in_turn", "locked", "try_lock"]
 
 
 def acquire(path: Path, *, what: str) -> int:
@@ -27,17 +27,33 @@ def acquire(path: Path, *, what: str) -> int:
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = try_lock(descriptor)
     except OSError as error:
         os.close(descriptor)
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            raise OutputError(
-                f"another run is writing to {what}; wait for it to finish, or choose another output"
-            ) from None
         raise OutputError(
             f"{path} cannot be locked: {error.strerror}; use a file system with locks"
         ) from error
+    if not is_ours:
+        os.close(descriptor)
+        raise OutputError(
+            f"another run is writing to {what}; wait for it to finish, or choose another output"
+        )
     return descriptor
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file without waiting; False when another process holds it.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
 
 
 @contextmanager

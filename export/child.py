@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import DotresizeError
 
-__all__ = ["GUARDIAN", "ChildError", "guarded", "run_child"]
+__all__ = ["GUARDIAN", "TIMEOUT_SECONDS", "ChildError", "guarded", "run_child"]
 
 GUARDIAN = Path(__file__).with_name("guardian.py")
 
@@ -50,6 +50,7 @@ def run_child(
     python: str = sys.executable,
     environment: Mapping[str, str] | None = None,
     offline: bool = True,
+    timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> None:
     """Run `python -I ARGUMENTS...` and wait.
 
@@ -60,9 +61,10 @@ def run_child(
         python: The interpreter.
         environment: Added to the present environment where it does not say otherwise.
         offline: Keep the child from model hubs; otherwise the present environment decides.
+        timeout_seconds: The child is ended after that long.
 
     Raises:
-        ChildError: The child did not end with 0.
+        ChildError: The child did not end with 0, or in time.
     """
     hub = {} if offline else {name: os.environ.get(name, "0") for name in _HUB_OFFLINE}
     settings = {**(environment or {}), **os.environ, **_OFFLINE, **_NO_REPOSITORY, **hub}
@@ -77,14 +79,17 @@ def run_child(
             pass_fds=(lifeline,),
             start_new_session=True,
         )
-        guard = threading.Timer(TIMEOUT_SECONDS, process.terminate)
+        guard = threading.Timer(timeout_seconds, process.terminate)
         guard.start()
         try:
             lines = _follow(process, on_line)
             code = process.wait()
         finally:
+            in_time = guard.is_alive()
             guard.cancel()
             _end(process)
+    if not in_time:
+        raise ChildError(f"it took over {timeout_seconds:.0f} s and was ended")
     if code != 0:
         raise ChildError(_last_words(lines, code))
 

@@ -1,10 +1,10 @@
 """What a candidate would be worth against a budget: sizes, memory and the roofline's speed-up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..bench.record.results import BenchModel
+from ..bench.record.results import Part, PartCost
 from ..bench.record.settings import BenchSettings
 from ..bench.roofline.ceiling import ceilings, speedup_ceiling
 from ..compress.report import Widths
@@ -48,6 +48,19 @@ class Need:
         """Whether a candidate meets it."""
         value = self.value(predicted)
         return value <= self.limit if self.at == "most" else value >= self.limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Planned:
+    """A `ModelWork` that exists as a config only, in the dtype that it would run in."""
+
+    name: str
+    num_hidden_layers: int
+    num_attention_heads: int
+    head_dim: int
+    kv_bytes_per_token: int
+    parts: Mapping[Part, PartCost]
+    head_every_position: bool = False
 
 
 class Predictor:
@@ -150,8 +163,7 @@ class Predictor:
             output_tokens=self._settings.output_tokens,
         )
 
-    def _model(self, name: str, candidate: Candidate, sizes: CandidateSizes) -> BenchModel:
-        """A model that exists as a config only, in the dtype that it would run in."""
+    def _model(self, name: str, candidate: Candidate, sizes: CandidateSizes) -> _Planned:
         widths, size = widths_with(candidate, self.widths), DTYPE_BYTES[self._run_dtype]
         parts = {
             part: replace(
@@ -162,24 +174,11 @@ class Predictor:
             )
             for part, cost in sizes.parts.items()
         }
-        return BenchModel(
+        return _Planned(
             name=name,
-            source=name,
-            path="",
-            format="huggingface",
-            precision=self._run_dtype,
-            sha256="",
-            tokenizer_sha256="",
-            hidden_size=widths.hidden_size,
-            intermediate_size=widths.intermediate_size,
             num_hidden_layers=widths.num_hidden_layers,
             num_attention_heads=widths.num_attention_heads,
-            num_key_value_heads=widths.num_key_value_heads,
             head_dim=widths.head_dim,
-            vocab_size=widths.vocab_size,
-            parameters=sizes.parameters,
-            weight_bytes=sizes.parameters * size,
             kv_bytes_per_token=sizes.cache_elements_per_token * size,
             parts=parts,
-            compute_dtype=self._run_dtype,
         )

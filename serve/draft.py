@@ -14,7 +14,7 @@ from ..export.vocabulary import tokenizer_sha256
 from .model_facts import ModelFacts, is_onnx_directory, read_facts
 from .options import DRAFT_TOKENS, ServeOptions
 
-__all__ = ["check_draft", "draft_facts", "draft_flags", "draft_notes", "draft_warnings"]
+__all__ = ["check_draft", "draft_facts", "draft_flags", "draft_notes", "draft_warnings", "speculative_flags"]
 
 
 def draft_facts(options: ServeOptions) -> ModelFacts | None:
@@ -79,13 +79,30 @@ def draft_flags(options: ServeOptions) -> tuple[str, ...]:
     """What tells vLLM about the draft."""
     if options.draft is None:
         return ()
+    return speculative_flags(
+        options.draft.resolve(),
+        options.draft_tokens or DRAFT_TOKENS,
+        tensor_parallel_size=options.tensor_parallel_size,
+    )
+
+
+def speculative_flags(
+    draft: Path | str, draft_tokens: int, *, tensor_parallel_size: int = 1
+) -> tuple[str, str]:
+    """The flag that tells vLLM about a draft model, the same for every command of ours.
+
+    Args:
+        draft: The draft's directory.
+        draft_tokens: Proposed before each check, at least 1.
+        tensor_parallel_size: GPUs that the original is split over; the draft is split likewise.
+    """
     speculation: dict[str, str | int] = {
         "method": "draft_model",
-        "model": str(options.draft.resolve()),
-        "num_speculative_tokens": options.draft_tokens or DRAFT_TOKENS,
+        "model": str(draft),
+        "num_speculative_tokens": draft_tokens,
     }
-    if options.tensor_parallel_size > 1:
-        speculation["draft_tensor_parallel_size"] = options.tensor_parallel_size
+    if tensor_parallel_size > 1:
+        speculation["draft_tensor_parallel_size"] = tensor_parallel_size
     return "--speculative-config", json.dumps(speculation)
 
 

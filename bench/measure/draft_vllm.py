@@ -1,8 +1,8 @@
 """vLLM with a draft model, in this process: `speculative_config` with the method draft_model."""
 
-import json
 from typing import Any
 
+from ...serve.draft import speculative_flags
 from ..record.draft_records import DraftCounts
 from .speculative_request import Decoded, SpeculativeRequest
 
@@ -21,12 +21,7 @@ class VllmDecoder:
         flags = ["--model", request.directory, "--dtype", request.settings.dtype]
         flags += ["--max-model-len", str(request.context_tokens), "--no-enable-prefix-caching"]
         if request.draft_directory is not None:
-            speculation = {
-                "method": "draft_model",
-                "model": request.draft_directory,
-                "num_speculative_tokens": request.draft_tokens,
-            }
-            flags += ["--speculative-config", json.dumps(speculation)]
+            flags += speculative_flags(request.draft_directory, request.draft_tokens)
         parser = EngineArgs.add_cli_args(FlexibleArgumentParser())
         arguments = parser.parse_args([*flags, *request.settings.engine_flags])
         self._engine = LLM.from_engine_args(EngineArgs.from_cli_args(arguments))

@@ -1,20 +1,19 @@
 """The transformers and ONNX engines, seen from the run: one fresh process per measurement."""
 
 import importlib.util
-import json
-import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ...errors import MissingDependencyError
 from ...serve.machine import read_machine
-from ..process.engine_run import failure_of, run_engine
+from ..process.engine_run import failure_of
 from ..process.usage import with_usage
+from ..process.watched_child import run_watched
 from ..record.results import BenchModel, Measurement
 from ..record.settings import BenchSettings
 from .context import context_tokens
-from .local_worker import LocalRequest
-from .schedule import Job
+from .local_worker import LocalAnswer, LocalRequest
+from .schedule import Turn
 
 __all__ = ["LocalEngine"]
 
@@ -51,36 +50,38 @@ class LocalEngine:
         for model in models:
             context_tokens(model, self.settings)
 
-    def measure(self, model: BenchModel, job: Job) -> list[Measurement]:
+    def measure(self, model: BenchModel, turn: Turn) -> list[Measurement]:
         """One measurement per load; a failure is recorded, never raised."""
-        return [self._one(model, job, load) for load in job.loads]
+        return [self._one(model, turn, load) for load in turn.loads]
 
-    def _one(self, model: BenchModel, job: Job, load: int) -> Measurement:
-        blank = Measurement(model=model.name, round=job.round, scenario=job.scenario, load=load, status="ok")
-        shortage = self._shortage(model, load if job.scenario == "latency" else 1)
+    def _one(self, model: BenchModel, turn: Turn, load: int) -> Measurement:
+        blank = Measurement(
+            model=model.name, round=turn.round, scenario=turn.scenario, load=load, status="ok"
+        )
+        shortage = self._shortage(model, load if turn.scenario == "latency" else 1)
         if shortage:
             return replace(blank, status="out of memory", error=shortage)
-        request, answer = self.folder / "request.json", self.folder / "answer.json"
-        answer.unlink(missing_ok=True)
         asked = LocalRequest(
             directory=model.path,
             vocab_size=model.vocab_size,
-            scenario=job.scenario,
+            scenario=turn.scenario,
             load=load,
             settings=self.settings,
         )
-        request.write_text(json.dumps(asdict(asked)), encoding="utf-8")
-        run = run_engine(
-            [sys.executable, "-m", "dotresize.bench.measure.local_worker", str(request), str(answer)],
+        run, found = run_watched(
+            "dotresize.bench.measure.local_worker",
+            asked,
+            LocalAnswer,
+            folder=self.folder,
             environment=ENVIRONMENT,
             log_path=self.folder / f"{self.settings.engine}.log",
             timeout_seconds=TIMEOUT_SECONDS,
         )
         measured = with_usage(blank, run.used)
-        if run.exit_code != 0 or not answer.is_file():
+        if found is None:
             status, error = failure_of(run)
             return replace(measured, status=status, error=error)
-        return replace(measured, **json.loads(answer.read_text(encoding="utf-8")))
+        return replace(measured, **asdict(found))
 
     def _shortage(self, model: BenchModel, batch: int) -> str:
         """Why the batch cannot fit into main memory; empty when it may. A GPU says so itself."""

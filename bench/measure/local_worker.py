@@ -1,15 +1,12 @@
 """Measures one model at one load in a process of its own.
 
-    python -m dotresize.bench.measure.local_worker IN OUT
+    python -m dotresize.bench.measure.local_worker REQUEST REPLY
 
-IN and OUT are JSON files (`LocalRequest`, `LocalAnswer`). The process loads the model, warms up, repeats
-and ends, so that no model inherits the memory, the threads or the caches of the one before it.
+REQUEST and REPLY are JSON files (`LocalRequest`, `LocalAnswer`). The process loads the model, warms up,
+repeats and ends, so that no model inherits the memory, the threads or the caches of the one before it.
 """
 
-import json
-import sys
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from statistics import fmean
 from time import perf_counter
 from typing import Protocol
@@ -17,8 +14,8 @@ from typing import Protocol
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
+from ..process.child_call import answer
 from ..record.settings import BenchSettings
 from .timed import Timed
 from .token_ids import random_prompts
@@ -59,22 +56,16 @@ class Generator(Protocol):
         ...
 
 
-def main(request_path: str, answer_path: str) -> None:
-    """Measure what the request file asks for."""
-    request = TypeAdapter(LocalRequest).validate_json(Path(request_path).read_bytes())
-    answer = _measure(request)
-    Path(answer_path).write_text(json.dumps(asdict(answer)), encoding="utf-8")
-
-
-def _measure(request: LocalRequest) -> LocalAnswer:
+def work(request: LocalRequest) -> LocalAnswer:
+    """Load, warm up, measure."""
     settings = request.settings
     open_model = _onnx if settings.engine == "onnx" else _transformers
     generator_class = open_model()
     base_bytes = psutil.Process().memory_info().rss
     model = generator_class(request.directory, settings)
-    answer = LocalAnswer(base_bytes=base_bytes, weight_bytes_loaded=model.weight_bytes)
-    if answer.weight_bytes_loaded is None:
-        answer.weight_bytes_loaded = psutil.Process().memory_info().rss - base_bytes
+    reply = LocalAnswer(base_bytes=base_bytes, weight_bytes_loaded=model.weight_bytes)
+    if reply.weight_bytes_loaded is None:
+        reply.weight_bytes_loaded = psutil.Process().memory_info().rss - base_bytes
     batch = min(request.load, max(settings.batch_sizes)) if request.scenario == "throughput" else request.load
     ids = random_prompts(
         request.load, settings.input_tokens, vocab_size=request.vocab_size, seed=settings.seed
@@ -87,21 +78,21 @@ def _measure(request: LocalRequest) -> LocalAnswer:
         for first in range(0, request.load, batch):
             model.generate(ids[first : first + batch], settings.output_tokens)
         rate = request.load / (perf_counter() - started)
-        answer.samples = {
+        reply.samples = {
             "output_tokens_per_second": [rate * settings.output_tokens],
             "requests_per_second": [rate],
         }
-        return answer
+        return reply
     timed = [model.generate(ids, settings.output_tokens) for _ in range(1 if once else settings.repeats)]
     known = [run.kv_bytes_per_token for run in timed if run.kv_bytes_per_token is not None]
-    answer.kv_bytes_per_token = fmean(known) if known else None
+    reply.kv_bytes_per_token = fmean(known) if known else None
     if not once:
-        answer.samples = {
+        reply.samples = {
             "ttft_seconds": [run.ttft_seconds for run in timed],
             "tpot_seconds": [run.tpot_seconds for run in timed],
             "e2e_seconds": [run.e2e_seconds for run in timed],
         }
-    return answer
+    return reply
 
 
 def _onnx() -> "type[Generator]":
@@ -117,4 +108,4 @@ def _transformers() -> "type[Generator]":
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    answer(LocalRequest, work)

@@ -17,7 +17,7 @@ from ..process.usage import with_usage
 from ..record.results import BenchModel, Measurement
 from ..record.settings import BenchSettings
 from .context import context_tokens
-from .schedule import Job
+from .schedule import Turn
 from .token_ids import random_prompts
 
 __all__ = ["Online", "online_requests"]
@@ -40,11 +40,11 @@ class Online:
     settings: BenchSettings
     folder: Path
 
-    def measure(self, model: BenchModel, job: Job) -> list[Measurement]:
+    def measure(self, model: BenchModel, turn: Turn) -> list[Measurement]:
         """One measurement per number of requests in flight, all on one endpoint."""
         blanks = [
-            Measurement(model=model.name, round=job.round, scenario="online", load=load, status="ok")
-            for load in job.loads
+            Measurement(model=model.name, round=turn.round, scenario="online", load=load, status="ok")
+            for load in turn.loads
         ]
         try:
             options = self._options(model)

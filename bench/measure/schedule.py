@@ -6,13 +6,13 @@ from typing import Literal
 
 from ..record.settings import BenchSettings
 
-__all__ = ["Job", "jobs"]
+__all__ = ["Turn", "turns"]
 
 Measured = Literal["latency", "throughput", "online", "memory", "speculative"]
 
 
 @dataclass(frozen=True)
-class Job:
+class Turn:
     """One model at some loads of one scenario, in one round: what one start of an engine measures."""
 
     round: int
@@ -21,8 +21,8 @@ class Job:
     loads: tuple[int, ...]
 
 
-def jobs(models: list[str], settings: BenchSettings) -> list[Job]:
-    """All jobs in order: for every round and load, all models directly after each other.
+def turns(models: list[str], settings: BenchSettings) -> list[Turn]:
+    """All turns in order: for every round and load, all models directly after each other.
 
     What is compared lies next to each other in time, so slow drift of the machine (heat, neighbours)
     cancels in the ratio of a pair. Who comes first is drawn anew each time from the seed.
@@ -36,7 +36,7 @@ def jobs(models: list[str], settings: BenchSettings) -> list[Job]:
     for number in range(settings.rounds):
         for scenario, loads in _loads(settings, first=number == 0):
             order = draw.sample(models, len(models))
-            planned += [Job(number, model, scenario, loads) for model in order]
+            planned += [Turn(number, model, scenario, loads) for model in order]
     return planned
 
 

@@ -5,30 +5,26 @@ each narrow model per step, beside the original alone once more: pairs close in 
 """
 
 import importlib.util
-import json
 import math
-import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-
-from pydantic import TypeAdapter
 
 from ...errors import MissingDependencyError, ModelError, TextError
 from ...serve.machine import read_machine
 from ...serve.vllm_command import BASE_SETTINGS, GIBIBYTE
-from ..process.engine_run import failure_of, run_engine
+from ..process.engine_run import failure_of
 from ..process.usage import with_usage
+from ..process.watched_child import run_watched
 from ..record.results import BenchModel, Measurement
 from ..record.settings import BenchSettings
 from .context import context_tokens
 from .local_engine import ENVIRONMENT
-from .schedule import Job
+from .schedule import Turn
 from .speculative_request import SpeculativeAnswer, SpeculativeRequest
 
 __all__ = ["Speculative"]
 
 TIMEOUT_SECONDS = 4 * 3600.0
-_ANSWER = TypeAdapter(SpeculativeAnswer)
 
 
 class Speculative:
@@ -69,12 +65,14 @@ class Speculative:
                 )
         self._prompts = _prompts(Path(self._original.path), self._settings)
 
-    def measure(self, model: BenchModel, job: Job) -> list[Measurement]:
+    def measure(self, model: BenchModel, turn: Turn) -> list[Measurement]:
         """One measurement per load; a failure is recorded, never raised."""
-        return [self._one(model, job, load) for load in job.loads]
+        return [self._one(model, turn, load) for load in turn.loads]
 
-    def _one(self, model: BenchModel, job: Job, load: int) -> Measurement:
-        blank = Measurement(model=model.name, round=job.round, scenario="speculative", load=load, status="ok")
+    def _one(self, model: BenchModel, turn: Turn, load: int) -> Measurement:
+        blank = Measurement(
+            model=model.name, round=turn.round, scenario="speculative", load=load, status="ok"
+        )
         drafts = load > 0 and model.name != self._original.name
         loaded = [self._original, model] if drafts else [model]
         asked = SpeculativeRequest(
@@ -85,20 +83,19 @@ class Speculative:
             prompts=self._prompts,
             settings=self._settings,
         )
-        request, answer = self._folder / "speculative.json", self._folder / "speculative-answer.json"
-        answer.unlink(missing_ok=True)
-        request.write_text(json.dumps(asdict(asked)), encoding="utf-8")
-        run = run_engine(
-            [sys.executable, "-m", "dotresize.bench.measure.speculative_worker", str(request), str(answer)],
+        run, found = run_watched(
+            "dotresize.bench.measure.speculative_worker",
+            asked,
+            SpeculativeAnswer,
+            folder=self._folder,
             environment=self._environment(loaded, asked),
             log_path=self._folder / f"{self._settings.engine}-speculative.log",
             timeout_seconds=TIMEOUT_SECONDS,
         )
         measured = with_usage(blank, run.used)
-        if run.exit_code != 0 or not answer.is_file():
+        if found is None:
             status, error = failure_of(run)
             return replace(measured, status=status, error=error)
-        found = _ANSWER.validate_json(answer.read_bytes())
         return replace(measured, samples=found.samples, tokens=found.tokens, draft=found.draft)
 
     def _environment(self, models: list[BenchModel], asked: SpeculativeRequest) -> dict[str, str]:

@@ -1,20 +1,16 @@
 """Decodes prompts in turn, with a draft or without.
 
-    python -m dotresize.bench.measure.speculative_worker IN OUT
+    python -m dotresize.bench.measure.speculative_worker REQUEST REPLY
 
-IN and OUT are JSON files (`SpeculativeRequest`, `SpeculativeAnswer`). One process per measurement, as for
-all other scenarios. Decoding is greedy and never stops early, so every run computes as many tokens.
+REQUEST and REPLY are JSON files (`SpeculativeRequest`, `SpeculativeAnswer`). One process per
+measurement, as for all other scenarios. Decoding is greedy and never stops early, so every run computes
+as many tokens.
 """
 
-import json
-import sys
-from dataclasses import asdict
-from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
-from pydantic import TypeAdapter
-
+from ..process.child_call import answer
 from ..record.draft_records import DraftCounts
 from .speculative_request import Decoded, SpeculativeAnswer, SpeculativeRequest
 
@@ -33,20 +29,14 @@ class Decoder(Protocol):
         ...
 
 
-def main(request_path: str, answer_path: str) -> None:
-    """Measure what the request file asks for."""
-    request = TypeAdapter(SpeculativeRequest).validate_json(Path(request_path).read_bytes())
-    answer = _measure(request)
-    Path(answer_path).write_text(json.dumps(asdict(answer)), encoding="utf-8")
-
-
-def _measure(request: SpeculativeRequest) -> SpeculativeAnswer:
+def work(request: SpeculativeRequest) -> SpeculativeAnswer:
+    """Warm up, then decode every prompt and count what the draft did."""
     decoder = _decoder(request)
     output_tokens = request.settings.output_tokens
     for _ in range(request.settings.warmup):
         decoder.decode(request.prompts[0])
     before = decoder.counts()
-    answer, all_seconds = SpeculativeAnswer(), 0.0
+    reply, all_seconds = SpeculativeAnswer(), 0.0
     each: dict[str, list[float]] = {"ttft_seconds": [], "tpot_seconds": [], "e2e_seconds": []}
     for prompt in request.prompts:
         started = perf_counter()
@@ -56,11 +46,11 @@ def _measure(request: SpeculativeRequest) -> SpeculativeAnswer:
         each["e2e_seconds"].append(seconds)
         each["ttft_seconds"].append(seconds - decoded.decode_seconds)
         each["tpot_seconds"].append(decoded.decode_seconds / (output_tokens - 1))
-        answer.tokens.append(decoded.tokens)
-    rate = sum(map(len, answer.tokens)) / all_seconds
-    answer.samples = each | {"output_tokens_per_second": [rate]}
-    answer.draft = _difference(decoder.counts(), before)
-    return answer
+        reply.tokens.append(decoded.tokens)
+    rate = sum(map(len, reply.tokens)) / all_seconds
+    reply.samples = each | {"output_tokens_per_second": [rate]}
+    reply.draft = _difference(decoder.counts(), before)
+    return reply
 
 
 def _difference(after: DraftCounts | None, before: DraftCounts | None) -> DraftCounts | None:
@@ -87,4 +77,4 @@ def _decoder(request: SpeculativeRequest) -> Decoder:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    answer(SpeculativeRequest, work)

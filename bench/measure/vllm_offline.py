@@ -23,7 +23,7 @@ from ..process.usage import with_usage
 from ..record.results import BenchModel, Measurement
 from ..record.settings import BenchSettings
 from .context import context_tokens
-from .schedule import Job
+from .schedule import Turn
 
 __all__ = ["VllmOffline"]
 
@@ -68,22 +68,24 @@ class VllmOffline:
                     f"{DRAWN_VOCABULARY}: use --engine transformers for so small a model"
                 )
 
-    def measure(self, model: BenchModel, job: Job) -> list[Measurement]:
+    def measure(self, model: BenchModel, turn: Turn) -> list[Measurement]:
         """One measurement per load; a failure is recorded, never raised."""
         measure = {"latency": self._latency, "throughput": self._throughput, "memory": self._memory}
-        return [measure[job.scenario](model, job, load) for load in job.loads]
+        return [measure[turn.scenario](model, turn, load) for load in turn.loads]
 
-    def _memory(self, model: BenchModel, job: Job, load: int) -> Measurement:
+    def _memory(self, model: BenchModel, turn: Turn, load: int) -> Measurement:
         """One batch, once. On the processor vLLM keeps its weights packed and does not say their size."""
-        blank = Measurement(model=model.name, round=job.round, scenario="memory", load=load, status="ok")
+        blank = Measurement(model=model.name, round=turn.round, scenario="memory", load=load, status="ok")
         settings = self.settings
         flags = ["--input-len", str(settings.input_tokens), "--output-len", str(settings.output_tokens)]
         flags += ["--batch-size", str(load), "--num-iters", "1", "--num-iters-warmup", "0"]
         return self._run("latency", model, flags, load, blank)[0]
 
-    def _latency(self, model: BenchModel, job: Job, batch: int) -> Measurement:
+    def _latency(self, model: BenchModel, turn: Turn, batch: int) -> Measurement:
         settings = self.settings
-        measured = Measurement(model=model.name, round=job.round, scenario="latency", load=batch, status="ok")
+        measured = Measurement(
+            model=model.name, round=turn.round, scenario="latency", load=batch, status="ok"
+        )
         samples: dict[str, list[float]] = {}
         for name, output_tokens in (("ttft_seconds", 1), ("e2e_seconds", settings.output_tokens)):
             flags = ["--input-len", str(settings.input_tokens), "--output-len", str(output_tokens)]
@@ -97,10 +99,10 @@ class VllmOffline:
         samples["tpot_seconds"] = [max(0.0, after_first) / (settings.output_tokens - 1)]
         return replace(measured, samples=samples)
 
-    def _throughput(self, model: BenchModel, job: Job, requests: int) -> Measurement:
+    def _throughput(self, model: BenchModel, turn: Turn, requests: int) -> Measurement:
         settings = self.settings
         blank = Measurement(
-            model=model.name, round=job.round, scenario="throughput", load=requests, status="ok"
+            model=model.name, round=turn.round, scenario="throughput", load=requests, status="ok"
         )
         flags = ["--dataset-name", "random", "--random-input-len", str(settings.input_tokens)]
         flags += ["--random-output-len", str(settings.output_tokens), "--num-prompts", str(requests)]

@@ -1,67 +1,116 @@
-"""Call a module of ours in a fresh process: JSON in, JSON out, progress line by line.
+"""Call a module of ours in a fresh process: one typed request, one typed reply, and progress line by line.
 
-The parent keeps no weights and imports no torch, and everything that a child took is given back when it
-ends. An error of ours crosses the border as itself.
+The one protocol of all our children: `python -m MODULE REQUEST REPLY`, both JSON files that follow a
+dataclass (or any type that pydantic knows). The parent keeps no weights and imports no torch, and
+everything that a child took is given back when it ends. An error of ours crosses the border as itself.
+`watched_child` speaks the same protocol where time and memory of the child are what is measured.
 """
 
 import json
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import TypeAdapter
 
 from ... import errors
-from ...compress.progress import Progress
-from ...export.child import ChildError, run_child
+from ...compress.progress import Progress, Silent
+from ...export.child import TIMEOUT_SECONDS, ChildError, run_child
 
-__all__ = ["PrintedProgress", "answer", "call_child"]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["PrintedProgress", "answer", "call_child", "read_reply", "write_request"]
+
+Request = TypeVar("Request", bound="DataclassInstance")
+Reply = TypeVar("Reply")
 
 _MARK = "@progress "
+_REQUEST, _REPLY = "request.json", "reply.json"
 
 
 def call_child(
-    module: str, request: dict[str, Any], *, progress: Progress, offline: bool = True
-) -> dict[str, Any]:
-    """Run `python -m MODULE REQUEST REPLY` and return what it replied.
+    module: str,
+    request: "DataclassInstance",
+    reply: type[Reply],
+    *,
+    progress: Progress | None = None,
+    offline: bool = True,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Reply:
+    """Run a module on a request and return what it replied.
 
     Args:
         module: Its `__main__` part calls `answer`.
-        request: JSON-ready.
+        request: What the module's work takes.
+        reply: The type of what it returns.
         progress: Told what the child's `PrintedProgress` prints.
         offline: Keep the child from model hubs.
+        timeout_seconds: The child is ended after that long.
 
     Raises:
         DotresizeError: The same that the child raised.
         EngineError: The child died; the message holds its last words.
     """
-    with tempfile.TemporaryDirectory(prefix="dotresize-bench-") as folder:
-        asked, replied = Path(folder) / "request.json", Path(folder) / "reply.json"
-        asked.write_text(json.dumps(request), encoding="utf-8")
+    told = progress or Silent()
+    with tempfile.TemporaryDirectory(prefix="dotresize-bench-") as name:
+        folder = Path(name)
+        arguments = write_request(module, request, folder)
         try:
             run_child(
-                ["-m", module, str(asked), str(replied)],
-                folder=Path(folder),
-                on_line=lambda line: _pass_on(line, progress),
+                arguments,
+                folder=folder,
+                on_line=lambda line: _pass_on(line, told),
                 offline=offline,
+                timeout_seconds=timeout_seconds,
             )
         except ChildError as error:
+            _raise_its_own(folder)
             raise errors.EngineError(f"{module.rsplit('.', 1)[-1]} ended early: {error}") from error
-        reply: dict[str, Any] = json.loads(replied.read_text(encoding="utf-8"))
-    if "error" in reply:
-        raise getattr(errors, reply["error"])(reply["message"])
-    return reply
+        found = read_reply(reply, folder)
+    if found is None:
+        raise errors.EngineError(f"{module.rsplit('.', 1)[-1]} ended without a reply")
+    return found
 
 
-def answer(work: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """The child's side: read the request named on the command line, work, write the reply."""
+def write_request(module: str, request: "DataclassInstance", folder: Path) -> list[str]:
+    """Write the request of a child into a folder of its own and return its arguments for Python."""
+    asked, replied = folder / _REQUEST, folder / _REPLY
+    replied.unlink(missing_ok=True)
+    asked.write_text(json.dumps(asdict(request)), encoding="utf-8")
+    return ["-m", module, str(asked), str(replied)]
+
+
+def read_reply(reply: type[Reply], folder: Path) -> Reply | None:
+    """What a child that ended well replied; None when it left nothing."""
+    replied = folder / _REPLY
+    return TypeAdapter(reply).validate_json(replied.read_bytes()) if replied.is_file() else None
+
+
+def _raise_its_own(folder: Path) -> None:
+    """An error of ours that ended the child, if one did."""
+    replied = folder / _REPLY
+    failure = json.loads(replied.read_bytes()) if replied.is_file() else None
+    if isinstance(failure, dict) and "error" in failure:
+        raise getattr(errors, failure["error"])(failure["message"])
+
+
+def answer(kind: type[Request], work: Callable[[Request], Any]) -> None:
+    """The child's side: read the request named on the command line, work, write the reply.
+
+    An error of ours is written instead of a reply and raised on, so that the log of the child has it too.
+    """
     asked, replied = Path(sys.argv[1]), Path(sys.argv[2])
     try:
-        reply = work(json.loads(asked.read_text(encoding="utf-8")))
+        reply = work(TypeAdapter(kind).validate_json(asked.read_bytes()))
     except errors.DotresizeError as error:
-        known = next(kind.__name__ for kind in type(error).__mro__ if hasattr(errors, kind.__name__))
-        reply = {"error": known, "message": str(error)}
-    replied.write_text(json.dumps(reply), encoding="utf-8")
+        known = next(base.__name__ for base in type(error).__mro__ if hasattr(errors, base.__name__))
+        replied.write_text(json.dumps({"error": known, "message": str(error)}), encoding="utf-8")
+        raise
+    replied.write_text(json.dumps(reply, default=asdict), encoding="utf-8")
 
 
 class PrintedProgress:

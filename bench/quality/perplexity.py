@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Estimate",
-    "Quality",
+    "ModelPerplexity",
     "check_same_tokenizer",
     "estimate_quality",
     "log_probabilities_of",
@@ -35,7 +35,7 @@ _MOST_NATS = 700.0  # per token; the exponential of more is no float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quality:
+class ModelPerplexity:
     """One model on the evaluation windows; the last two compare it to the first model."""
 
     name: str
@@ -52,7 +52,7 @@ def measure_perplexity(
     *,
     device: torch.device | None = None,
     progress: Progress | None = None,
-) -> list[Quality]:
+) -> list[ModelPerplexity]:
     """Score models side by side on the same windows. All of them are held in memory at once.
 
     The perplexity is exp of the mean negative log-likelihood over all tokens. Windows are the
@@ -110,7 +110,7 @@ def mean_kl(first: Tensor, other: Tensor) -> float:
 
 def estimate_quality(
     name: str, tokens: int, losses: list[float], reference: list[float], divergences: list[float] | None
-) -> Quality:
+) -> ModelPerplexity:
     """Estimates with windows as the sampling unit.
 
     Args:
@@ -131,7 +131,7 @@ def estimate_quality(
             )
     compared = divergences is not None
     differences = [loss - other for loss, other in zip(losses, reference, strict=True)]
-    return Quality(
+    return ModelPerplexity(
         name=name,
         tokens=tokens,
         perplexity=_exponential(_mean(losses)),

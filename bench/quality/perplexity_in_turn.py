@@ -15,7 +15,7 @@ from torch import Tensor
 from ...compress.calibration import Windows
 from ...compress.progress import Progress, Silent
 from ...errors import InputError, OutputError
-from .perplexity import Quality, estimate_quality, mean_kl, mean_loss
+from .perplexity import ModelPerplexity, estimate_quality, mean_kl, mean_loss
 
 __all__ = ["Scorer", "measure_in_turn"]
 
@@ -29,7 +29,7 @@ def measure_in_turn(
     work_directory: Path,
     *,
     progress: Progress | None = None,
-) -> list[Quality]:
+) -> list[ModelPerplexity]:
     """As `measure_perplexity`, with one model in memory at a time, whatever runs it.
 
     The first model's log-probabilities, w (t - 1) v float32, wait in a file of `work_directory` meanwhile;
@@ -48,7 +48,7 @@ def measure_in_turn(
     progress.begin("perplexity", len(scorers) * len(windows.token_ids))
     first = _FirstModel(work_directory) if len(scorers) > 1 else None
     reference: list[float] = []
-    qualities: list[Quality] = []
+    qualities: list[ModelPerplexity] = []
     tokens = windows.token_ids.numel() - len(windows.token_ids)
     for name, open_scorer in scorers.items():
         scorer = open_scorer()

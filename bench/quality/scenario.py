@@ -5,23 +5,29 @@ process stays small.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
-from ...compress.progress import Progress, Silent
+from ...compress.progress import Progress
 from ..process.child_call import call_child
-from ..record.results import BenchModel, Quality
+from ..record.results import BenchModel, QualityRecord
 from ..record.settings import BenchSettings
 from .tasks import TaskModel, run_tasks
 
-__all__ = ["measure_quality"]
+__all__ = ["QualityRequest", "measure_quality"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityRequest:
+    """What the child process measures; see `measure_quality`."""
+
+    models: list[BenchModel]  # with absolute paths
+    settings: BenchSettings
 
 
 def measure_quality(
     models: Sequence[BenchModel], settings: BenchSettings, progress: Progress | None = None
-) -> Quality:
+) -> QualityRecord:
     """Perplexity of every model, its paired ratio and KL to the first, and task scores if asked for.
 
     Hugging Face directories run in transformers, in `settings.dtype`; ONNX directories in ONNX Runtime. Both
@@ -37,22 +43,18 @@ def measure_quality(
         MissingDependencyError: ONNX Runtime or lm-eval is needed and is not installed.
         EngineError: the measuring process died.
     """
-    progress = progress or Silent()
     text = settings.text
     if text != "builtin" and not text.startswith("hf:"):
         text = str(Path(text).resolve())
     # the child has a working directory of its own
     placed = [replace(model, path=str(Path(model.path).resolve())) for model in models]
-    reply = call_child(
+    quality = call_child(
         "dotresize.bench.quality.scenario_child",
-        {
-            "models": [asdict(model) for model in placed],
-            "settings": asdict(replace(settings, text=text)),
-        },
+        QualityRequest(models=placed, settings=replace(settings, text=text)),
+        QualityRecord,
         progress=progress,
         offline=not text.startswith("hf:"),
     )
-    quality = TypeAdapter(Quality).validate_python(reply)
     if not settings.tasks:
         return quality
     scores = run_tasks(

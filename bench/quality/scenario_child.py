@@ -3,30 +3,27 @@
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from ...compress.calibration import leading_windows
 from ...compress.run import choose_device
 from ...errors import InputError
 from ..process.child_call import PrintedProgress, answer
-from ..record.results import BenchModel
-from ..record.settings import BenchSettings
+from ..record.results import BenchModel, ModelQuality, QualityRecord
+from .perplexity import ModelPerplexity
 from .perplexity_in_turn import measure_in_turn
+from .scenario import QualityRequest
 from .scorers import context_tokens, load_tokenizer, open_scorer
 
 __all__: list[str] = []
 
 
-def work(request: dict[str, Any]) -> dict[str, Any]:
-    """Measure; the reply holds the fields of `results.Quality` but for its tasks."""
+def work(request: QualityRequest) -> QualityRecord:
+    """Measure everything but the tasks."""
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    models = TypeAdapter(list[BenchModel]).validate_python(request["models"])
-    settings = TypeAdapter(BenchSettings).validate_python(request["settings"])
+    models, settings = request.models, request.settings
     _check_vocabulary(models)
     device = choose_device(settings.device)
     limits = [context_tokens(Path(model.path), model.format) for model in models]
@@ -43,21 +40,23 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     }
     with tempfile.TemporaryDirectory(prefix="dotresize-quality-") as folder:
         qualities = measure_in_turn(scorers, windows, Path(folder), progress=PrintedProgress())
-    return {
-        "text": windows.record.name,
-        "text_sha256": windows.record.sha256,
-        "windows": windows.record.windows,
-        "window_tokens": windows.record.window_tokens,
-        "models": [_as_dict(quality) for quality in qualities],
-    }
+    return QualityRecord(
+        text=windows.record.name,
+        text_sha256=windows.record.sha256,
+        windows=windows.record.windows,
+        window_tokens=windows.record.window_tokens,
+        models=[_of_model(quality) for quality in qualities],
+    )
 
 
-def _as_dict(quality: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    data = asdict(quality)
-    data["model"] = data.pop("name")
-    return data
+def _of_model(quality: ModelPerplexity) -> ModelQuality:
+    return ModelQuality(
+        model=quality.name,
+        tokens=quality.tokens,
+        perplexity=quality.perplexity,
+        perplexity_ratio=quality.perplexity_ratio,
+        kl_nats_per_token=quality.kl_nats_per_token,
+    )
 
 
 def _check_vocabulary(models: list[BenchModel]) -> None:
@@ -71,4 +70,4 @@ def _check_vocabulary(models: list[BenchModel]) -> None:
 
 
 if __name__ == "__main__":
-    answer(work)
+    answer(QualityRequest, work)

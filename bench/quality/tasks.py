@@ -8,18 +8,16 @@ beside them. A YAML file may name Python functions (`!function`), which lm-eval 
 import importlib.util
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
-from ...compress.progress import Progress, Silent
+from ...compress.progress import Progress
 from ...errors import InputError, MissingDependencyError, OptionError
 from ...foreign import reading
 from ..process.child_call import call_child
 from ..record.results import TaskScore
 
-__all__ = ["TaskModel", "run_tasks"]
+__all__ = ["TaskModel", "TasksRequest", "run_tasks"]
 
 _ENTRY = re.compile(r"^(task|group|tag|dataset_path): *[\"']?([^\s\"']+)", re.MULTILINE)
 _FILE_LOADERS = {"json", "csv", "parquet", "text", "arrow"}  # of `datasets`; they read files, not a hub
@@ -39,6 +37,20 @@ class TaskModel:
     def is_endpoint(self) -> bool:
         """Whether an HTTP endpoint answers."""
         return self.location.startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TasksRequest:
+    """What the child process runs; see `run_tasks`."""
+
+    models: list[TaskModel]  # with absolute paths
+    tasks: list[str]
+    task_directory: str | None
+    limit: int | None
+    dtype: str
+    device: str
+    batch_size: int
+    seed: int
 
 
 def run_tasks(
@@ -80,22 +92,22 @@ def run_tasks(
         raise OptionError("no task was named; name some with --tasks, such as --tasks hellaswag,arc_easy")
     if task_directory is not None and not task_directory.is_dir():
         raise InputError(f"{task_directory} is not a directory; expected one with lm-eval task files (.yaml)")
-    reply = call_child(
+    return call_child(
         "dotresize.bench.quality.tasks_child",
-        {
-            "models": [asdict(_placed(model)) for model in models],
-            "tasks": list(tasks),
-            "task_directory": str(task_directory.resolve()) if task_directory else None,
-            "limit": limit,
-            "dtype": dtype,
-            "device": device,
-            "batch_size": batch_size,
-            "seed": seed,
-        },
-        progress=progress or Silent(),
+        TasksRequest(
+            models=[_placed(model) for model in models],
+            tasks=list(tasks),
+            task_directory=str(task_directory.resolve()) if task_directory else None,
+            limit=limit,
+            dtype=dtype,
+            device=device,
+            batch_size=batch_size,
+            seed=seed,
+        ),
+        list[TaskScore],
+        progress=progress,
         offline=_is_local(tasks, task_directory),
     )
-    return TypeAdapter(list[TaskScore]).validate_python(reply["scores"])
 
 
 def _placed(model: TaskModel) -> TaskModel:

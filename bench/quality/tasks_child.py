@@ -4,12 +4,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
-
 from ...errors import InputError, MissingDependencyError
 from ...foreign import reading
 from ..process.child_call import PrintedProgress, answer
-from .tasks import TaskModel
+from ..record.results import TaskScore
+from .tasks import TaskModel, TasksRequest
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
@@ -20,21 +19,20 @@ BOOTSTRAP_ITERATIONS = 1000  # only for metrics without a closed-form standard e
 GENERATED_TOKENS = 256
 
 
-def work(request: dict[str, Any]) -> dict[str, Any]:
-    """Run the tasks; the reply's `scores` hold the fields of `results.TaskScore`."""
+def work(request: TasksRequest) -> list[TaskScore]:
+    """Run the tasks on every model, one after the other."""
     os.environ["LMEVAL_LOG_LEVEL"] = "ERROR"
     os.environ["DISABLE_MULTIPROC"] = "1"  # no pool of processes for the bootstrap
     if os.environ.get("HF_HUB_OFFLINE") == "1":  # nothing of local files is left in the user's cache
         os.environ["HF_DATASETS_CACHE"] = str(Path.cwd() / "datasets")
-    models = TypeAdapter(list[TaskModel]).validate_python(request["models"])
-    manager = _task_manager(request["tasks"], request["task_directory"])
+    manager = _task_manager(request.tasks, request.task_directory)
     progress = PrintedProgress()
-    progress.begin("tasks", len(models))
-    scores: list[dict[str, Any]] = []
-    for model in models:
+    progress.begin("tasks", len(request.models))
+    scores: list[TaskScore] = []
+    for model in request.models:
         scores += _scores(model.name, _evaluate(model, manager, request))
         progress.advance()
-    return {"scores": scores}
+    return scores
 
 
 def _task_manager(tasks: list[str], task_directory: str | None) -> "TaskManager":
@@ -60,19 +58,19 @@ def _task_manager(tasks: list[str], task_directory: str | None) -> "TaskManager"
     return manager
 
 
-def _evaluate(model: TaskModel, manager: "TaskManager", request: dict[str, Any]) -> Any:
+def _evaluate(model: TaskModel, manager: "TaskManager", request: TasksRequest) -> Any:
     import lm_eval
 
     kind, arguments = _model_arguments(model, request)
-    seed = request["seed"]
+    seed = request.seed
     try:
         return lm_eval.simple_evaluate(
             model=kind,
             model_args=arguments,
-            tasks=list(request["tasks"]),
+            tasks=list(request.tasks),
             task_manager=manager,
-            limit=request["limit"],
-            batch_size=request["batch_size"] if kind == "hf" else 1,
+            limit=request.limit,
+            batch_size=request.batch_size if kind == "hf" else 1,
             log_samples=False,
             bootstrap_iters=BOOTSTRAP_ITERATIONS,
             random_seed=seed,
@@ -90,7 +88,7 @@ def _evaluate(model: TaskModel, manager: "TaskManager", request: dict[str, Any])
         raise InputError(f"lm-eval cannot run {model.name}: {_first_line(error)}") from error
 
 
-def _model_arguments(model: TaskModel, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _model_arguments(model: TaskModel, request: TasksRequest) -> tuple[str, dict[str, Any]]:
     """lm-eval's name for what runs the model, and its arguments."""
     if model.is_endpoint:
         return "local-completions", {
@@ -102,7 +100,7 @@ def _model_arguments(model: TaskModel, request: dict[str, Any]) -> tuple[str, di
     from ...compress.run import choose_device
     from ...compress.source import open_model
 
-    device = choose_device(request["device"]).type
+    device = choose_device(request.device).type
     if model.format == "onnx":
         return "onnxruntime-genai", {
             "pretrained": model.location,
@@ -113,13 +111,13 @@ def _model_arguments(model: TaskModel, request: dict[str, Any]) -> tuple[str, di
         open_model(model.location, any_family=True)
     return "hf", {
         "pretrained": model.location,
-        "dtype": request["dtype"],
+        "dtype": request.dtype,
         "device": device,
         "trust_remote_code": False,
     }
 
 
-def _scores(name: str, results: Any) -> list[dict[str, Any]]:
+def _scores(name: str, results: Any) -> list[TaskScore]:
     """One row per task and metric; lm-eval's keys are `metric,filter` and `metric_stderr,filter`."""
     rows = []
     for task, values in results["results"].items():
@@ -129,14 +127,14 @@ def _scores(name: str, results: Any) -> list[dict[str, Any]]:
                 continue
             error = values.get(f"{metric}_stderr,{chosen}")
             rows.append(
-                {
-                    "model": name,
-                    "task": task,
-                    "metric": metric if chosen == "none" else key,
-                    "value": float(value),
-                    "standard_error": float(error) if isinstance(error, (int, float)) else None,
-                    "documents": int(results["n-samples"].get(task, {}).get("effective", 0)),
-                }
+                TaskScore(
+                    model=name,
+                    task=task,
+                    metric=metric if chosen == "none" else key,
+                    value=float(value),
+                    standard_error=float(error) if isinstance(error, (int, float)) else None,
+                    documents=int(results["n-samples"].get(task, {}).get("effective", 0)),
+                )
             )
     return rows
 
@@ -146,4 +144,4 @@ def _first_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    answer(work)
+    answer(TasksRequest, work)

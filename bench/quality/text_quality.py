@@ -13,7 +13,7 @@ from ...compress.progress import Progress, Silent
 from ...compress.report import CalibrationRecord
 from ...compress.text import evaluation_texts
 from ..record.results import Estimate
-from .perplexity import Quality, measure_perplexity
+from .perplexity import ModelPerplexity, measure_perplexity
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -93,7 +93,7 @@ class _Named:
 
 
 def quality_record(
-    measured: Sequence[tuple[Windows, list[Quality]]], calibrations: Mapping[str, CalibrationRecord]
+    measured: Sequence[tuple[Windows, list[ModelPerplexity]]], calibrations: Mapping[str, CalibrationRecord]
 ) -> dict[str, Any]:
     """JSON-ready record.
 

@@ -28,7 +28,7 @@ __all__ = [
     "MemoryRecord",
     "ModelQuality",
     "PartCost",
-    "Quality",
+    "QualityRecord",
     "Results",
     "TaskScore",
     "is_results",
@@ -215,7 +215,7 @@ class TaskScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quality:
+class QualityRecord:
     """What narrowing costs."""
 
     text: str
@@ -242,7 +242,7 @@ class Results:
     machine_rates: MachineRates | None = None
     ceilings: list[Ceiling] = field(default_factory=list)
     memory: list[MemoryRecord] = field(default_factory=list)
-    quality: Quality | None = None
+    quality: QualityRecord | None = None
     comparisons: list[Comparison] = field(default_factory=list)
     speculative: list[SpeculativeRecord] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

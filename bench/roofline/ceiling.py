@@ -23,9 +23,10 @@ from itertools import pairwise
 from math import log
 from typing import Literal
 
-from ..record.results import BenchModel, Ceiling, MachineRates, Part, PartCost, Phase
+from ..record.results import Ceiling, MachineRates, Part, PartCost, Phase
 from ..record.settings import BenchSettings
-from .machine_rates import KernelTimes, head_rows
+from .machine_rates import KernelTimes
+from .model_work import ModelWork, head_rows
 
 __all__ = ["batch_sizes_of", "ceilings", "predicted_seconds", "read_rate", "speedup_ceiling"]
 
@@ -34,7 +35,7 @@ PREFILL_METRICS = ("ttft_seconds",)
 
 
 def ceilings(
-    models: Sequence[BenchModel],
+    models: Sequence[ModelWork],
     settings: BenchSettings,
     rates: MachineRates,
     kernel_times: KernelTimes | None = None,
@@ -165,7 +166,7 @@ def seconds_by_part(ceiling: Ceiling, *, kernels: bool) -> dict[str, float]:
 
 
 def _work(
-    model: BenchModel, phase: Phase, batch_size: int, settings: BenchSettings
+    model: ModelWork, phase: Phase, batch_size: int, settings: BenchSettings
 ) -> dict[str, tuple[float, float]]:
     """Part -> (FLOPs, bytes) of one pass."""
     tokens = settings.input_tokens
@@ -190,7 +191,7 @@ def _part_work(cost: PartCost, rows: int) -> tuple[float, float]:
 
 
 def _ceiling(
-    model: BenchModel,
+    model: ModelWork,
     phase: Phase,
     batch_size: int,
     work: Mapping[str, tuple[float, float]],

@@ -1,36 +1,26 @@
 """What this machine does at best: matrix rate, memory read rate, and a model's own matrices timed alone.
 
-    echo '{"device": "cpu", "dtype": "float32", "threads": 2}' |
-        python -m dotresize.bench.roofline.machine_rates
-
-The request is JSON on standard input, so that a run can start this in a fresh process with the thread
-count of its engine; the answer is one JSON object on standard output: `{"rates": MachineRates,
-"kernels": [{"model", "phase", "batch_size", "seconds_by_part"}, ...]}`. The optional keys "models" (a list
-of `BenchModel` objects), "batch_sizes" and "input_tokens" ask for kernels as well. `measure_in_child` is
-the caller's side. Timings keep the best of several repetitions: a ceiling asks what is possible, and other
+Measured in a fresh process with the thread count of the engine: `measure_in_child` is the caller's side.
+Timings keep the best of several repetitions: a ceiling asks what is possible, and other
 work on the machine can only make a repetition slower.
 """
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
-from pydantic import TypeAdapter
-
-from ...errors import EngineError, OptionError
-from ...export.child import guarded
+from ...errors import DotresizeError, EngineError, OptionError
+from ..process.child_call import answer, call_child
 from ..record.results import BenchModel, MachineRates, Part, Phase
 from .kernel_times import time_kernels
+from .model_work import head_rows
 from .timing import best_seconds
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["KernelTimes", "head_rows", "measure_in_child", "measure_rates"]
+__all__ = ["KernelTimes", "measure_in_child", "measure_rates"]
 
 KernelTimes = dict[tuple[str, Phase, int], dict[Part, float]]  # model name, phase, batch size -> seconds
 
@@ -41,6 +31,36 @@ READ_BYTES = tuple(MEBIBYTE * size for size in (32, 64, 128, 256, 1024))
 MATRIX_SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
 DTYPES = ("float32", "bfloat16", "float16", "int8")
 CHILD_SECONDS = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatesRequest:
+    """What to measure; see `measure_in_child`."""
+
+    device: str
+    dtype: str
+    threads: int
+    models: list[BenchModel] = field(default_factory=list)
+    batch_sizes: list[int] = field(default_factory=list)
+    input_tokens: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelRow:
+    """The matrices of one model in one phase, timed alone."""
+
+    model: str
+    phase: Phase
+    batch_size: int
+    seconds_by_part: dict[Part, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatesReply:
+    """What was measured."""
+
+    rates: MachineRates
+    kernels: list[KernelRow]
 
 
 def measure_rates(device: str, dtype: str, threads: int) -> MachineRates:
@@ -122,11 +142,6 @@ def _read_seconds(values: "torch.Tensor", device: str) -> float:
     return min(best_seconds(method, device) for method in methods)
 
 
-def head_rows(model: BenchModel, phase: Phase, batch_size: int, input_tokens: int) -> int:
-    """Positions for which logits are computed: the last of each sequence, unless the graph takes all."""
-    return batch_size * (input_tokens if phase == "prefill" and model.head_every_position else 1)
-
-
 def measure_in_child(
     device: str,
     dtype: str,
@@ -149,66 +164,47 @@ def measure_in_child(
     Raises:
         EngineError: The process failed, or took longer than ten minutes.
     """
-    request = {
-        "device": device,
-        "dtype": dtype,
-        "threads": threads,
-        "models": [asdict(model) for model in models],
-        "batch_sizes": list(batch_sizes),
-        "input_tokens": input_tokens,
-    }
-    command = [sys.executable, "-m", "dotresize.bench.roofline.machine_rates"]
+    request = RatesRequest(
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        models=list(models),
+        batch_sizes=list(batch_sizes),
+        input_tokens=input_tokens,
+    )
     try:
-        with guarded(command) as (watched, lifeline):
-            done = subprocess.run(
-                watched,
-                input=json.dumps(request),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=CHILD_SECONDS,
-                pass_fds=(lifeline,),
-            )
-    except subprocess.TimeoutExpired as error:
-        raise EngineError(
-            f"measuring the machine's rates took over {CHILD_SECONDS} s; retry when idle"
-        ) from error
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise EngineError(f"measuring the machine's rates ended with exit code {done.returncode}: {last}")
-    answer = json.loads(done.stdout.splitlines()[-1])
-    times: KernelTimes = {
-        (row["model"], row["phase"], row["batch_size"]): row["seconds_by_part"] for row in answer["kernels"]
-    }
-    return TypeAdapter(MachineRates).validate_python(answer["rates"]), times
+        reply = call_child(
+            "dotresize.bench.roofline.machine_rates", request, RatesReply, timeout_seconds=CHILD_SECONDS
+        )
+    except DotresizeError as error:
+        raise EngineError(f"the machine's rates could not be measured: {error}") from error
+    times = {(row.model, row.phase, row.batch_size): row.seconds_by_part for row in reply.kernels}
+    return reply.rates, times
 
 
-def _kernel_rows(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    tokens = int(request.get("input_tokens", 1))
+def _kernel_rows(request: RatesRequest) -> list[KernelRow]:
     rows = []
-    for model in TypeAdapter(list[BenchModel]).validate_python(request.get("models", [])):
-        for batch_size in request.get("batch_sizes", []):
+    for model in request.models:
+        for batch_size in request.batch_sizes:
             for phase in get_args(Phase):
                 seconds = time_kernels(
                     model,
-                    batch_size * (tokens if phase == "prefill" else 1),
-                    request["device"],
+                    batch_size * (request.input_tokens if phase == "prefill" else 1),
+                    request.device,
                     model.compute_dtype,
-                    request["threads"],
-                    head_rows=head_rows(model, phase, batch_size, tokens),
+                    request.threads,
+                    head_rows=head_rows(model, phase, batch_size, request.input_tokens),
                 )
-                row = {"model": model.name, "phase": phase, "batch_size": batch_size}
-                rows += [row | {"seconds_by_part": seconds}] if seconds else []
+                row = KernelRow(model=model.name, phase=phase, batch_size=batch_size, seconds_by_part=seconds)
+                rows += [row] if seconds else []
     return rows
 
 
-def main() -> None:
-    """Answer the request on standard input."""
-    request = json.loads(sys.stdin.read())
-    rates = measure_rates(request["device"], request["dtype"], request["threads"])
-    answer = {"rates": asdict(rates), "kernels": _kernel_rows(request)}
-    sys.stdout.write(json.dumps(answer) + "\n")
+def work(request: RatesRequest) -> RatesReply:
+    """Measure both."""
+    rates = measure_rates(request.device, request.dtype, request.threads)
+    return RatesReply(rates=rates, kernels=_kernel_rows(request))
 
 
 if __name__ == "__main__":
-    main()
+    answer(RatesRequest, work)

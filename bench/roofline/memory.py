@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..record.results import BenchModel, Measurement, MemoryRecord
 from ..record.settings import BenchSettings
-from .machine_rates import head_rows
+from .model_work import head_rows
 
 __all__ = ["Loaded", "memory_records", "tokens_that_fit"]
 

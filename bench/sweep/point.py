@@ -4,7 +4,6 @@ A step is done when its output says so: a finished manifest, a passed verificati
 it does not matter who ran it, and an interrupted sweep goes on where it stopped.
 """
 
-import fcntl
 import os
 import shutil
 import sys
@@ -18,6 +17,7 @@ from threading import Event
 
 from ...errors import InputError, ManifestError
 from ...export import manifest
+from ...locks import try_lock
 from ...serve.engine_process import EngineProcess
 from ..record.results import Results, read
 from .grid import Step, SweepPoint
@@ -142,7 +142,7 @@ def _alone(stop: Event, tell: Callable[[str], None]) -> Iterator[None]:
     descriptor = _open_lock(Path(tempfile.gettempdir()) / LOCK_NAME)
     try:
         told = False
-        while not _try_lock(descriptor):
+        while not try_lock(descriptor):
             if not told:
                 tell("waiting for another benchmark on this machine to end")
                 told = True
@@ -159,11 +159,3 @@ def _open_lock(path: Path) -> int:
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

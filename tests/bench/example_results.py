@@ -18,7 +18,7 @@ from dotresize.bench.record.results import (
     Part,
     PartCost,
     Phase,
-    Quality,
+    QualityRecord,
     Results,
     TaskScore,
 )
@@ -139,7 +139,7 @@ def _memory(name: str) -> MemoryRecord:
     )
 
 
-def _quality() -> Quality:
+def _quality() -> QualityRecord:
     dense = PERPLEXITY[ORIGINAL]
     models = []
     for name, value in PERPLEXITY.items():
@@ -166,7 +166,7 @@ def _quality() -> Quality:
         )
         for name, value in PERPLEXITY.items()
     ]
-    return Quality(
+    return QualityRecord(
         text="builtin", text_sha256="cd" * 32, windows=16, window_tokens=512, models=models, tasks=tasks
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dotresize.bench.measure.local_engine import LocalEngine
-from dotresize.bench.measure.schedule import Job
+from dotresize.bench.measure.schedule import Turn
 from dotresize.bench.measure.token_ids import random_prompts
 from dotresize.bench.record.results import BenchModel
 from dotresize.bench.record.settings import BenchSettings
@@ -26,7 +26,7 @@ ONNX = BenchSettings(
 
 
 def test_onnx_runs_batches_of_a_fixed_length(pico_onnx_models: list[BenchModel], tmp_path: Path) -> None:
-    (measured,) = LocalEngine(ONNX, tmp_path).measure(pico_onnx_models[0], Job(0, "A", "latency", (2,)))
+    (measured,) = LocalEngine(ONNX, tmp_path).measure(pico_onnx_models[0], Turn(0, "A", "latency", (2,)))
     assert (measured.status, measured.error) == ("ok", "")
     for ttft, tpot, e2e in zip(
         *(measured.samples[f"{name}_seconds"] for name in ("ttft", "tpot", "e2e")), strict=True
@@ -36,7 +36,7 @@ def test_onnx_runs_batches_of_a_fixed_length(pico_onnx_models: list[BenchModel],
 
 
 def test_throughput_counts_all_requests(pico_onnx_models: list[BenchModel], tmp_path: Path) -> None:
-    (measured,) = LocalEngine(ONNX, tmp_path).measure(pico_onnx_models[1], Job(0, "B", "throughput", (5,)))
+    (measured,) = LocalEngine(ONNX, tmp_path).measure(pico_onnx_models[1], Turn(0, "B", "throughput", (5,)))
     assert measured.status == "ok", measured.error
     (requests,) = measured.samples["requests_per_second"]
     assert measured.samples["output_tokens_per_second"] == [pytest.approx(requests * 5)]
@@ -46,7 +46,7 @@ def test_a_batch_that_cannot_fit_is_marked_and_not_tried(pico_llama: Path, tmp_p
     settings = replace(ONNX, engine="transformers", batch_sizes=(1,))
     model = describe(pico_llama, name="A", source="A", dtype="float32")
     hungry = replace(model, kv_bytes_per_token=10**12)  # as if every token took a terabyte
-    (measured,) = LocalEngine(settings, tmp_path).measure(hungry, Job(0, "A", "latency", (1,)))
+    (measured,) = LocalEngine(settings, tmp_path).measure(hungry, Turn(0, "A", "latency", (1,)))
     assert measured.status == "out of memory"
     assert "weights and KV cache need" in measured.error
     assert list(tmp_path.iterdir()) == []  # nothing was started
@@ -68,7 +68,7 @@ def test_cuda_times_come_from_events(pico_llama: Path, tmp_path: Path) -> None:
         pytest.skip("needs an NVIDIA GPU")
     settings = replace(ONNX, engine="transformers", device="cuda", dtype="bfloat16")
     model = describe(pico_llama, name="A", source="A", dtype="bfloat16")
-    (measured,) = LocalEngine(settings, tmp_path).measure(model, Job(0, "A", "latency", (2,)))
+    (measured,) = LocalEngine(settings, tmp_path).measure(model, Turn(0, "A", "latency", (2,)))
     assert measured.status == "ok", measured.error
     assert measured.peak_gpu_memory_bytes
     assert measured.mean_gpu_power_watts

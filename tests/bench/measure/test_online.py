@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dotresize.bench.measure.online import Online, online_requests
-from dotresize.bench.measure.schedule import Job
+from dotresize.bench.measure.schedule import Turn
 from dotresize.bench.record.results import BenchModel
 from dotresize.bench.record.settings import BenchSettings
 
@@ -19,7 +19,7 @@ SETTINGS = BenchSettings(
     dtype="float32",
     device="cpu",
 )
-JOB = Job(0, "A", "online", (1, 3))
+JOB = Turn(0, "A", "online", (1, 3))
 
 
 def test_every_request_is_timed_token_by_token(pico_onnx_models: list[BenchModel], tmp_path: Path) -> None:
@@ -51,6 +51,6 @@ def test_requests_that_the_engine_refuses_are_counted(
     pico_onnx_models: list[BenchModel], tmp_path: Path
 ) -> None:
     too_long = replace(SETTINGS, input_tokens=300, concurrency=(1,))  # the model has 256 positions
-    (measured,) = Online(too_long, tmp_path).measure(pico_onnx_models[0], Job(0, "A", "online", (1,)))
+    (measured,) = Online(too_long, tmp_path).measure(pico_onnx_models[0], Turn(0, "A", "online", (1,)))
     assert measured.status == "failed"
     assert measured.error.startswith("8 of 8 requests failed: HTTP 400")

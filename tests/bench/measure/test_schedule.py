@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
-from dotresize.bench.measure.schedule import jobs
+from dotresize.bench.measure.schedule import turns
 from dotresize.bench.record.settings import BenchSettings, Scenario
 
 SPEED: tuple[Scenario, ...] = ("latency", "throughput", "online")
@@ -13,34 +13,34 @@ SETTINGS = BenchSettings(
 
 
 def test_every_model_is_measured_once_per_round_and_load() -> None:
-    planned = jobs(["A", "B", "C"], SETTINGS)
+    planned = turns(["A", "B", "C"], SETTINGS)
     assert len(planned) == len(set(planned)) == 50 * 3 * (2 + 1 + 1)
-    assert Counter(job.model for job in planned) == dict.fromkeys("ABC", 200)
+    assert Counter(turn.model for turn in planned) == dict.fromkeys("ABC", 200)
 
 
 def test_what_is_compared_is_measured_next_to_each_other() -> None:
-    planned = jobs(["A", "B", "C"], SETTINGS)
+    planned = turns(["A", "B", "C"], SETTINGS)
     for start in range(0, len(planned), 3):
         group = planned[start : start + 3]
-        assert {job.model for job in group} == {"A", "B", "C"}
-        assert len({(job.round, job.scenario, job.loads) for job in group}) == 1
+        assert {turn.model for turn in group} == {"A", "B", "C"}
+        assert len({(turn.round, turn.scenario, turn.loads) for turn in group}) == 1
 
 
 def test_everyone_is_first_about_equally_often() -> None:
-    firsts = Counter(job.model for job in jobs(["A", "B"], SETTINGS)[::2])
+    firsts = Counter(turn.model for turn in turns(["A", "B"], SETTINGS)[::2])
     assert 70 <= firsts["A"] <= 130  # 100 expected of 200, standard deviation 7
 
 
 def test_the_order_is_that_of_the_seed() -> None:
-    assert jobs(["A", "B"], SETTINGS) == jobs(["A", "B"], SETTINGS)
-    assert jobs(["A", "B"], SETTINGS) != jobs(["A", "B"], replace(SETTINGS, seed=4))
+    assert turns(["A", "B"], SETTINGS) == turns(["A", "B"], SETTINGS)
+    assert turns(["A", "B"], SETTINGS) != turns(["A", "B"], replace(SETTINGS, seed=4))
 
 
 def test_only_chosen_scenarios_are_measured() -> None:
-    planned = jobs(["A"], BenchSettings(engine="onnx", scenarios=("latency", "quality"), batch_sizes=(1,)))
-    assert {job.scenario for job in planned} == {"latency"}
+    planned = turns(["A"], BenchSettings(engine="onnx", scenarios=("latency", "quality"), batch_sizes=(1,)))
+    assert {turn.scenario for turn in planned} == {"latency"}
 
 
 def test_memory_is_measured_once() -> None:
-    planned = jobs(["A", "B"], replace(SETTINGS, scenarios=("memory", "latency")))
-    assert [(job.round, job.loads) for job in planned if job.scenario == "memory"] == [(0, (1,))] * 2
+    planned = turns(["A", "B"], replace(SETTINGS, scenarios=("memory", "latency")))
+    assert [(turn.round, turn.loads) for turn in planned if turn.scenario == "memory"] == [(0, (1,))] * 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.bench.measure.schedule import Job
+from dotresize.bench.measure.schedule import Turn
 from dotresize.bench.measure.vllm_offline import VllmOffline
 from dotresize.bench.record.results import read
 from dotresize.bench.record.settings import BenchSettings
@@ -32,7 +32,7 @@ def test_a_cache_that_cannot_fit_is_marked_and_not_tried(pico_llama: Path, tmp_p
         engine="vllm", scenarios=("latency",), dtype="float32", device="cpu", input_tokens=9
     )
     (measured,) = VllmOffline(hungry, tmp_path).measure(
-        replace(model, kv_bytes_per_token=10**10), Job(0, "A", "latency", (1,))
+        replace(model, kv_bytes_per_token=10**10), Turn(0, "A", "latency", (1,))
     )
     assert measured.status == "out of memory"
     assert "GiB of KV cache beside the weights" in measured.error
@@ -51,7 +51,7 @@ def test_a_vocabulary_too_small_for_vllm_bench_is_refused(pico_llama: Path, tmp_
 def test_throughput_of_a_pico_model(pico_llama: Path, tmp_path: Path) -> None:
     pytest.importorskip("vllm")
     model = describe(pico_llama, name="A", source="A", dtype="float32")
-    (measured,) = VllmOffline(TINY, tmp_path).measure(model, Job(0, "A", "throughput", (3,)))
+    (measured,) = VllmOffline(TINY, tmp_path).measure(model, Turn(0, "A", "throughput", (3,)))
     assert measured.status == "ok", measured.error
     (requests,) = measured.samples["requests_per_second"]
     assert measured.samples["output_tokens_per_second"] == [pytest.approx(8 * requests)]

@@ -13,7 +13,7 @@ from dotresize.bench.quality.perplexity import measure_perplexity
 from dotresize.bench.quality.perplexity_in_turn import measure_in_turn
 from dotresize.bench.quality.scenario import measure_quality
 from dotresize.bench.quality.scorers import open_scorer
-from dotresize.bench.record.results import BenchModel, Quality
+from dotresize.bench.record.results import BenchModel, QualityRecord
 from dotresize.bench.record.settings import BenchSettings
 from dotresize.compress.calibration import leading_windows
 from dotresize.compress.source import load_dense
@@ -73,7 +73,7 @@ class Heard:
 
 
 @pytest.fixture(scope="module")
-def measured(pico_llama: Path, pico_mistral: Path) -> tuple[Quality, Heard]:
+def measured(pico_llama: Path, pico_mistral: Path) -> tuple[QualityRecord, Heard]:
     """Two models that differ, on text and on a task."""
     settings = replace(SETTINGS, tasks=("which_word",), task_directory=str(TASKS), task_limit=4)
     heard = Heard()
@@ -81,7 +81,7 @@ def measured(pico_llama: Path, pico_mistral: Path) -> tuple[Quality, Heard]:
 
 
 def test_it_is_measure_perplexity_in_a_process_of_its_own(
-    measured: tuple[Quality, Heard],
+    measured: tuple[QualityRecord, Heard],
     pico_llama: Path,
     pico_mistral: Path,
     pico_tokenizer: "PreTrainedTokenizerFast",
@@ -121,7 +121,7 @@ def test_relative_paths_are_found_and_windows_cut_to_the_context_of_the_model(
     assert quality.window_tokens == 256
 
 
-def test_steps_are_told(measured: tuple[Quality, Heard]) -> None:
+def test_steps_are_told(measured: tuple[QualityRecord, Heard]) -> None:
     steps = measured[1].steps
     assert steps[:7] == [("perplexity", 6), *[("advance", 1)] * 6]
     assert steps[7:] == [("tasks", 2), ("advance", 1), ("advance", 1)]
@@ -141,7 +141,7 @@ def test_errors_of_the_child_arrive_as_themselves(pico_llama: Path, tmp_path: Pa
         measure_quality([model_at(tmp_path / "nothing", "a")], SETTINGS)
 
 
-def test_tasks_are_scored_too(measured: tuple[Quality, Heard]) -> None:
+def test_tasks_are_scored_too(measured: tuple[QualityRecord, Heard]) -> None:
     scored = {(score.model, score.task, score.documents) for score in measured[0].tasks}
     assert scored == {("a", "which_word", 4), ("b", "which_word", 4)}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.bench.quality.perplexity import Quality, measure_perplexity
+from dotresize.bench.quality.perplexity import ModelPerplexity, measure_perplexity
 from dotresize.bench.quality.text_quality import measure_texts, quality_record, texts_of, windows_of_texts
 from dotresize.bench.record.results import Estimate
 from dotresize.compress.calibration import Windows, draw_windows, leading_windows
@@ -17,11 +17,15 @@ def dense(pico_llama: Path) -> DenseModel:
     return load_dense(str(pico_llama))
 
 
-def _measured(windows: Windows, ratio: float, error: float | None = 0.01) -> tuple[Windows, list[Quality]]:
+def _measured(
+    windows: Windows, ratio: float, error: float | None = 0.01
+) -> tuple[Windows, list[ModelPerplexity]]:
     perplexity = Estimate(value=10.0, standard_error=1.0)
     return windows, [
-        Quality(name="dense", tokens=9, perplexity=perplexity, perplexity_ratio=None, kl_nats_per_token=None),
-        Quality(
+        ModelPerplexity(
+            name="dense", tokens=9, perplexity=perplexity, perplexity_ratio=None, kl_nats_per_token=None
+        ),
+        ModelPerplexity(
             name="narrow",
             tokens=9,
             perplexity=perplexity,
