@@ -31,7 +31,7 @@ def test_it_says_what_the_system_says() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from dotresize.bench.environment import read_environment; read_environment(); "
+        "import sys; from dotresize.bench.process.environment import read_environment; read_environment(); "
         "print([name for name in ('torch', 'transformers', 'onnxruntime', 'vllm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
