@@ -88,7 +88,7 @@ def _fits(report: "Report") -> Table:
 
 
 def quality_tables(quality: dict[str, Any]) -> "list[RenderableType]":
-    """A table per text of `bench.text_quality.quality_record`, their summary, and its warnings."""
+    """A table per text of `bench.quality.text_quality.quality_record`, their summary, and its warnings."""
     tables: list[RenderableType] = [_text_table(text) for text in quality["texts"]]
     if quality["summary"]:
         tables.append(_summary_table(quality["summary"]))

@@ -15,7 +15,7 @@ def changes_table(changes: "list[Change]", fail_above: float | None = None) -> T
     """Every change with its 95 % interval; what got worse beyond its spread stands out.
 
     Args:
-        changes: from `bench.compare.compare`.
+        changes: from `bench.judge.compare.compare`.
         fail_above: the limit as a fraction, None without one.
     """
     from ..bench.judge.compare import exceeds
