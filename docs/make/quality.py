@@ -36,7 +36,7 @@ def bench_quality(
     rows: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only rows whose label holds this, as in 'mlp: magnitude, full' or '[self]'; repeatable."
+            help="Only rows whose label holds this, as in 'mlp: magnitude, full' or 'none'; repeatable."
         ),
     ] = None,
     output: Annotated[
