@@ -67,8 +67,8 @@ class WorkDirectory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.path is not None and not any(self.path.glob("*.safetensors")):
-            self.discard()  # nothing to resume from
+        if self.path is not None and not _can_resume(self.path):
+            self.discard()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -161,6 +161,12 @@ def _items(path: Path) -> list[Path]:
         for file in path.glob(f"{name}.{suffix}")
         if file.is_file() and not file.is_symlink()
     ]
+
+
+def _can_resume(path: Path) -> bool:
+    """Whether anything is kept that takes long: embeddings alone, or room for a shard, are nothing."""
+    names, suffixes = ("basis", "steps", "layer-[0-9]*", "head"), ("safetensors", "json")
+    return any(any(path.glob(f"{name}.{suffix}")) for name in names for suffix in suffixes)
 
 
 def _check_ours(path: Path) -> None:
