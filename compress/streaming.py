@@ -61,7 +61,6 @@ def open_files(
         hollow.float()
     if not can_stream(hollow, family, files):
         return None
-    places: dict[str, tuple[Path, str]] = {}
     names = set(hollow.state_dict())
     found = {name: file for file in files for name in read_headers([file])}
     prefix = match_prefix(found, names)

@@ -4,14 +4,11 @@ Rows are kept in docs/FIDELITY.json as they finish; an interrupted run goes on w
 """
 
 import argparse
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dotresize.bench.process.environment import read_environment
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
 from dotresize.compress.calibration import draw_windows, leading_windows
@@ -20,6 +17,7 @@ from dotresize.compress.source import DEMO_MODEL, DenseModel, load_dense
 from dotresize.compress.survey import embed
 from dotresize.compress.transport import activation_cost, solve_transport
 
+from . import kept_results
 from .fidelity_compute import LayerShape, timed
 from .fidelity_identities import identities
 from .fidelity_page import render
@@ -41,12 +39,12 @@ def run(setting: Setting, file: Path, progress: Progress, *, limit: int | None =
         limit: rows to measure at most this time.
     """
     rows = compressions(setting)
-    results = _load(file, setting) | {"labels": list(rows)}
+    results = kept_results.load(file, setting, "rows") | {"labels": list(rows)}
     dense = load_dense(setting.model)
     if "identities" not in results:
         results["identities"] = identities(*_stream_and_plan(dense, setting))
         results["compute"] = _compute(dense)
-        _store(file, results)
+        kept_results.store(file, results)
     evaluation = {
         name: leading_windows(
             text,
@@ -59,7 +57,7 @@ def run(setting: Setting, file: Path, progress: Progress, *, limit: int | None =
     missing = [label for label in rows if label not in results["rows"]][:limit]
     for label in missing:
         results["rows"][label] = measure(dense, rows[label], evaluation, progress)
-        _store(file, results)
+        kept_results.store(file, results)
     return results
 
 
@@ -92,27 +90,6 @@ def _compute(dense: DenseModel) -> dict[str, Any]:
     )
     rows = timed(shape, tokens=_TIMED_TOKENS)
     return {"model": dense.source.name, "shape": list(shape), "tokens": _TIMED_TOKENS, "rows": rows}
-
-
-def _load(file: Path, setting: Setting) -> dict[str, Any]:
-    asked = json.loads(json.dumps(asdict(setting)))
-    if file.is_file():
-        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if kept.get("setting") == asked:
-            return kept
-    environment = read_environment()
-    machine = {
-        "processor": environment.processor,
-        "cores": environment.cores,
-        "versions": environment.versions,
-    }
-    return {"setting": asked, "environment": machine, "rows": {}}
-
-
-def _store(file: Path, results: dict[str, Any]) -> None:
-    temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    temporary.rename(file)
 
 
 def _own_files(results: dict[str, Any], page: Path, command: str) -> None:

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dotresize.bench.process.environment import read_environment
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
@@ -23,6 +22,7 @@ from dotresize.compress.progress import Progress
 from dotresize.compress.source import DEMO_MODEL, load_dense
 from dotresize.export import manifest
 
+from . import kept_results
 from .domain_suite import evaluation_files, write_domains
 from .domains import WIKITEXT
 from .recovery_page import curves, render
@@ -61,7 +61,7 @@ def run(setting: Setting, file: Path, builds: Path, progress: Progress) -> dict[
         builds: where the models of the rows go, and stay.
         progress: told about every window that is scored.
     """
-    results = _load(file, setting)
+    results = kept_results.load(file, setting, "starts", "rows")
     builds.mkdir(parents=True, exist_ok=True)
     starts = {FITTED: Path(setting.narrow), PLAIN: builds / "plain"}
     if not (starts[PLAIN] / manifest.MANIFEST_NAME).is_file():
@@ -69,7 +69,7 @@ def run(setting: Setting, file: Path, builds: Path, progress: Progress) -> dict[
     for name, path in starts.items():
         if name not in results["starts"]:
             results["starts"][name] = _quality(setting, path, progress)
-            _store(file, results)
+            kept_results.store(file, results)
     for label, (start, train) in ROWS.items():
         if label in results["rows"]:
             continue
@@ -85,7 +85,7 @@ def run(setting: Setting, file: Path, builds: Path, progress: Progress) -> dict[
             "recovery": json.loads(json.dumps(asdict(record))),
             "quality": _quality(setting, output, progress),
         }
-        _store(file, results)
+        kept_results.store(file, results)
     return results
 
 
@@ -135,27 +135,6 @@ def _quality(setting: Setting, path: Path, progress: Progress) -> dict[str, Any]
         window_tokens=setting.evaluation_window_tokens,
     )
     return measure_texts({"dense": dense.model, "narrow": narrow.model}, windows, progress=progress)
-
-
-def _load(file: Path, setting: Setting) -> dict[str, Any]:
-    asked = json.loads(json.dumps(asdict(setting)))
-    if file.is_file():
-        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if kept.get("setting") == asked:
-            return kept
-    environment = read_environment()
-    machine = {
-        "processor": environment.processor,
-        "cores": environment.cores,
-        "versions": environment.versions,
-    }
-    return {"setting": asked, "environment": machine, "starts": {}, "rows": {}}
-
-
-def _store(file: Path, results: dict[str, Any]) -> None:
-    temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    temporary.rename(file)
 
 
 def main() -> None:

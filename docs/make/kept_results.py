@@ -1,0 +1,42 @@
+"""Results of a page's rows as they finish, so that an interrupted maker goes on."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dotresize.bench.process.environment import read_environment
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+__all__ = ["load", "store"]
+
+
+def load(file: Path, setting: "DataclassInstance", *parts: str) -> dict[str, Any]:
+    """What a results file holds, or a fresh start where it is of another setting or there is none.
+
+    Args:
+        file: JSON, of `store`.
+        setting: what all rows share.
+        parts: keys that are empty dictionaries at a fresh start.
+    """
+    asked = json.loads(json.dumps(asdict(setting)))
+    if file.is_file():
+        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if kept.get("setting") == asked:
+            return kept
+    environment = read_environment()
+    machine = {
+        "processor": environment.processor,
+        "cores": environment.cores,
+        "versions": environment.versions,
+    }
+    return {"setting": asked, "environment": machine, **{part: {} for part in parts}}
+
+
+def store(file: Path, results: dict[str, Any]) -> None:
+    """Replace a results file."""
+    temporary = file.with_name(file.name + ".tmp")
+    temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    temporary.rename(file)
