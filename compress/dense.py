@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,9 +59,10 @@ class DenseModel:
         return LoadedWeights(self.model)
 
     @contextmanager
-    def whole(self) -> "Iterator[PreTrainedModel]":
-        """The model in memory."""
-        yield self.model
+    def whole(self, dtype: torch.dtype | None = None) -> "Iterator[PreTrainedModel]":
+        """The model in memory; a copy where another dtype is asked for."""
+        same = dtype is None or dtype == self.dtype
+        yield self.model if same else _cast(deepcopy(self.model), dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +97,16 @@ class StreamedModel:
         return self.weights.hollow.dtype
 
     @contextmanager
-    def whole(self) -> "Iterator[PreTrainedModel]":
+    def whole(self, dtype: torch.dtype | None = None) -> "Iterator[PreTrainedModel]":
         """The model in memory, as long as the block lasts; for what cannot be done a layer at a time."""
-        yield self.load()
+        yield _cast(self.load(), dtype or self.dtype)
 
 
 Dense = DenseModel | StreamedModel
+
+
+def _cast(model: "PreTrainedModel", dtype: torch.dtype) -> "PreTrainedModel":
+    """The same model with its parameters in a dtype; buffers, such as rotary frequencies, keep theirs."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model

@@ -24,7 +24,7 @@ from .conversation import render_question
 from .grouped_attention import grouped_attention
 from .openings import BEGINNINGS, QUESTIONS
 from .passages import PASSAGES
-from .precision import fast_products
+from .precision import has_fast_bfloat16
 from .progress import Progress, Silent
 from .sampling import sample
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["CACHE_FOLDER", "SelfText"]
 
 Piece = tuple[str, str]  # the beginning that was given, and what the model said
-ROUND = {"question": 8, "passage": 10, "beginning": 4, "nothing": 2}  # texts of a round
+ROUND = {"question": 16, "passage": 20, "beginning": 8, "nothing": 4}  # texts of a round
 NEW_TOKENS = 320  # of a text at most
 _GRAM = 8  # tokens
 _MOST_SEEN = 0.5  # of a text's grams, above which it repeats itself or another text
@@ -98,7 +98,7 @@ class SelfText:
         ids = [tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] for text in prompts]
         context = int(getattr(model.config, "max_position_embeddings", None) or 2048)
         short = [each for each in ids if 0 < len(each) <= context // 2]
-        with fast_products(), grouped_attention(model):
+        with grouped_attention(model):
             said = sample(
                 model,
                 short,
@@ -132,9 +132,14 @@ class SelfText:
         flat = [token for end in ends for token in (end if isinstance(end, list) else [end])]
         return frozenset(token for token in flat if isinstance(token, int))
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        """The model writes in bfloat16 where products are quicker in it: half the bytes to read per token."""
+        return torch.bfloat16 if has_fast_bfloat16(self.device) else self.dense.dtype
+
     @contextmanager
     def _on_device(self) -> "Iterator[PreTrainedModel]":
-        with self.dense.whole() as model, self._moved(model):
+        with self.dense.whole(self._dtype) as model, self._moved(model):
             yield model
 
     @contextmanager
@@ -158,7 +163,16 @@ class SelfText:
             return None
         config, tokenizer = self.dense.config, self.dense.tokenizer
         parts = [self.dense.source.sha256, config.to_dict(), str(tokenizer.chat_template), self.seed]
-        parts += [ROUND, NEW_TOKENS, QUESTIONS, PASSAGES, BEGINNINGS, str(self.dense.dtype), self.device.type]
+        parts += [
+            ROUND,
+            NEW_TOKENS,
+            QUESTIONS,
+            PASSAGES,
+            BEGINNINGS,
+            str(self.dense.dtype),
+            str(self._dtype),
+            self.device.type,
+        ]
         parts += [torch.__version__, __version__]
         key = hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()
         return self.cache / f"self-{key[:24]}.json"
