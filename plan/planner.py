@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ..bench.measure.prepare import settle
+from ..bench.record.settings import BenchSettings
 from ..compress.config import CompressConfig
 from ..compress.plan import make_plan
 from ..compress.progress import Progress, Silent
@@ -21,14 +23,15 @@ from .chooser import Chooser
 from .forecast import RunCost, calibration_tokens, planned_sizes, resident_bytes, run_cost, stored_dtype
 from .hardware import serving_rates
 from .measure import lowest_fidelity
-from .prediction import ENGINE_DTYPES, Predictor
+from .per_layer import uniformity_of
+from .prediction import Predictor
 from .rates import measure_rates
 from .record import PlanRecord, Point
 from .search import AMOUNTS, Effort
 from .search_state import SearchState
 from .size_model import SizeModel
 
-__all__ = ["PlanSettings", "plan_widths"]
+__all__ = ["PlanSettings", "plan_widths", "predictor_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,7 @@ def plan_widths(
     progress, base = progress or Silent(), settings.base
     opened = open_model(model, trust_remote_code=base.trust_remote_code)
     axes = axes_of(opened.config, opened.family, settings.tensor_parallel_size)
-    predictor = _predictor(opened, axes, settings)
+    predictor = predictor_of(opened, axes, settings)
     needs = predictor.needs()
     check_feasible(axes, predictor.predict, needs)
     pool = spread(axes, predictor.predict, needs)
@@ -130,6 +133,7 @@ def _record(
 ) -> PlanRecord:
     """The first of the points was chosen, the others move one axis each."""
     serving = predictor.serving
+    uniform = uniformity_of(settings.engine, opened.config.model_type)
     return PlanRecord(
         tool_version=__version__,
         model=opened.spec,
@@ -144,6 +148,8 @@ def _record(
         quality_floor=settings.quality_floor,
         asked=settings.hashed(opened.spec),
         evaluations=0,
+        per_layer=sorted(uniform.per_layer),
+        uniform_because=uniform.reason,
         original=predictor.predict(predictor.dense),
         chosen=points[0],
         single_axes=points[1:],
@@ -152,16 +158,22 @@ def _record(
     )
 
 
-def _predictor(opened: OpenModel, axes: Axes, settings: PlanSettings) -> Predictor:
-    dtype = str(stored_dtype(opened, settings.base)).removeprefix("torch.")
+def predictor_of(opened: OpenModel, axes: Axes, settings: PlanSettings) -> Predictor:
+    """What a candidate is worth against the budget of some settings.
+
+    Raises:
+        OptionError: the target is not known, or so many sequences cannot be timed.
+        EngineError: this machine's rates could not be measured.
+    """
     serving = None
     if settings.budget.decode_speedup is not None:
-        serving = serving_rates(settings.target, ENGINE_DTYPES.get(settings.engine, dtype))
+        run = settle(BenchSettings(engine=settings.engine))
+        serving = serving_rates(settings.target, run.dtype)
     return Predictor(
         SizeModel(opened.config, opened.family, axes, settings.base),
         widths_of(opened.config, opened.family),
         settings.budget,
-        dtype=dtype,
+        dtype=str(stored_dtype(opened, settings.base)).removeprefix("torch."),
         serving=serving,
         engine=settings.engine,
     )

@@ -15,9 +15,8 @@ from .budget import Budget
 from .hardware import Serving
 from .size_model import CandidateSizes, SizeModel
 
-__all__ = ["ENGINE_DTYPES", "Need", "Predicted", "Predictor"]
+__all__ = ["Need", "Predicted", "Predictor"]
 
-ENGINE_DTYPES = {"onnx": "float32"}  # what an engine runs in, whatever is stored
 ORIGINAL, NARROW = "original", "narrow"
 LARGEST_BATCH = 4096  # of BenchSettings
 
@@ -94,9 +93,7 @@ class Predictor:
         self.sizes, self.widths, self.budget, self.serving = sizes, widths, budget, serving
         self.dense, self.dtype = sizes.axes.dense, dtype
         self._stored_bytes = DTYPE_BYTES[dtype]
-        self._run_dtype = ENGINE_DTYPES.get(engine, dtype)
-        if serving is not None and serving.rates.device == "cuda":
-            self._run_dtype = serving.rates.dtype
+        self._run_dtype = dtype if serving is None else serving.rates.dtype
         self._settings = BenchSettings(
             engine=engine,
             scenarios=("latency",),

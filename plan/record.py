@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..compress.families import Axis
@@ -79,6 +79,8 @@ class PlanRecord:
     quality_floor: float | None = None  # perplexity ratio to the original that was asked for, at most
     asked: str = ""  # a hash of model and settings: who asks for the same again need not search
     evaluations: int  # compressions that were measured
+    per_layer: list[Axis] = field(default_factory=list)  # axes on which the engine takes uneven layers
+    uniform_because: str = ""  # why not all
     original: Predicted
     chosen: Point
     single_axes: list[Point]  # the best of each axis alone at the same budget

@@ -13,6 +13,7 @@ from dotresize.plan.axes import Candidate
 from dotresize.plan.budget import Budget
 from dotresize.plan.candidates import holds, spread
 from dotresize.plan.observe import observe_model
+from dotresize.plan.per_layer import ROWS, Uniformity, spread_over_layers, uniformity_of
 from dotresize.plan.proxy import LayerLosses, Observed, proxy_loss, proxy_terms, tail_shares
 from dotresize.plan.search import AMOUNTS, Ranked, search, start_of, work_units
 from dotresize.plan.search_state import Measured, SearchState, state_path
@@ -101,3 +102,29 @@ def test_results_survive_and_belong_to_one_search(tmp_path: Path) -> None:
     assert SearchState.open(file, "a").results == {}
     SearchState.open(file, "a").discard()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_width_is_spread_where_it_saves_most() -> None:
+    """Two layers of one sublayer each, of four units; by the sizes of all ways to spread five units."""
+    energies = (np.array([8.0, 4.0, 2.0, 1.0]), np.array([5.0, 5.0, 5.0, 5.0]))
+    layers = [
+        [LayerLosses(share, {"mlp": tail_shares(energy)})]
+        for share, energy in zip((0.3, 0.1), energies, strict=True)
+    ]
+    observed = Observed(tail_shares(np.array([1.0])), np.array([0.1, 0.1]), layers)
+
+    def loss(first: int, second: int) -> float:
+        return float(0.3 * layers[0][0].tails["mlp"][first] + 0.1 * layers[1][0].tails["mlp"][second])
+
+    first, second = spread_over_layers(observed, "mlp", (1, 2, 3, 4), 5)
+    assert first + second == 5
+    assert loss(first, second) == min(loss(one, 5 - one) for one in (1, 2, 3, 4))
+
+
+def test_an_engine_that_takes_uneven_layers_is_a_row() -> None:
+    assert uniformity_of("vllm", "llama").per_layer == frozenset()
+    upstream = Uniformity(
+        engine="vllm", family="llama", per_layer=frozenset({"mlp"}), reason="heads are read once"
+    )
+    assert uniformity_of("vllm", "llama", (*ROWS, upstream)) == upstream
+    assert uniformity_of("vllm", "gemma", (*ROWS, upstream)) == ROWS[0]

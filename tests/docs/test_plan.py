@@ -1,0 +1,110 @@
+"""The planner's page on a pico: rows once, in order, going on after an interrupt, and what the page says."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from docs.make.plan import Maker
+from docs.make.plan_layers import narrow_each_layer
+from docs.make.plan_page import mean_of, render
+from docs.make.plan_plot import plan_svg
+from docs.make.plan_setting import DEFAULT, PROXIED, QUICK, Amount, Setting, labels_of
+from dotresize.compress.progress import Silent
+from dotresize.compress.run import calibration_windows, choose_device, compress
+from dotresize.compress.source import load_dense
+
+TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+FEW = Amount(name="quick", calibration_windows=4, evaluation_windows=1, effort="quick")
+
+
+@pytest.fixture
+def maker(pico_llama_untied: Path, tmp_path: Path) -> Maker:
+    setting = Setting(
+        model=str(pico_llama_untied),
+        calibration=(TEXT,),
+        searched=("builtin:chat",),
+        evaluation={"documentation": "builtin:documentation", "code": "builtin:code"},
+        window_tokens=64,
+        evaluation_window_tokens=64,
+    )
+    return Maker(
+        setting=setting, amount=FEW, file=tmp_path / "PLAN.json", builds=tmp_path / "b", progress=Silent()
+    )
+
+
+def test_what_tells_most_comes_first() -> None:
+    labels = list(labels_of("fronts", DEFAULT))
+    assert labels[:2] == ["default: params 0.7: plan by proxy", "default: params 0.7: mlp"]
+    assert len(labels) == len(set(labels)) == 42
+    assert len(list(labels_of("speed", QUICK))) == 12
+
+
+def test_rows_are_measured_once_and_make_a_page(maker: Maker) -> None:
+    maker.run(("fronts",), only="params 0.7", most=2)
+    rows = maker.results["fronts"]
+    assert list(rows) == [f"quick: params 0.7: {row}" for row in (PROXIED, "mlp")]
+    for row in rows.values():
+        predicted = row["point"]["predicted"]["layer_parameters"]
+        assert predicted <= 0.7 * row["original"]["layer_parameters"]
+        assert mean_of(row["quality"]) > 0.0
+    before = maker.file.read_bytes()
+    again = replace(maker)
+    again.run(("fronts",), only="params 0.7", most=0)
+    assert again.results == json.loads(before)
+    again.run(("fronts",), only="params 0.7: kv_groups")
+    unreachable = {"quick: params 0.7: kv_groups": {"unreachable": True}}
+    assert again.results["fronts"] == rows | unreachable
+
+    page = render(again.results, "PLAN.svg")
+    assert "## 0.7 of the layer parameters, 1 K tokens, effort quick, 1 window of each text" in page
+    assert "Out of reach: kv_groups alone." in page
+    planned, alone = (mean_of(row["quality"]) for row in rows.values())
+    assert f"Plan by proxy loses {planned - 1:.3f}, the best axis measured, mlp, {alone - 1:.3f}: " in page
+    assert "rows 42 of fronts, 2 of layers, 12 of speed, 3 of forecasts" in page
+    ElementTree.fromstring(plan_svg(again.results))
+
+
+def test_layers_of_one_width_are_what_compress_makes(maker: Maker) -> None:
+    dense = load_dense(maker.setting.model)
+    config = replace(maker.setting.base(FEW), mlp_width=None, intermediate_size=64)
+    windows = calibration_windows(config, dense, choose_device("cpu"))
+    same = narrow_each_layer(dense, windows, [64, 64, 64], config, Silent())
+    uneven = narrow_each_layer(dense, windows, [96, 32, 64], config, Silent())
+    tokens = windows.token_ids[:1]
+    with torch.no_grad():
+        expected = compress(dense, config).model(tokens).logits
+        torch.testing.assert_close(same(tokens).logits, expected, rtol=0.0, atol=1e-5)  # the same sums
+        assert uneven(tokens).logits.isfinite().all()
+    sizes = [uneven.get_submodule(f"model.layers.{index}.mlp.up_proj").weight.shape[0] for index in range(3)]
+    assert sizes == [96, 32, 64]
+
+
+def test_the_page_says_how_right_predictions_were() -> None:
+    speed = {
+        "onnx: params 0.7: mlp": {"candidate": [1, 2], "dtype": "float32", "predicted": 1.1, "measured": 1.0},
+        "onnx: params 0.7: hidden": {
+            "candidate": [3],
+            "dtype": "float32",
+            "predicted": 1.2,
+            "measured": 1.25,
+        },
+    }
+    for row in speed.values():
+        row |= {"low": None, "high": None, "busy_elsewhere": 0.1}
+    forecast = {
+        "predicted_seconds": 9.0, "seconds": 10.0, "predicted_peak_memory_bytes": 2e9,
+        "peak_memory_bytes": 1.6e9, "tokens": 8192,
+    }  # fmt: skip
+    results = {
+        "setting": {"model": "m", "evaluation": {"a": "b"}, "calibration": ["c"], "searched": []},
+        "environment": {"processor": "p", "cores": 2},
+        "fronts": {}, "layers": {}, "speed": speed, "forecasts": {"SmolLM2, MLP": forecast},
+    }  # fmt: skip
+    page = render(results, "PLAN.svg")
+    assert "Median error: onnx 7.0% of 2 plans; the goal is 7%." in page
+    assert "| SmolLM2, MLP | 8,192 | 9.0 | 10.0 | -10% | 2.00 | 1.60 | +25% |" in page
+    assert "PLAN.svg" not in page
