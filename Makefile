@@ -4,6 +4,7 @@
 #   make bench BENCH_ARGS="--rounds 3"       pass options to dotresize bench
 #   make bench-hostile HOSTILE_ARGS="--kinds config"     some kinds only; FAULTS_ARGS of bench-faults likewise
 #   make bench-quality QUALITY_ARGS="--quick"   or --rows "mlp: magnitude, full": a part of the rows
+#   make bench-plan PLAN_ARGS="--quick --only 'params 0.7'"      or --part speed: a part of the page
 #   make soak MODEL=narrow MINUTES=5         serve another directory, made by `make demo` otherwise
 #   make test PYTHON=python3.12               choose the Python that .venv is made from (3.11 or newer)
 
@@ -19,10 +20,11 @@ HOSTILE_ARGS ?=
 RECOVER_ARGS ?=
 FAULTS_ARGS ?=
 SCALE_ARGS ?=
+PLAN_ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-recover bench-hostile bench-faults bench-scale \
+.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-recover bench-hostile bench-faults bench-plan bench-scale \
 	soak pins clean
 
 help:  ## list these commands
@@ -60,6 +62,9 @@ bench-export: set-up  ## measure the peak memory of every export of MODEL beside
 
 bench-hostile: set-up  ## damage inputs in 2,380 ways, run every command on them, report by kind (half an hour)
 	@$(VENV_PYTHON) -m tests.hostile $(HOSTILE_ARGS)
+
+bench-plan: set-up  ## measure plans against each axis alone, and their predictions; docs/PLAN.md (hours; goes on)
+	@$(VENV_PYTHON) -m docs.make.plan $(PLAN_ARGS)
 
 bench-scale: set-up  ## measure the memory of compress against depth and size and write docs/SCALE.md (an hour)
 	@$(VENV_PYTHON) -m docs.make.scale $(SCALE_ARGS)

@@ -82,7 +82,7 @@ def narrow_each_layer(
     arguments = call_arguments(dense.model, dense.family, ids.shape[1], device)
     stream = enter(dense, ids, room)
     streams = Streams(stream, room.copy(stream), 0, room)
-    model = copy.deepcopy(dense.model)
+    model: PreTrainedModel = copy.deepcopy(dense.model)
     layers = model.get_submodule(dense.family.layers)
     read = dense.weights.layers(dense.family.layers, range(len(widths)), device)
     progress.begin("narrow each layer", len(widths))
@@ -90,7 +90,8 @@ def narrow_each_layer(
         job = _job(dense, config, width, ids, progress)
         narrow, _ = narrow_one_layer(job, layer, index, streams, arguments[index])
         layers[index] = narrow.to(dense.dtype)  # type: ignore[operator]
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    return model
 
 
 def _job(dense: DenseModel, config: CompressConfig, width: int, ids: torch.Tensor, progress: Progress) -> Job:

@@ -216,7 +216,7 @@ def _missing(results: dict[str, Any]) -> list[str]:
         part: sum(label not in results[part] for label in labels_of(part, DEFAULT))
         for part in ("fronts", "layers", "speed", "forecasts")
     }
-    left = [f"{count} of {part}" for part, count in counts.items() if count]  # type: ignore[misc]
+    left = [f"{count} of {part}" for part, count in counts.items() if count]
     if not left:
         return []
     return ["", f"Not measured yet: rows {', '.join(left)}. `make bench-plan` measures them, keeps the rest."]
