@@ -61,8 +61,10 @@ class DenseModel:
     @contextmanager
     def whole(self, dtype: torch.dtype | None = None) -> "Iterator[PreTrainedModel]":
         """The model in memory; a copy where another dtype is asked for."""
-        same = dtype is None or dtype == self.dtype
-        yield self.model if same else _cast(deepcopy(self.model), dtype)
+        if dtype is None or dtype == self.dtype:
+            yield self.model
+        else:
+            yield _cast(deepcopy(self.model), dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

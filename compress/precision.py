@@ -22,5 +22,5 @@ def fast_products() -> Iterator[None]:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether products of bfloat16 matrices are quicker there than those of float32 ones."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
