@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,10 +24,13 @@ from .batches import Texts, read_texts
 from .board import Board
 from .config import RecoverConfig
 from .estimate import Estimate, estimate
+from .load import load
 from .run import recover
 from .setup import prepare
+from .shards import from_first, is_first
 from .teacher import check_same_vocabulary
 from .texts import check_texts, parts_of, read_sources
+from .train import teacher_dtype
 from .write import save_recovered
 
 __all__ = ["Recovered", "run"]
@@ -73,7 +75,7 @@ def run(
         OutputError: the output is in the way or cannot be written.
     """
     check_free(output, force=force)
-    board = Board(tensorboard if _is_first() and not dry_run else None)
+    board = Board(tensorboard if is_first() and not dry_run else None)
     check_writable(output)
     opened, original = open_model(narrow), open_model(teacher)
     check_apart(output, [opened.path, original.path])
@@ -85,8 +87,8 @@ def run(
         )
     held = check_texts(config, opened.tokenizer)
     parent = _parent(Path(narrow), say)
-    with WorkDirectory(work_path(output) if _is_first() and not dry_run else None) as work:
-        start, taught = opened.load(), original.load()
+    with WorkDirectory(work_path(output) if is_first() and not dry_run else None) as work:
+        start, taught = load(opened, config, torch.float32), load(original, config, teacher_dtype(config))
         dtype = start.model.dtype
         setup = prepare(start, taught, config, fresh=lambda: opened.load().model)
         setup.base = str(Path(narrow).resolve()) if Path(narrow).is_dir() else narrow
@@ -107,18 +109,13 @@ def run(
             say("stopped; the same command goes on from here")
             return Recovered(estimate=found, record=None)
         record = None
-        if _is_first():
+        if is_first():
             record = save_recovered(
                 outcome, start, parent, taught.source, texts.record, output, dtype=dtype, force=force
             )
             shutil.rmtree(state)
             work.discard()
     return Recovered(estimate=found, record=record)
-
-
-def _is_first() -> bool:
-    """Whether this process writes: the only one, or the first of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _texts(
@@ -151,7 +148,7 @@ def _state_directory(work: Path, identity: str, windows: torch.Tensor) -> Path:
     digest.update(windows.numpy().tobytes())
     state = work / f"run-{digest.hexdigest()[:16]}"
     state.mkdir(parents=True, exist_ok=True)
-    if _is_first():
+    if is_first():
         for other in work.glob("run-*"):
             if other != state:
                 shutil.rmtree(other)
@@ -169,9 +166,7 @@ def _planned(work: WorkDirectory, steps: int) -> int:
     else:
         work.store("steps", {"steps": torch.tensor([steps])}, steps)
     if torch.distributed.is_initialized():
-        shared = [steps]
-        torch.distributed.broadcast_object_list(shared, src=0)
-        steps = shared[0]
+        steps = from_first(steps)
     return steps
 
 

@@ -31,7 +31,7 @@ class Predicted:
     """What a recipe is predicted to take."""
 
     memory_bytes: int  # of a GPU
-    host_memory_bytes: int  # of all processes, while they read both models
+    host_memory_bytes: int  # while both models are read; with `shard` the first process alone does that
     hours: float
 
 
@@ -83,7 +83,6 @@ def predict(recipe: Recipe) -> Predicted:
     seconds = train_flops(narrow, dense, config) * (config.tokens or 0)
     seconds /= _REACHED * hardware.flops * hardware.processes
     shards = hardware.processes if config.shard else 1
-    read = (memory.student + memory.teacher) * shards  # whole in every process before it is divided
-    return Predicted(
-        memory_bytes=memory.total, host_memory_bytes=read * hardware.processes, hours=seconds / 3600
-    )
+    read = (memory.student + memory.teacher) * shards
+    copies = 1 if config.shard else hardware.processes
+    return Predicted(memory_bytes=memory.total, host_memory_bytes=read * copies, hours=seconds / 3600)

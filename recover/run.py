@@ -16,7 +16,7 @@ from .held_out import HeldOut
 from .memory_errors import naming_the_setting
 from .schedule import default_warmup
 from .setup import Setup
-from .shards import whole
+from .shards import is_first, whole
 from .teacher import keep_top_k
 from .trainable import ADAPTER, choose_trainable, default_learning_rate, keep_adapter, merged
 from .watch import Curve, Watch, best_state
@@ -31,7 +31,7 @@ __all__ = ["Outcome", "recover"]
 class Outcome:
     """The student in its best state, and how it got there."""
 
-    model: "PreTrainedModel"
+    model: "PreTrainedModel | None"  # None in processes that do not write, where weights are in shards
     curve: Curve
     stopped_by: str | None
     config: dict[str, Any]  # effective values
@@ -100,6 +100,10 @@ def recover(
         watch.stopped_by = "loss not finite"
         say(f"{error}; the best state so far, of step {watch.curve.best_step}, is written")
     distiller.accelerator.wait_for_everyone()  # the first process writes the states that all read
+    warmup = default_warmup(steps) if config.warmup is None else config.warmup
+    effective = replace(config, learning_rate=default_learning_rate(config), warmup=warmup).to_dict()
+    if config.shard and not is_first():
+        return Outcome(model=None, curve=watch.curve, stopped_by=watch.stopped_by, config=effective)
     student = setup.student
     if config.shard:
         student = choose_trainable(setup.fresh().float(), config)
@@ -112,8 +116,6 @@ def recover(
     model = merged(student, config)
     plain_again(model)
     model.config.use_cache = setup.use_cache
-    warmup = default_warmup(steps) if config.warmup is None else config.warmup
-    effective = replace(config, learning_rate=default_learning_rate(config), warmup=warmup).to_dict()
     return Outcome(
         model=model.eval().requires_grad_(False),
         curve=watch.curve,

@@ -7,7 +7,6 @@ from typing import Any
 
 import psutil
 import torch
-from accelerate import PartialState
 from torch import Tensor
 
 from ..compress.report import Source
@@ -16,9 +15,9 @@ from ..compress.source import DenseModel
 from ..errors import OptionError
 from .config import RecoverConfig
 from .heads import finishing
-from .shards import shard_teacher, sharding_arguments
+from .shards import meet, shard_teacher
 from .teacher import check_same_vocabulary, projection
-from .train import Distiller, training_arguments, uses_bfloat16
+from .train import Distiller, teacher_dtype, training_arguments
 from .trainable import choose_trainable
 
 __all__ = ["Setup", "prepare"]
@@ -77,14 +76,10 @@ def prepare(
             "--stream-weight compares layer by layer; these models differ in depth, leave it out."
         )
     project = projection(teacher.model, narrow.model) if config.stream_weight else None
-    dtype = torch.bfloat16 if uses_bfloat16(config) else torch.float32
-    taught = teacher.model.to(dtype).eval().requires_grad_(False)  # type: ignore[arg-type]
+    taught = teacher.model.to(teacher_dtype(config)).eval().requires_grad_(False)  # type: ignore[arg-type]
     student = narrow.model.to(torch.float32)  # type: ignore[arg-type]
     if config.shard:
-        sharding_arguments(config)
-        PartialState(cpu=device.type == "cpu")  # lets the processes find each other
-        device = PartialState().device
-        shard_teacher(taught, device)
+        shard_teacher(taught, meet(config))
     else:
         taught.to(device)
         student.to(device)

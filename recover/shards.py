@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -10,7 +11,43 @@ from torch import Tensor
 from ..errors import OptionError
 from .config import RecoverConfig
 
-__all__ = ["processes", "products_in_bfloat16", "shard_teacher", "sharding_arguments", "whole"]
+__all__ = [
+    "from_first",
+    "is_first",
+    "meet",
+    "processes",
+    "products_in_bfloat16",
+    "shard_teacher",
+    "sharding_arguments",
+    "whole",
+]
+
+_READING = timedelta(hours=2)  # that the others wait for the first process to read a large model
+
+
+def is_first() -> bool:
+    """Whether this process reads and writes: the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def meet(config: RecoverConfig) -> torch.device:
+    """Let the processes find each other; the device of this one."""
+    from accelerate import PartialState
+
+    from ..compress.run import choose_device
+
+    sharding_arguments(config)
+    device: torch.device = PartialState(
+        cpu=choose_device(config.device).type == "cpu", timeout=_READING
+    ).device
+    return device
+
+
+def from_first(value: Any) -> Any:
+    """What the first process gives, in all of them."""
+    shared = [value]
+    torch.distributed.broadcast_object_list(shared, src=0)
+    return shared[0]
 
 
 def processes() -> int:
@@ -37,6 +74,7 @@ def sharding_arguments(config: RecoverConfig) -> dict[str, Any]:
         "state_dict_type": "SHARDED_STATE_DICT",
         "reshard_after_forward": True,
         "activation_checkpointing": config.activation_checkpointing,
+        "cpu_ram_efficient_loading": True,  # only the first process has the values: see `load`
     }
     return {"fsdp": True, "fsdp_config": settings}
 
@@ -54,34 +92,35 @@ def shard_teacher(teacher: Any, device: torch.device) -> None:
     """Divide the teacher's layers over the processes; embedding and head stay whole in each.
 
     Args:
-        teacher: a causal language model on the CPU, frozen.
+        teacher: a causal language model on the CPU, frozen; only the first process's values are used.
         device: where each process computes.
     """
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
     from torch.distributed.fsdp import fully_shard
 
-    layers = teacher.get_submodule(_layers_path(teacher))
-    for layer in layers:
+    values = teacher.state_dict() if is_first() else {}
+    buffers = [(module, name, value) for module in teacher.modules() for name, value in _own_buffers(module)]
+    teacher.to("meta")
+    teacher.tie_weights()
+    for layer in teacher.get_submodule(_layers_path(teacher)):
         fully_shard(layer)
-    _move_the_rest(teacher, device)
+    teacher.to_empty(device=device)
+    teacher.tie_weights()
+    sent = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(teacher, values, options=sent)
+    for module, name, value in buffers:  # they are in no state_dict
+        setattr(module, name, value.to(device))
+    teacher.requires_grad_(False)
+
+
+def _own_buffers(module: Any) -> list[tuple[str, Tensor]]:
+    return list(module.named_buffers(recurse=False))
 
 
 def _layers_path(model: Any) -> str:
     from ..compress.family_rows import family_of
 
     return family_of(model.config.model_type, type(model).__name__).layers
-
-
-def _move_the_rest(model: Any, device: torch.device) -> None:
-    """Move what FSDP did not: it has moved its own shards already."""
-    from torch.distributed.tensor import DTensor
-
-    for module in model.modules():
-        for name, value in list(module.named_parameters(recurse=False)):
-            if not isinstance(value, DTensor) and value.device != device:
-                moved = torch.nn.Parameter(value.to(device), requires_grad=value.requires_grad)
-                setattr(module, name, moved)
-        for name, value in list(module.named_buffers(recurse=False)):
-            setattr(module, name, value.to(device))
 
 
 def whole(value: Tensor) -> Tensor:

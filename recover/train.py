@@ -23,7 +23,7 @@ from .shards import products_in_bfloat16, sharding_arguments
 from .teacher import Kept
 from .trainable import default_learning_rate, gain_rate
 
-__all__ = ["Distiller", "fast_products", "training_arguments"]
+__all__ = ["Distiller", "fast_products", "teacher_dtype", "training_arguments"]
 
 
 class Distiller(Trainer):
@@ -227,3 +227,8 @@ def uses_bfloat16(config: RecoverConfig) -> bool:
     if _on_cuda(config):
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def teacher_dtype(config: RecoverConfig) -> torch.dtype:
+    """Of the teacher's weights, which are not trained."""
+    return torch.bfloat16 if uses_bfloat16(config) else torch.float32

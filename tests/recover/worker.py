@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from dotresize.compress.source import load_dense
+from dotresize.compress.source import open_model
 from dotresize.recover.batches import Source, read_texts
 from dotresize.recover.config import RecoverConfig
+from dotresize.recover.load import load
 from dotresize.recover.run import recover
 from dotresize.recover.setup import prepare
 
@@ -36,8 +37,9 @@ def main() -> None:
     )
     windows = torch.load(work.parent / "windows.pt", weights_only=True)
     texts = read_texts([Source("own", 1.0, windows)], config, needed=None)
-    start = load_dense(str(narrow))
-    setup = prepare(start, load_dense(str(teacher)), config, fresh=lambda: load_dense(str(narrow)).model)
+    opened, original = open_model(str(narrow)), open_model(str(teacher))
+    start, taught = load(opened, config, torch.float32), load(original, config, torch.float32)
+    setup = prepare(start, taught, config, fresh=lambda: opened.load().model)
 
     def say(line: str) -> None:
         if how == "shard-killed" and line.startswith("step 3:"):
@@ -45,6 +47,7 @@ def main() -> None:
 
     outcome = recover(setup, texts, work, steps=STEPS, say=say)
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        assert outcome.model is not None
         save_file({name: value.contiguous() for name, value in outcome.model.state_dict().items()}, out)
 
 
