@@ -31,7 +31,7 @@ __all__ = ["Outcome", "recover"]
 class Outcome:
     """The student in its best state, and how it got there."""
 
-    model: "PreTrainedModel | None"  # None in processes that do not write, where weights are in shards
+    model: "PreTrainedModel"  # its weights still in shards in all processes but the first
     curve: Curve
     stopped_by: str | None
     config: dict[str, Any]  # effective values
@@ -103,7 +103,7 @@ def recover(
     warmup = default_warmup(steps) if config.warmup is None else config.warmup
     effective = replace(config, learning_rate=default_learning_rate(config), warmup=warmup).to_dict()
     if config.shard and not is_first():
-        return Outcome(model=None, curve=watch.curve, stopped_by=watch.stopped_by, config=effective)
+        return Outcome(model=setup.student, curve=watch.curve, stopped_by=watch.stopped_by, config=effective)
     student = setup.student
     if config.shard:
         student = choose_trainable(setup.fresh().float(), config)

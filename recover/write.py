@@ -58,7 +58,6 @@ def save_recovered(
         stopped_by=outcome.stopped_by,
         curve=tuple(outcome.curve.points),
     )
-    assert outcome.model is not None  # only the process that has it writes
     model = outcome.model.to("cpu", dtype)  # type: ignore[arg-type]
     report = None if parent is None else parent.report
     with staged_directory(directory, force=force) as temporary:

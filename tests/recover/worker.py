@@ -47,7 +47,6 @@ def main() -> None:
 
     outcome = recover(setup, texts, work, steps=STEPS, say=say)
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
-        assert outcome.model is not None
         save_file({name: value.contiguous() for name, value in outcome.model.state_dict().items()}, out)
 
 
