@@ -23,7 +23,6 @@ __all__ = [
     "Quality",
     "check_plan_fits",
     "check_plan_free",
-    "planned_options",
     "read_plan",
     "write_plan",
 ]
@@ -92,6 +91,18 @@ class PlanRecord:
         """The original's values."""
         return {axis: int(getattr(self.dense, FIELDS[axis])) for axis in AXES}
 
+    @property
+    def options(self) -> dict[str, int]:
+        """Those of `CompressConfig` that give the chosen widths; what stays is left out.
+
+        Raises:
+            InputError: the plan changes no width.
+        """
+        changed = {axis: value for axis, value in self.chosen.widths.items() if value != self.own[axis]}
+        if not changed:
+            raise InputError(f"the plan for {self.model} changes no width; make another plan.")
+        return {OPTIONS[axis]: value for axis, value in changed.items()}
+
 
 def check_plan_free(path: Path, *, force: bool) -> None:
     """Refuse a file that is in the way; `force` replaces plans only.
@@ -139,18 +150,6 @@ def read_plan(path: Path) -> PlanRecord:
     if set(record.chosen.widths) != set(AXES):
         raise InputError(f"{path} is damaged at chosen.widths: expected {', '.join(AXES)}")
     return record
-
-
-def planned_options(record: PlanRecord) -> dict[str, int]:
-    """The options of `CompressConfig` that give the chosen widths; what stays is left out.
-
-    Raises:
-        InputError: the plan changes no width.
-    """
-    changed = {axis: value for axis, value in record.chosen.widths.items() if value != record.own[axis]}
-    if not changed:
-        raise InputError(f"the plan for {record.model} changes no width; make another plan.")
-    return {OPTIONS[axis]: value for axis, value in changed.items()}
 
 
 def check_plan_fits(record: PlanRecord, dense: Widths, architecture: str) -> None:

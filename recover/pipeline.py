@@ -14,7 +14,7 @@ from ..compress.progress import Progress
 from ..compress.resume import WorkDirectory, work_path
 from ..compress.run import choose_device
 from ..compress.self_text import CACHE_FOLDER, SelfText
-from ..compress.source import DenseModel, open_model
+from ..compress.source import DenseModel, OpenModel, open_model
 from ..errors import ManifestError, OptionError
 from ..export import manifest
 from ..export.manifest import Manifest
@@ -77,14 +77,7 @@ def run(
     check_free(output, force=force)
     board = Board(tensorboard if is_first() and not dry_run else None)
     check_writable(output)
-    opened, original = open_model(narrow), open_model(teacher)
-    check_apart(output, [opened.path, original.path])
-    check_same_vocabulary(original.tokenizer, opened.tokenizer, (teacher, narrow))
-    if config.shard and any(part.spec == SELF for part in parts_of(config)):
-        raise OptionError(
-            "self text needs the whole teacher on one device, and --shard divides it; name another text, or "
-            "leave --shard out"
-        )
+    opened, original = _opened(narrow, teacher, output, config)
     held = check_texts(config, opened.tokenizer)
     parent = _parent(Path(narrow), say)
     with WorkDirectory(work_path(output) if is_first() and not dry_run else None) as work:
@@ -93,10 +86,7 @@ def run(
         setup = prepare(start, taught, config, fresh=lambda: opened.load().model)
         setup.base = str(Path(narrow).resolve()) if Path(narrow).is_dir() else narrow
         found = estimate(setup, texts=len(parts_of(config)))
-        time = "" if found.seconds is None else f"about {found.seconds / 60:.1f} minutes, "
-        say(
-            f"{found.steps} steps, {found.tokens:,} tokens, {time}{found.memory.total / 1e9:.1f} GB of memory"
-        )
+        say(_told(found))
         if dry_run:
             return Recovered(estimate=found, record=None)
         identity = _identity(start, taught, config)
@@ -116,6 +106,24 @@ def run(
             shutil.rmtree(state)
             work.discard()
     return Recovered(estimate=found, record=record)
+
+
+def _opened(narrow: str, teacher: str, output: Path, config: RecoverConfig) -> tuple[OpenModel, OpenModel]:
+    """Both models without their weights; what cannot go together has been refused."""
+    opened, original = open_model(narrow), open_model(teacher)
+    check_apart(output, [opened.path, original.path])
+    check_same_vocabulary(original.tokenizer, opened.tokenizer, (teacher, narrow))
+    if config.shard and any(part.spec == SELF for part in parts_of(config)):
+        raise OptionError(
+            "self text needs the whole teacher on one device, and --shard divides it; name another text, or "
+            "leave --shard out"
+        )
+    return opened, original
+
+
+def _told(found: Estimate) -> str:
+    time = "" if found.seconds is None else f"about {found.seconds / 60:.1f} minutes, "
+    return f"{found.steps} steps, {found.tokens:,} tokens, {time}{found.memory.total / 1e9:.1f} GB of memory"
 
 
 def _texts(

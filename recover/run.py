@@ -11,13 +11,15 @@ from ..compress.progress import Progress, Silent
 from ..errors import ConvergenceError
 from .batches import Texts, WindowSet
 from .board import Board
+from .config import RecoverConfig
 from .heads import plain_again
 from .held_out import HeldOut
 from .memory_errors import naming_the_setting
 from .schedule import default_warmup
 from .setup import Setup
 from .shards import is_first, whole
-from .teacher import keep_top_k
+from .teacher import Kept, keep_top_k
+from .train import Distiller
 from .trainable import ADAPTER, choose_trainable, default_learning_rate, keep_adapter, merged
 from .watch import Curve, Watch, best_state
 
@@ -68,28 +70,12 @@ def recover(
         ConvergenceError: the loss is not finite, and no state was better than the start.
         OptionError: memory ran out; names the setting that helps.
     """
-    config = setup.config
-    progress = progress or Silent()
-    held_out, kept = HeldOut(setup.teacher, texts.held_out), None
-    if config.teacher_top_k is not None:
-        file = work / "teacher.safetensors"
-        kept = keep_top_k(setup.teacher, texts.train, config.teacher_top_k, file, progress)
-        setup.teacher = None  # its memory is for the student now
-    distiller = setup.distiller(work, steps=steps, kept=kept, train_dataset=WindowSet(texts.train))
-    watch = Watch(
-        work,
-        measure=lambda model: distiller.score(held_out, model),
-        trainable=lambda model: _trained(distiller.accelerator.unwrap_model(model)),
-        tokens_per_step=config.batch_windows * config.window_tokens,
-        every=max(1, steps // config.evaluations),
-        patience=config.patience,
-        save_seconds=config.save_minutes * 60,
-        progress=progress,
-        say=say,
-        board=board,
+    config, progress = setup.config, progress or Silent()
+    held_out = HeldOut(setup.teacher, texts.held_out)
+    distiller = setup.distiller(
+        work, steps=steps, kept=_kept(setup, texts, work, progress), train_dataset=WindowSet(texts.train)
     )
-    distiller.add_callback(watch)
-    distiller.on_loss = watch.add_loss
+    watch = _watched(distiller, held_out, config, work, steps, progress=progress, say=say, board=board)
     start = {} if config.shard else {name: value.clone() for name, value in _trained(setup.student).items()}
     try:
         with naming_the_setting(config):
@@ -104,7 +90,43 @@ def recover(
     effective = replace(config, learning_rate=default_learning_rate(config), warmup=warmup).to_dict()
     if config.shard and not is_first():
         return Outcome(model=setup.student, curve=watch.curve, stopped_by=watch.stopped_by, config=effective)
-    student = setup.student
+    return _outcome(setup, work, watch, start, effective)
+
+
+def _kept(setup: Setup, texts: Texts, work: Path, progress: Progress) -> Kept | None:
+    """The teacher's likeliest tokens, where only these are kept; the teacher then goes."""
+    count = setup.config.teacher_top_k
+    if count is None:
+        return None
+    kept = keep_top_k(setup.teacher, texts.train, count, work / "teacher.safetensors", progress)
+    setup.teacher = None  # its memory is for the student now
+    return kept
+
+
+def _watched(
+    distiller: Distiller, held_out: HeldOut, config: RecoverConfig, work: Path, steps: int, **told: Any
+) -> Watch:
+    """What keeps the best state and saves; told at every step of the distiller."""
+    watch = Watch(
+        work,
+        measure=lambda model: distiller.score(held_out, model),
+        trainable=lambda model: _trained(distiller.accelerator.unwrap_model(model)),
+        tokens_per_step=config.batch_windows * config.window_tokens,
+        every=max(1, steps // config.evaluations),
+        patience=config.patience,
+        save_seconds=config.save_minutes * 60,
+        **told,
+    )
+    distiller.add_callback(watch)
+    distiller.on_loss = watch.add_loss
+    return watch
+
+
+def _outcome(
+    setup: Setup, work: Path, watch: Watch, start: dict[str, Tensor], effective: dict[str, Any]
+) -> Outcome:
+    """The student in its best state, as a plain model."""
+    config, student = setup.config, setup.student
     if config.shard:
         student = choose_trainable(setup.fresh().float(), config)
     state = best_state(work, watch.curve) if watch.curve.best_step else start

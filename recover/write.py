@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ..compress.report import Source
+from ..compress.report import Report, Source
 from ..compress.shape import head_dim_of
 from ..compress.source import DenseModel
 from ..export import card, manifest
@@ -47,17 +47,7 @@ def save_recovered(
         OutputError: the output exists, cannot be written, or the disk is full.
         ModelError: the model does not answer the reference prompts.
     """
-    recovery = Recovery(
-        parent_sha256=narrow.source.sha256,
-        parent_manifest_sha256=None if parent is None else parent.sha256,
-        teacher=teacher.name,
-        teacher_sha256=teacher.sha256,
-        config=outcome.config,
-        texts=texts,
-        best_step=outcome.curve.best_step,
-        stopped_by=outcome.stopped_by,
-        curve=tuple(outcome.curve.points),
-    )
+    recovery = _recorded(outcome, narrow, parent, teacher, texts)
     model = outcome.model.to("cpu", dtype)  # type: ignore[arg-type]
     report = None if parent is None else parent.report
     with staged_directory(directory, force=force) as temporary:
@@ -68,13 +58,7 @@ def save_recovered(
             temporary,
             head_dim=head_dim_of(model.config),
         )
-        picture = curve_svg(recovery)
-        if picture is not None:
-            (temporary / CURVE_SVG).write_text(picture, encoding="utf-8")
-        if report is not None:
-            text = card.render(report, None, recovery)
-            text += f"\n![course]({CURVE_SVG})\n" if picture is not None else ""
-            (temporary / card.NAME).write_text(text, encoding="utf-8")
+        _write_card(recovery, report, temporary)
         if outcome.adapter is not None:
             shutil.copytree(outcome.adapter, temporary / ADAPTER)
         record = Manifest(
@@ -87,3 +71,34 @@ def save_recovered(
         )
         manifest.write(record, temporary)
     return record
+
+
+def _recorded(
+    outcome: Outcome,
+    narrow: DenseModel,
+    parent: Manifest | None,
+    teacher: Source,
+    texts: tuple[RecoveryText, ...],
+) -> Recovery:
+    return Recovery(
+        parent_sha256=narrow.source.sha256,
+        parent_manifest_sha256=None if parent is None else parent.sha256,
+        teacher=teacher.name,
+        teacher_sha256=teacher.sha256,
+        config=outcome.config,
+        texts=texts,
+        best_step=outcome.curve.best_step,
+        stopped_by=outcome.stopped_by,
+        curve=tuple(outcome.curve.points),
+    )
+
+
+def _write_card(recovery: Recovery, report: Report | None, directory: Path) -> None:
+    """The course of the training as a picture, and the model's card with it."""
+    picture = curve_svg(recovery)
+    if picture is not None:
+        (directory / CURVE_SVG).write_text(picture, encoding="utf-8")
+    if report is not None:
+        text = card.render(report, None, recovery)
+        text += f"\n![course]({CURVE_SVG})\n" if picture is not None else ""
+        (directory / card.NAME).write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ from .gate import given
 from .lists import names
 from .options.bench import BenchOptions, Compare, FailAbove, Speculative
 from .options.groups import grouped
-from .options.run import Device, Dtype, Force, Json, OptionalOutput, Resume, Seed
+from .options.run import ComputeOptions, Force, Json, OptionalOutput, Resume
 from .options.texts import WindowTokens
 from .output import emit, error_console, quiet_libraries, styled, warn
 
@@ -35,12 +35,10 @@ def bench(
         typer.Argument(metavar="ORIGINAL NARROW...", help="With --compare: two results files, old and new."),
     ],
     options: BenchOptions,
+    compute: ComputeOptions,
     output: OptionalOutput = None,
     speculative: Speculative = False,
     window_tokens: WindowTokens = 512,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    seed: Seed = 42,
     resume: Resume = False,
     force: Force = False,
     compare: Compare = False,
@@ -61,10 +59,10 @@ def bench(
     settings = bench_settings(
         "bench",
         options,
-        dtype=dtype,
+        dtype=compute.dtype,
         scenarios=_scenarios(names(options.scenarios), speculative=speculative),
-        device=device,
-        seed=seed,
+        device=compute.device,
+        seed=compute.seed,
         text_window_tokens=window_tokens,
     )
     if resume and force:

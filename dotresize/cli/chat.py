@@ -1,6 +1,7 @@
 """`dotresize chat`: talk to an endpoint in the terminal."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,33 +10,41 @@ import typer
 from ..errors import EngineError, OptionError
 from . import app
 from .api_key import read_api_key
-from .options.load import MaxModelLen, MaxTokens
+from .options.groups import grouped
+from .options.load import MaxModelLen
 from .options.run import Engine
-from .options.serving import ApiKeyFile, Message, ModelName, System, Temperature, VllmPython
+from .options.serving import ApiKeyFile, ModelName, TalkOptions, VllmPython
 from .output import error_console
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..serve.client import Sampling
+    from ..serve.options import ServeOptions
 
 __all__ = ["chat"]
 
 HINT = "an empty line or Ctrl-D ends, /new starts a new conversation"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Talk:
+    """One conversation."""
+
+    console: "Console"
+    api_key: str | None
+    said: TalkOptions
+
+
 @app.command()
+@grouped
 def chat(
+    said: TalkOptions,
     target: Annotated[
         str, typer.Argument(metavar="[URL|DIR]", help="A running endpoint, or a model to serve meanwhile.")
     ] = "http://127.0.0.1:8000",
     engine_flags: Annotated[
         list[str] | None, typer.Argument(metavar="[-- VLLM_FLAGS...]", help="For a DIR: passed on to vLLM.")
     ] = None,
-    message: Message = None,
-    system: System = None,
-    max_tokens: MaxTokens = 512,
-    temperature: Temperature = 0.0,
     model: ModelName = None,
     engine: Engine = "auto",
     max_model_len: MaxModelLen = None,
@@ -45,18 +54,13 @@ def chat(
     """Talk to an endpoint, or to a model directory, which is served while the conversation lasts."""
     import asyncio
 
-    from ..serve.client import Sampling
-    from ..serve.endpoint import plan
     from ..serve.options import ServeOptions
-    from .serve import show_notes, start_endpoint
 
-    console = error_console()
-    sampling = Sampling(max_tokens=max_tokens, temperature=temperature)
-    api_key = read_api_key(api_key_file)
+    talk = Talk(console=error_console(), api_key=read_api_key(api_key_file), said=said)
     if target.startswith(("http://", "https://")):
         if engine_flags or engine != "auto" or max_model_len is not None or vllm_python is not None:
             raise OptionError(f"{target} runs already: options that start an engine cannot take effect")
-        asyncio.run(_converse(target, model, api_key, sampling, system, message, console))
+        asyncio.run(_converse(target, model, talk))
         return
     if model is not None:
         raise OptionError("--model chooses among the models of a URL; a directory has one")
@@ -66,29 +70,31 @@ def chat(
         port=0,
         max_model_len=max_model_len,
         vllm_python=vllm_python,
-        api_key=api_key,
+        api_key=talk.api_key,
         engine_flags=tuple(engine_flags or ()),
     )
+    _serve_meanwhile(options, talk)
+
+
+def _serve_meanwhile(options: "ServeOptions", talk: Talk) -> None:
+    import asyncio
+
+    from ..serve.endpoint import plan
+    from .serve import show_notes, start_endpoint
+
     command = plan(options)
-    show_notes(console, command)
-    with start_endpoint(command, options, console) as endpoint:
-        url, name = endpoint.url, endpoint.model_name
-        asyncio.run(_converse(url, name, api_key, sampling, system, message, console))
+    show_notes(talk.console, command)
+    with start_endpoint(command, options, talk.console) as endpoint:
+        asyncio.run(_converse(endpoint.url, endpoint.model_name, talk))
 
 
-async def _converse(
-    url: str,
-    model: str | None,
-    api_key: str | None,
-    sampling: "Sampling",
-    system: str | None,
-    message: str | None,
-    console: "Console",
-) -> None:
-    from ..serve.client import Client
+async def _converse(url: str, model: str | None, talk: Talk) -> None:
+    from ..serve.client import Client, Sampling
 
-    opening = [{"role": "system", "content": system}] if system else []
-    async with Client(url, api_key=api_key) as client:
+    console, said, message = talk.console, talk.said, talk.said.message
+    sampling = Sampling(max_tokens=said.max_tokens, temperature=said.temperature)
+    opening = [{"role": "system", "content": said.system}] if said.system else []
+    async with Client(url, api_key=talk.api_key) as client:
         name = model or (await client.models())[0]
         if message is None and sys.stdin.isatty():
             console.print(f"{name} at {url}; {HINT}", markup=False, highlight=False)

@@ -12,7 +12,7 @@ from .lists import number_or_fraction
 from .options.budget import BudgetOptions
 from .options.groups import grouped
 from .options.method import MethodOptions
-from .options.run import DryRun, Force, Json, MachineOptions, Model, Output, Revision, StreamMemory
+from .options.run import AnswerOptions, MachineOptions, Model, Output, Revision, StreamMemory
 from .options.texts import CalibrationOptions, Evaluation, EvaluationWindows
 from .options.widths import Plan, WidthOptions
 
@@ -27,14 +27,12 @@ def compress_command(
     method: MethodOptions,
     texts: CalibrationOptions,
     machine: MachineOptions,
+    answer: AnswerOptions,
     plan: Plan = None,
     evaluation: Evaluation = None,
     evaluation_windows: EvaluationWindows = None,
-    force: Force = False,
-    dry_run: DryRun = False,
     revision: Revision = None,
     stream_memory: StreamMemory = None,
-    as_json: Json = False,
 ) -> None:
     """Narrow a model and write it as a stock checkpoint, with its perplexity beside the original's.
 
@@ -43,33 +41,25 @@ def compress_command(
     """
     from ..compress.config import CompressConfig
 
-    chosen: dict[str, Any] = {
-        name: number_or_fraction(name.replace("_", "-"), text) for name, text in vars(widths).items()
-    }
-    shared: dict[str, Any] = {
-        "calibration": tuple(texts.calibration or ["builtin"]),
-        "calibration_windows": texts.calibration_windows,
-        "window_tokens": texts.window_tokens,
-        **vars(machine),
-    }
+    chosen = _typed(widths)
+    shared = {**texts.chosen(), **vars(machine)}
     run = CompressRun(
         model=model,
         output=output,
-        config=CompressConfig(
-            **shared, **without_axis(method), intermediate_size=0.5
-        ),  # until widths are known
+        config=CompressConfig(**shared, **without_axis(method), mlp_width=0.5),  # until widths are known
         evaluation=tuple(evaluation or ["builtin"]),
         evaluation_windows=evaluation_windows,
-        force=force,
-        as_json=as_json,
+        force=answer.force,
+        as_json=answer.as_json,
         revision=revision,
         stream_memory=stream_memory,
     )
-    check_options(run, dry_run=dry_run, plans=budget != BudgetOptions())
-    record = planned(run, plan, budget, chosen, dry_run=dry_run)
-    if record is not None:
-        from ..plan.record import planned_options
+    check_options(run, dry_run=answer.dry_run, plans=budget != BudgetOptions())
+    record = planned(run, plan, budget, chosen, dry_run=answer.dry_run)
+    config = CompressConfig(**(chosen if record is None else record.options), **vars(method), **shared)
+    (forecast_compress if answer.dry_run else run_compress)(replace(run, config=config, plan=record))
 
-        chosen = {**planned_options(record)}
-    config = CompressConfig(**chosen, **vars(method), **shared)
-    (forecast_compress if dry_run else run_compress)(replace(run, config=config, plan=record))
+
+def _typed(widths: WidthOptions) -> dict[str, Any]:
+    """By the fields of `CompressConfig`; None for axes that stay."""
+    return {name: number_or_fraction(name.replace("_", "-"), text) for name, text in vars(widths).items()}

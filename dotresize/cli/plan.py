@@ -38,13 +38,7 @@ def plan_command(
     quiet_libraries()
     from ..compress.config import CompressConfig
 
-    base = CompressConfig(
-        mlp_width=0.5,  # every candidate sets its own widths
-        calibration=tuple(texts.calibration or ["builtin"]),
-        calibration_windows=texts.calibration_windows,
-        window_tokens=texts.window_tokens,
-        **vars(machine),
-    )
+    base = CompressConfig(mlp_width=0.5, **texts.chosen(), **vars(machine))  # candidates set their own widths
     settings = settings_of(budget, base, evaluation or ["builtin"], effort=effort or "standard")
     _plan(model, output, settings, force=force, as_json=as_json)
 

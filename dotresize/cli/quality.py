@@ -31,19 +31,10 @@ def perplexity_command(
     from ..bench.quality.text_quality import measure_texts, windows_of_texts
     from ..compress.run import choose_device
     from ..compress.source import load_dense
-    from ..errors import OptionError
     from .progress import ProgressBar
     from .tables import quality_tables
 
-    if evaluation_windows is not None and evaluation_windows < 1:
-        raise OptionError(
-            f"--evaluation-windows is {evaluation_windows}; expected at least 1, or leave it out "
-            "for the whole text"
-        )
-    if window_tokens < 2:
-        raise OptionError(f"--window-tokens is {window_tokens}; expected at least 2")
-    if len(set(models)) != len(models):
-        raise OptionError("a model was named twice; name each once.")
+    _check(models, window_tokens, evaluation_windows)
     torch_device = choose_device(device)
     loaded = {name: load_dense(name, any_family=True, trust_remote_code=trust_remote_code) for name in models}
     check_same_tokenizer({name: each.tokenizer for name, each in loaded.items()})
@@ -62,6 +53,21 @@ def perplexity_command(
             progress=progress,
         )
     emit(record, *quality_tables(record), as_json=as_json)
+
+
+def _check(models: list[str], window_tokens: int, evaluation_windows: int | None) -> None:
+    """Refuse what cannot be meant."""
+    from ..errors import OptionError
+
+    if evaluation_windows is not None and evaluation_windows < 1:
+        raise OptionError(
+            f"--evaluation-windows is {evaluation_windows}; expected at least 1, or leave it out "
+            "for the whole text"
+        )
+    if window_tokens < 2:
+        raise OptionError(f"--window-tokens is {window_tokens}; expected at least 2")
+    if len(set(models)) != len(models):
+        raise OptionError("a model was named twice; name each once.")
 
 
 def _calibrations(models: list[str]) -> "dict[str, CalibrationRecord]":

@@ -7,75 +7,30 @@ import typer
 
 from . import app
 from .options.dtypes import canonical
-from .options.run import Device, DryRun, Dtype, Force, Json, Minutes, Output, Seed
-from .options.serving import Temperature
-from .options.texts import Text, WindowTokens
-from .options.training import (
-    ActivationCheckpointing,
-    BatchWindows,
-    Beta2,
-    ClipNorm,
-    Evaluations,
-    HeldOutWindows,
-    KeepAdapter,
-    LearningRate,
-    LoraRank,
-    MicroWindows,
-    Patience,
-    SaveMinutes,
-    Shard,
-    StreamWeight,
-    Teacher,
-    TeacherTopK,
-    Tensorboard,
-    TextWeight,
-    Tokens,
-    Train,
-    WarmupSteps,
-)
+from .options.groups import grouped
+from .options.run import AnswerOptions, ComputeOptions, Output
+from .options.texts import Text
+from .options.training import Teacher, Tensorboard, TrainingOptions
 from .output import emit, error_console, quiet_libraries
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ..export.recovery import Recovery
+    from ..recover.config import RecoverConfig
 
 
 @app.command(rich_help_panel="Compress")
+@grouped
 def recover(
     narrow: Annotated[str, typer.Argument(help="What `dotresize compress` wrote.")],
     teacher: Teacher,
     output: Output,
     text: Text,
-    tokens: Tokens = None,
-    minutes: Minutes = None,
-    window_tokens: WindowTokens = 512,
-    train: Train = "all",
-    lora_rank: LoraRank = None,
-    keep_adapter: KeepAdapter = False,
-    learning_rate: LearningRate = None,
-    warmup_steps: WarmupSteps = None,
-    beta2: Beta2 = 0.95,
-    clip_norm: ClipNorm = 1.0,
-    temperature: Temperature = 1.0,
-    teacher_top_k: TeacherTopK = None,
-    stream_weight: StreamWeight = 0.0,
-    text_weight: TextWeight = 0.0,
-    batch_windows: BatchWindows = 8,
-    micro_windows: MicroWindows = 2,
-    shard: Shard = False,
-    activation_checkpointing: ActivationCheckpointing = False,
-    held_out_windows: HeldOutWindows = 4,
-    evaluations: Evaluations = 10,
-    patience: Patience = 3,
+    training: TrainingOptions,
+    compute: ComputeOptions,
+    answer: AnswerOptions,
     tensorboard: Tensorboard = None,
-    save_minutes: SaveMinutes = 5.0,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    seed: Seed = 42,
-    dry_run: DryRun = False,
-    force: Force = False,
-    as_json: Json = False,
 ) -> None:
     """Win back by distillation what narrowing lost. Experimental.
 
@@ -83,38 +38,10 @@ def recover(
     interrupted run resumes when the same command is given again. Several GPUs: torchrun -m dotresize recover.
     """
     quiet_libraries()
-    from ..recover.config import RecoverConfig
     from ..recover.pipeline import run
     from .progress import ProgressBar
 
-    config = RecoverConfig(
-        text=tuple(text),
-        tokens=tokens,
-        minutes=minutes,
-        train=train,  # type: ignore[arg-type]  # RecoverConfig checks the choices
-        lora_rank=lora_rank,
-        keep_adapter=keep_adapter,
-        learning_rate=learning_rate,
-        warmup=warmup_steps,
-        beta2=beta2,
-        clip_norm=clip_norm,
-        held_out_windows=held_out_windows,
-        evaluations=evaluations,
-        patience=patience,
-        batch_windows=batch_windows,
-        micro_windows=micro_windows,
-        window_tokens=window_tokens,
-        temperature=temperature,
-        teacher_top_k=teacher_top_k,
-        stream_weight=stream_weight,
-        text_weight=text_weight,
-        save_minutes=save_minutes,
-        seed=seed,
-        precision=canonical(dtype),  # type: ignore[arg-type]
-        device=device,
-        shard=shard,
-        activation_checkpointing=activation_checkpointing,
-    )
+    config = _config(text, training, compute)
     with ProgressBar() as progress:
         done = run(
             narrow,
@@ -123,16 +50,27 @@ def recover(
             config,
             progress=progress,
             say=lambda line: error_console().print(line, markup=False),
-            dry_run=dry_run,
-            force=force,
+            dry_run=answer.dry_run,
+            force=answer.force,
             tensorboard=tensorboard,
         )
     data: dict[str, Any] = {"output": str(output), "estimate": done.estimate.to_dict(), "recovery": None}
     if done.record is None or done.record.recovery is None:
-        emit(data, as_json=as_json)
+        emit(data, as_json=answer.as_json)
         return
     data["recovery"] = done.record.to_dict()["recovery"]
-    emit(data, _table(done.record.recovery, output), as_json=as_json)
+    emit(data, _table(done.record.recovery, output), as_json=answer.as_json)
+
+
+def _config(text: list[str], training: TrainingOptions, compute: ComputeOptions) -> "RecoverConfig":
+    from ..recover.config import RecoverConfig
+
+    values = {**vars(training), "warmup": training.warmup_steps}
+    del values["warmup_steps"]
+    precision: Any = canonical(compute.dtype)  # RecoverConfig checks the choices
+    return RecoverConfig(
+        text=tuple(text), precision=precision, device=compute.device, seed=compute.seed, **values
+    )
 
 
 def _table(recovery: "Recovery", output: Path) -> "Table":

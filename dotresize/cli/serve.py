@@ -10,20 +10,10 @@ import typer
 from . import app
 from .api_key import read_api_key
 from .lists import number
-from .options.load import DraftTokens, MaxModelLen, TensorParallelSize
+from .options.groups import grouped
+from .options.load import DraftTokens
 from .options.run import Device, DryRun, Dtype, Engine, Json
-from .options.serving import (
-    ApiKeyFile,
-    Check,
-    Draft,
-    GpuMemoryUtilization,
-    Host,
-    LogFile,
-    PipelineParallelSize,
-    Port,
-    ServedModelName,
-    VllmPython,
-)
+from .options.serving import ApiKeyFile, EndpointOptions, LogFile
 from .output import emit, error_console, spinner, warn
 
 if TYPE_CHECKING:
@@ -43,28 +33,20 @@ class _Stopped(Exception):
 
 
 @app.command()
+@grouped
 def serve(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Output of `dotresize compress` or `export`.")
     ],
+    endpoint: EndpointOptions,
     engine_flags: Annotated[
         list[str] | None, typer.Argument(metavar="[-- VLLM_FLAGS...]", help="Passed on to vLLM as they are.")
     ] = None,
     engine: Engine = "auto",
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
     dtype: Dtype = "auto",
     device: Device = "auto",
-    max_model_len: MaxModelLen = None,
-    tensor_parallel_size: TensorParallelSize = 1,
-    pipeline_parallel_size: PipelineParallelSize = 1,
-    draft: Draft = None,
     draft_tokens: DraftTokens = None,
-    gpu_memory_utilization: GpuMemoryUtilization = None,
     api_key_file: ApiKeyFile = None,
-    served_model_name: ServedModelName = None,
-    vllm_python: VllmPython = None,
-    check: Check = True,
     log_file: LogFile = None,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -77,28 +59,23 @@ def serve(
         directory=directory,
         engine=engine,  # type: ignore[arg-type]  # ServeOptions checks the choices
         device=device,
-        host=host,
-        port=port,
         dtype=dtype,
-        max_model_len=max_model_len,
-        tensor_parallel_size=tensor_parallel_size,
-        pipeline_parallel_size=pipeline_parallel_size,
-        gpu_memory_utilization=gpu_memory_utilization,
-        draft=draft,
         draft_tokens=None if draft_tokens is None else number("draft-tokens", draft_tokens),
         api_key=read_api_key(api_key_file),
-        served_model_name=served_model_name,
-        vllm_python=vllm_python,
         engine_flags=tuple(engine_flags or ()),
-        check=check,
         log_path=log_file,
+        **vars(endpoint),
     )
     command = plan(options, dry_run=dry_run)
-    console = error_console()
     if dry_run:
-        show_notes(console, command)
+        show_notes(error_console(), command)
         _answer(_as_data(command), command.shell_line, as_json=as_json)
         return
+    _serve(command, options, as_json=as_json)
+
+
+def _serve(command: "Command", options: "ServeOptions", *, as_json: bool) -> None:
+    console = error_console()
     console.print(command.shell_line, style="dim", soft_wrap=True, markup=False, highlight=False)
     show_notes(console, command)
     signal.signal(signal.SIGTERM, _on_sigterm)

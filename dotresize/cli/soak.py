@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,10 @@ from .lists import number
 from .options.load import Concurrency, MaxModelLen, MaxTokens
 from .options.run import Json, Minutes
 from .output import emit, error_console, spinner
+
+if TYPE_CHECKING:
+    from ..serve.endpoint import Endpoint
+    from ..serve.soak import SoakReport
 
 MEBIBYTE = 1024**2
 program = Program(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,11 +34,8 @@ def soak(
     as_json: Json = False,
 ) -> None:
     """Serve a model on loopback, keep it under constant load, and report what it answered and used."""
-    from ..serve.client import Client
     from ..serve.endpoint import plan
     from ..serve.options import ServeOptions
-    from ..serve.soak import SoakReport
-    from ..serve.soak import soak as run_soak
     from .serve import start_endpoint
 
     console = error_console()
@@ -46,30 +47,34 @@ def soak(
         def show(seconds: float, answered: int, memory_bytes: int) -> None:
             tell(f"{seconds:.0f} s, {answered} answered, {memory_bytes / MEBIBYTE:.0f} MiB")
 
-        async def ask() -> SoakReport:
-            async with Client(endpoint.url) as client:
-                return await run_soak(
-                    client,
-                    endpoint.model_name,
-                    endpoint.pid,
-                    minutes=10.0 if minutes is None else minutes,
-                    concurrency=number("concurrency", concurrency or ""),
-                    max_tokens=max_tokens,
-                    on_progress=show,
-                )
+        load: dict[str, Any] = {
+            "minutes": 10.0 if minutes is None else minutes,
+            "concurrency": number("concurrency", concurrency or ""),
+            "max_tokens": max_tokens,
+        }
+        report = asyncio.run(_soaked(endpoint, **load, on_progress=show))
+    emit(asdict(report) | {"passed": report.passed}, _line(report), as_json=as_json)
+    if not report.passed:
+        failures = "; ".join(f"{count} x {what}" for what, count in report.failures.items())
+        raise EngineError(f"the soak failed: {failures or 'token counts differ'}; log: {endpoint.log_path}")
 
-        report = asyncio.run(ask())
-    line = (
+
+async def _soaked(endpoint: "Endpoint", **load: Any) -> "SoakReport":
+    from ..serve.client import Client
+    from ..serve.soak import soak as run_soak
+
+    async with Client(endpoint.url) as client:
+        return await run_soak(client, endpoint.model_name, endpoint.pid, **load)
+
+
+def _line(report: "SoakReport") -> str:
+    return (
         f"{report.seconds:.0f} s: {report.sent} sent, {report.answered} answered, {report.failed} failed, "
         f"{report.changed_answers} answers changed, {report.output_tokens / report.seconds:.1f} tokens/s; "
         f"memory {report.memory_start_bytes / MEBIBYTE:.0f} MiB at the start, "
         f"{report.memory_end_bytes / MEBIBYTE:.0f} MiB at the end, "
         f"{report.memory_peak_bytes / MEBIBYTE:.0f} MiB at most"
     )
-    emit(asdict(report) | {"passed": report.passed}, line, as_json=as_json)
-    if not report.passed:
-        failures = "; ".join(f"{count} x {what}" for what, count in report.failures.items())
-        raise EngineError(f"the soak failed: {failures or 'token counts differ'}; log: {endpoint.log_path}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from .lists import fractions, names
 from .options.bench import BenchOptions
 from .options.groups import grouped
 from .options.method import Method
-from .options.run import Device, DryRun, Dtype, Json, Model, Output, Resume, Runtime, Seed
+from .options.run import ComputeOptions, DryRun, Json, Model, Output, Resume, Runtime
 from .options.sweep import BenchDtype, CardEvaluation, Executor, Jobs
 from .options.texts import CalibrationOptions
 from .options.widths import HiddenSize, IntermediateSize
@@ -24,7 +24,9 @@ from .output import emit, error_console, styled
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..bench.record.settings import BenchSettings
     from ..bench.sweep.grid import SweepSettings
+    from ..compress.config import CompressConfig
 
 __all__ = ["sweep"]
 
@@ -36,15 +38,13 @@ def sweep(
     output: Output,
     texts: CalibrationOptions,
     bench: BenchOptions,
+    compute: ComputeOptions,
     hidden_size: HiddenSize = None,
     intermediate_size: IntermediateSize = None,
     method: Method = None,
-    dtype: Dtype = "auto",
     card_evaluation: CardEvaluation = "none",
     runtime: Runtime = "all",
     bench_dtype: BenchDtype = "auto",
-    device: Device = "auto",
-    seed: Seed = 42,
     jobs: Jobs = 1,
     executor: Executor = "local",
     resume: Resume = False,
@@ -53,12 +53,10 @@ def sweep(
 ) -> None:
     """Compress, verify and bench every width of a grid; show which ones are worth shipping.
 
-    The grid is (each --hidden-size or none) x (each --intermediate-size or none) x (each --method), without
-    the point that changes nothing. Every point is a line of ordinary commands (see --dry-run), which any
-    machine can run by hand.
+    The grid is (each --hidden-size or none) x (each --intermediate-size or none) x (each --method), but for
+    the point that changes nothing. Every point is a line of ordinary commands, which --dry-run shows.
     """
     from ..bench.sweep.grid import SweepSettings
-    from ..compress.config import CompressConfig
 
     settings = SweepSettings(
         model=model,
@@ -66,18 +64,8 @@ def sweep(
         hidden=fractions("hidden-size", hidden_size or ""),
         mlp=fractions("intermediate-size", intermediate_size or ""),
         methods=names("pca" if method is None else method),
-        compress=CompressConfig(
-            width=0.5,  # every point sets its own
-            calibration=tuple(texts.calibration or ["builtin"]),
-            calibration_windows=texts.calibration_windows,
-            window_tokens=texts.window_tokens,
-            dtype=dtype,
-            device=device,
-            seed=seed,
-        ),
-        bench=bench_settings(
-            "sweep", bench, dtype=bench_dtype, scenarios=names(bench.scenarios), device=device, seed=seed
-        ),
+        compress=_compression(texts, compute),
+        bench=_benchmark(bench, bench_dtype, compute),
         evaluation=card_evaluation,
         runtime=runtime,
     )
@@ -85,6 +73,20 @@ def sweep(
         _show_commands(settings, as_json=as_json)
         return
     _run(settings, jobs=jobs, executor=executor, resume=resume, as_json=as_json)
+
+
+def _compression(texts: CalibrationOptions, compute: ComputeOptions) -> "CompressConfig":
+    """Of every point, which sets its own widths."""
+    from ..compress.config import CompressConfig
+
+    return CompressConfig(width=0.5, **texts.chosen(), **vars(compute))
+
+
+def _benchmark(bench: BenchOptions, dtype: str, compute: ComputeOptions) -> "BenchSettings":
+    measured = names(bench.scenarios)
+    return bench_settings(
+        "sweep", bench, dtype=dtype, scenarios=measured, device=compute.device, seed=compute.seed
+    )
 
 
 def _show_commands(settings: "SweepSettings", *, as_json: bool) -> None:

@@ -8,7 +8,8 @@ import typer
 from . import app
 from .lists import check_choice, names
 from .options.bench import Limit, TaskDirectory, Tasks, Tokenizer
-from .options.run import Device, Dtype, Json, Seed
+from .options.groups import grouped
+from .options.run import ComputeOptions, Json
 from .options.serving import ServedModelName
 from .output import emit, error_console
 
@@ -22,6 +23,7 @@ __all__ = ["tasks_command"]
 
 
 @app.command("tasks", rich_help_panel="Measure")
+@grouped
 def tasks_command(
     models: Annotated[
         list[str],
@@ -30,13 +32,11 @@ def tasks_command(
         ),
     ],
     tasks: Tasks,
+    compute: ComputeOptions,
     task_directory: TaskDirectory = None,
     limit: Limit = None,
     tokenizer: Tokenizer = None,
     served_model_name: ServedModelName = None,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    seed: Seed = 42,
     as_json: Json = False,
 ) -> None:
     """Score models on lm-eval tasks: its own (online), or local files."""
@@ -44,16 +44,10 @@ def tasks_command(
 
     from ..bench.measure.prepare import unique_names
     from ..bench.quality.tasks import run_tasks
-    from ..bench.record.settings import DTYPES, MAX_SEED
-    from ..errors import OptionError
     from .progress import ProgressBar
 
-    _refuse_without_effect(models, tokenizer, served_model_name, dtype, device)
-    check_choice("dtype", dtype, DTYPES)
-    if limit is not None and limit < 1:
-        raise OptionError(f"--limit is {limit}; expected at least 1")
-    if not 0 <= seed <= MAX_SEED:
-        raise OptionError(f"--seed is {seed}, expected 0 to {MAX_SEED}")
+    _refuse_without_effect(models, tokenizer, served_model_name, compute)
+    _check_ranges(limit, compute)
     named = zip(unique_names(models), models, strict=True)
     asked = [_model(name, place, tokenizer, served_model_name) for name, place in named]
     with ProgressBar() as progress:
@@ -62,9 +56,7 @@ def tasks_command(
             names(tasks),
             task_directory=task_directory,
             limit=limit,
-            dtype=dtype,
-            device=device,
-            seed=seed,
+            **vars(compute),
             progress=progress,
         )
     emit({"scores": [asdict(score) for score in scores]}, _table(scores), as_json=as_json)
@@ -72,8 +64,19 @@ def tasks_command(
         error_console().print("no metric came back; see the task file's metric_list")
 
 
+def _check_ranges(limit: int | None, compute: ComputeOptions) -> None:
+    from ..bench.record.settings import DTYPES, MAX_SEED
+    from ..errors import OptionError
+
+    check_choice("dtype", compute.dtype, DTYPES)
+    if limit is not None and limit < 1:
+        raise OptionError(f"--limit is {limit}; expected at least 1")
+    if not 0 <= compute.seed <= MAX_SEED:
+        raise OptionError(f"--seed is {compute.seed}, expected 0 to {MAX_SEED}")
+
+
 def _refuse_without_effect(
-    models: list[str], tokenizer: Path | None, served_name: str | None, dtype: str, device: str
+    models: list[str], tokenizer: Path | None, served_name: str | None, compute: ComputeOptions
 ) -> None:
     from ..errors import OptionError
 
@@ -81,8 +84,8 @@ def _refuse_without_effect(
     if not endpoints and (tokenizer is not None or served_name):
         option = "--tokenizer" if tokenizer is not None else "--served-model-name"
         raise OptionError(f"{option} belongs to endpoints, and no http:// URL was named; leave it out")
-    if len(endpoints) == len(models) and (dtype, device) != ("auto", "auto"):
-        option = "--dtype" if dtype != "auto" else "--device"
+    if len(endpoints) == len(models) and (compute.dtype, compute.device) != ("auto", "auto"):
+        option = "--dtype" if compute.dtype != "auto" else "--device"
         raise OptionError(f"{option} belongs to directories, and only endpoints were named; leave it out")
 
 

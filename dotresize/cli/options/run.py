@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 __all__ = [
+    "AnswerOptions",
+    "ComputeOptions",
     "Device",
     "DryRun",
     "Dtype",
@@ -103,10 +105,25 @@ Json = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineOptions:
-    """Of `compress` and `plan`: what is stored, where it is computed, from which seed."""
+class ComputeOptions:
+    """Of what computes: in which dtype, where, from which seed."""
 
     dtype: Dtype = "auto"
     device: Device = "auto"
     seed: Seed = 42
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineOptions(ComputeOptions):
+    """Of `compress` and `plan`, which may also read models that bring code."""
+
     trust_remote_code: TrustRemoteCode = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions:
+    """Of what writes: whether it may replace, whether it only says what it would do, and how it answers."""
+
+    dry_run: DryRun = False
+    force: Force = False
+    as_json: Json = False

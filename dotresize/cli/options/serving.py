@@ -1,25 +1,21 @@
 """Endpoints and conversations, in the words of vLLM where it has them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..api_key import API_KEY_ENVIRONMENT
+from .load import MaxModelLen, MaxTokens, TensorParallelSize
 
 __all__ = [
     "ApiKeyFile",
-    "Check",
-    "Draft",
-    "GpuMemoryUtilization",
-    "Host",
+    "EndpointOptions",
     "LogFile",
-    "Message",
     "ModelName",
-    "PipelineParallelSize",
-    "Port",
     "ServedModelName",
-    "System",
+    "TalkOptions",
     "Temperature",
     "VllmPython",
 ]
@@ -79,3 +75,29 @@ ModelName = Annotated[
     str | None,
     typer.Option(help="For a URL: which model; default: the first.", rich_help_panel=_PANEL),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointOptions:
+    """Of `serve`: the fields of `ServeOptions` that are taken as they were typed."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8000
+    max_model_len: MaxModelLen = None
+    tensor_parallel_size: TensorParallelSize = 1
+    pipeline_parallel_size: PipelineParallelSize = 1
+    draft: Draft = None
+    gpu_memory_utilization: GpuMemoryUtilization = None
+    served_model_name: ServedModelName = None
+    vllm_python: VllmPython = None
+    check: Check = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class TalkOptions:
+    """Of `chat`: what is said, and how it is answered."""
+
+    message: Message = None
+    system: System = None
+    max_tokens: MaxTokens = 512
+    temperature: Temperature = 0.0

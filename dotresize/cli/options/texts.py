@@ -1,7 +1,7 @@
 """Texts: what is fitted on, what is trained on, what is measured on."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,6 +60,10 @@ class CalibrationOptions:
     calibration: Calibration = None
     calibration_windows: CalibrationWindows = None
     window_tokens: WindowTokens = 1024
+
+    def chosen(self) -> dict[str, Any]:
+        """By the fields of `CompressConfig`."""
+        return {**vars(self), "calibration": tuple(self.calibration or ["builtin"])}
 
 
 def one_text(command: str, evaluation: list[str] | None) -> str:

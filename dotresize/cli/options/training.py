@@ -1,33 +1,16 @@
 """How a narrow model learns from its original."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = [
-    "ActivationCheckpointing",
-    "BatchWindows",
-    "Beta2",
-    "ClipNorm",
-    "Evaluations",
-    "HeldOutWindows",
-    "KeepAdapter",
-    "LearningRate",
-    "LoraRank",
-    "MicroWindows",
-    "Patience",
-    "SaveMinutes",
-    "Shard",
-    "StreamWeight",
-    "Teacher",
-    "TeacherTopK",
-    "Tensorboard",
-    "TextWeight",
-    "Tokens",
-    "Train",
-    "WarmupSteps",
-]
+from .run import Minutes
+from .serving import Temperature
+from .texts import WindowTokens
+
+__all__ = ["Teacher", "Tensorboard", "TrainingOptions"]
 
 _WHAT, _LOSS, _RUN = "What is trained", "Loss", "Run"
 
@@ -89,3 +72,31 @@ Patience = Annotated[
 SaveMinutes = Annotated[
     float, typer.Option(help="An interrupt loses at most this much.", rich_help_panel=_RUN)
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """Of `recover`: a field for each of `RecoverConfig` that is no text and no machine."""
+
+    tokens: Tokens = None
+    minutes: Minutes = None
+    window_tokens: WindowTokens = 512
+    train: Train = "all"
+    lora_rank: LoraRank = None
+    keep_adapter: KeepAdapter = False
+    learning_rate: LearningRate = None
+    warmup_steps: WarmupSteps = None
+    beta2: Beta2 = 0.95
+    clip_norm: ClipNorm = 1.0
+    temperature: Temperature = 1.0
+    teacher_top_k: TeacherTopK = None
+    stream_weight: StreamWeight = 0.0
+    text_weight: TextWeight = 0.0
+    batch_windows: BatchWindows = 8
+    micro_windows: MicroWindows = 2
+    shard: Shard = False
+    activation_checkpointing: ActivationCheckpointing = False
+    held_out_windows: HeldOutWindows = 4
+    evaluations: Evaluations = 10
+    patience: Patience = 3
+    save_minutes: SaveMinutes = 5.0
