@@ -68,12 +68,17 @@ def narrow_embeddings(job: Job, weights: Weights) -> dict[str, Tensor]:
 
 
 def narrow_head(job: Job, weights: Weights, streams: Streams) -> tuple[dict[str, Tensor], list[BlockFit]]:
-    """Final norm and head, as they are when the stream keeps its basis; and the readout's error."""
+    """Final norm and head, as they are when the stream keeps its basis; and the readout's error.
+
+    Only the first of several processes makes the tensors.
+    """
     family, narrow = job.family, job.plan.narrow_family
     norm = weights.module(family.final_norm)
     norms = {name: value.to(job.device) for name, value in norm.named_parameters()}
     readout, fits = _head_readout(job, streams) if job.plan.changes_basis else (None, [])
     state: dict[str, Tensor] = {}
+    if not job.ranks.is_first:
+        return state, fits
     if not job.plan.narrow_config.tie_word_embeddings:
         head: Tensor = weights.module(family.head).get_parameter("weight")
         if job.plan.changes_basis:

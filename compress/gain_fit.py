@@ -60,6 +60,8 @@ def fit_gain(job: Job, narrow: Branch, streams: Streams, index: int) -> list[Blo
         cross += (normed * lacking * weights[:, None]).sum(0, dtype=torch.float64)
         energy += float((lacking.square() * weights[:, None]).sum(dtype=torch.float64))
         job.progress.advance(len(y))
+    job.ranks.summed(gram, cross)
+    (energy,) = job.ranks.totals(energy)
     pull = (gram * (job.config.ridge_tokens / job.tokens)).clamp_min(1e-30)
     gain = (cross + pull * prior) / (gram + pull)
     norm.get_parameter("weight").copy_((gain - offset).to(job.stored_dtype))

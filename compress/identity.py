@@ -24,7 +24,8 @@ def identity_of(
     """A hash of everything that decides the written bytes.
 
     The model's config counts beside its weights, and the processor that computes beside the name that was
-    asked for: another one rounds differently.
+    asked for: another one rounds differently. How many processes share the windows does not count: it changes
+    the order of float64 sums only, and a run that lost a machine goes on with fewer.
     """
     parts = [
         dense.source.sha256,

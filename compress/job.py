@@ -18,6 +18,7 @@ from .families import Family
 from .fold import stream_scale, unfitted_readout
 from .plan import Plan
 from .progress import Progress
+from .ranks import Ranks
 from .report import Widths
 from .stream import Stream, StreamRoom
 from .surgery import layer_class
@@ -48,11 +49,12 @@ class Job:
     config: Settings
     project: Tensor | None  # Q (d, k) times the stream's scale, float64 on the device; None: the stream stays
     readout: Tensor | None  # unfitted M (k, d) float64 on the device; None: the identity
-    windows: int  # calibration windows
-    tokens: int  # calibration tokens
+    windows: int  # calibration windows of all processes
+    tokens: int  # calibration tokens of all processes
     stored_dtype: torch.dtype
     device: torch.device
     progress: Progress
+    ranks: Ranks = field(default_factory=Ranks)
 
     @classmethod
     def of(cls, basis: Basis | None, *, device: torch.device, **rest: Any) -> "Job":
@@ -185,6 +187,8 @@ class Streams:
     held: int = 0  # windows at the end that no fit sees
     room: StreamRoom = field(default_factory=StreamRoom)
     entered: tuple[Stream, Stream | None] | None = None  # both before a layer whose sublayers all read that
+    before: int = 0  # windows of fits that other processes own and that come before these
+    fitted_by_all: int | None = None  # windows of fits that all processes own; None: there is one process
 
     def enter_layer(self, *, parallel: bool) -> None:
         """Call before a layer; `parallel` says that no sublayer reads what another one added."""
@@ -206,6 +210,11 @@ class Streams:
     def fitted(self) -> int:
         """Windows in front of the held ones."""
         return len(self.dense) - self.held
+
+    @property
+    def first_batch(self) -> int:
+        """Number of the first batch of the windows that fits see, among those of all processes."""
+        return len(list(batches(self.before, self.dense.shape[1])))
 
     def slices(self) -> list[slice]:
         """Batches of all windows, those that fits see first."""

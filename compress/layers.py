@@ -75,6 +75,7 @@ def _narrow_branches(
         if job.epochs:
             fits.append(_trained(job, narrow, streams, index))
             kept.clear()
+        job.ranks.taken_over(narrow.core.parameters())
         advance_narrow(job, narrow, streams, kept)
     return fits
 
@@ -122,6 +123,7 @@ def _observe(
     if job.needs_dense_stream:
         advance_dense(job, dense, streams, seen=seen)
     if inner_sums is not None:
+        inner_sums.gather()
         check_finite(f"layer {index}, {dense.sublayer.name}", *inner_sums.sums)
     readout, fits = fit_readout(job, sums, index, f"{dense.sublayer.name}.readout")
     chosen = Chosen(tuple(dense.sites.experts), {}) if inner_sums is None else inner_sums.choose()

@@ -58,7 +58,7 @@ def train_sublayer(job: Job, branch: Branch, streams: Streams, *, epochs: int, s
     for epoch in range(epochs):
         for number, part in enumerate(rows.steps(generator)):
             _set_rate(optimizer, rate_at(epoch * rows.count + number, steps))
-            _step(job, branch, optimizer, rows.batch(part))
+            _step(job, branch, optimizer, matrices, rows.batch(part))
         trained = _copies(matrices)
         _put(matrices, [matrix.to(job.stored_dtype).float() for matrix in trained])
         error = _held_error(job, branch, streams)
@@ -97,13 +97,20 @@ class _Rows:
             parts = [part.reshape(-1, 1, part.shape[-1]) for part in parts]
         self.parts = parts
         self.size = max(1, STEP_TOKENS // parts[0].shape[1])
-        self.count = max(1, len(parts[0]) // self.size)
+        per_window = len(parts[0]) // streams.fitted
+        self.first = streams.before * per_window
+        self.total = (streams.fitted_by_all or streams.fitted) * per_window
+        self.count = max(1, self.total // self.size)
 
     def steps(self, generator: torch.Generator) -> Iterator[Tensor]:
-        """Indices of each step of an epoch; a remainder that fills no step is left for the next epoch."""
-        order = torch.randperm(len(self.parts[0]), generator=generator)
+        """Indices of this process's rows of each step of an epoch.
+
+        A remainder that fills no step is left for the next epoch.
+        """
+        order = torch.randperm(self.total, generator=generator) - self.first
         for number in range(self.count):
-            yield order[number * self.size : (number + 1) * self.size]
+            step = order[number * self.size : (number + 1) * self.size]
+            yield step[(step >= 0) & (step < len(self.parts[0]))]
 
     def batch(self, part: Tensor) -> _Batch:
         """One step's rows."""
@@ -121,11 +128,19 @@ def _set_rate(optimizer: torch.optim.Optimizer, fraction: float) -> None:
         group["lr"] = fraction * LEARNING_RATE * group["scale"]
 
 
-def _step(job: Job, branch: Branch, optimizer: torch.optim.Optimizer, batch: _Batch) -> None:
+def _step(
+    job: Job, branch: Branch, optimizer: torch.optim.Optimizer, matrices: list[nn.Parameter], batch: _Batch
+) -> None:
     optimizer.zero_grad()
     with torch.enable_grad(), fast_products():
-        error, energy = _errors(job, branch, batch)
-        (error / energy.clamp_min(1e-30)).backward()
+        error, energy = _errors(job, branch, batch) if len(batch.read) else torch.zeros(2, device=job.device)
+        job.ranks.summed(energy)
+        if error.requires_grad:
+            (error / energy.clamp_min(1e-30)).backward()
+    if job.ranks.count > 1:
+        for matrix in matrices:
+            matrix.grad = torch.zeros_like(matrix) if matrix.grad is None else matrix.grad
+            job.ranks.summed(matrix.grad)
     optimizer.step()
 
 
@@ -145,6 +160,7 @@ def _held_error(job: Job, branch: Branch, streams: Streams) -> float:
         parts = (streams.read_narrow(some), streams.narrow[some], streams.dense[some])
         more = _errors(job, branch, _Batch(*(part.to(job.device) for part in parts)))
         error, energy = error + float(more[0]), energy + float(more[1])
+    error, energy = job.ranks.totals(error, energy)
     return error / max(energy, 1e-300)
 
 

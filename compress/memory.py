@@ -28,6 +28,10 @@ def _number(file: Path) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def default_stream_bytes() -> int:
-    """A quarter of what is free: what residual streams and layers that are used again may take."""
-    return free_memory_bytes() // _SHARE
+def default_stream_bytes(processes: int = 1) -> int:
+    """A quarter of what is free: what residual streams and layers that are used again may take.
+
+    Args:
+        processes: on this machine, which share it.
+    """
+    return free_memory_bytes() // _SHARE // processes

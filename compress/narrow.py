@@ -4,8 +4,9 @@ Each part goes to a sink as soon as it is finished; a resumed run reads it back 
 """
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from .dense import Dense
@@ -42,9 +43,17 @@ def narrow_tensors(
     Raises:
         ModelError: a tensor of the model is unknown to its family, or not finite.
     """
-    token_ids = held_last(token_ids, job.held_windows)
+    own = _own(job, held_last(token_ids, job.held_windows))
+    token_ids = own.token_ids
     narrow_start = _narrow_start(job, dense, token_ids, sink, room)
-    streams = Streams(enter(dense, token_ids, room), narrow_start, job.held_windows, room)
+    streams = Streams(
+        enter(dense, token_ids, room),
+        narrow_start,
+        held=own.held,
+        before=own.before,
+        fitted_by_all=own.fitted_by_all,
+        room=room,
+    )
     job.progress.begin("narrow the layers", job.steps * len(token_ids))
     kept = {index: number for number, index in enumerate(job.plan.kept_layers)}
     read = [index for index in range(len(arguments)) if index in kept or job.needs_dense_stream]
@@ -60,6 +69,27 @@ def narrow_tensors(
     head, head_fits = narrow_head(job, dense.weights, streams)
     sink.add(HEAD, head, [asdict(fit) for fit in head_fits])
     return (*fits, *head_fits)
+
+
+class _Own(NamedTuple):
+    """This process's windows, and where they are among all; see `Streams`."""
+
+    token_ids: Tensor
+    held: int
+    before: int
+    fitted_by_all: int
+
+
+def _own(job: Job, token_ids: Tensor) -> _Own:
+    windows, tokens = token_ids.shape
+    fitted = windows - job.held_windows
+    own, held = job.ranks.owned(fitted, tokens), job.ranks.owned(job.held_windows, tokens)
+    return _Own(
+        token_ids=torch.cat([token_ids[:fitted][own], token_ids[fitted:][held]]),
+        held=held.stop - held.start,
+        before=own.start,
+        fitted_by_all=fitted,
+    )
 
 
 def _narrow_start(job: Job, dense: Dense, token_ids: Tensor, sink: Sink, room: StreamRoom) -> Stream | None:

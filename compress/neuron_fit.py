@@ -1,6 +1,7 @@
 """Moves the gate and up rows of narrow MLPs towards what their block has to add (METHOD, neuron fit)."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -32,6 +33,7 @@ class Row(NamedTuple):
     stream: Tensor  # (b, t, k) narrow, before the sublayer
     lacking: Tensor  # (b t, k) what the writers are to give, multiplier and gain included
     weights: Tensor  # (b t,) of each row's squared error
+    number: int  # of the batch among those of all processes
 
 
 class _Term(NamedTuple):
@@ -66,23 +68,29 @@ def step_gate_and_up(job: Job, branch: Branch, rows: Callable[..., Iterator[Row]
     hidden, inner = downs[0].shape
     with fast_products():
         sums = [empty_step_sums(hidden, inner, job.device, len(sites)) for _ in downs]
-        for number, row in enumerate(rows(every=1)):
+        for row in rows(every=1):
             for expert, x, neurons, error, weights in _terms(branch, row, downs):
-                curvature = number % PART == 0
+                curvature = row.number % PART == 0
                 add_step_rows(sums[expert], x, neurons, error, weights, downs[expert], curvature=curvature)
-        moves = [directions(one, down, DAMPING) for one, down in zip(sums, downs, strict=True)]
+        moves = []
+        for one, down in zip(sums, downs, strict=True):
+            job.ranks.summed(one.inputs, *one.gradients, *one.curvatures)
+            solve = partial(directions, one, down, DAMPING)
+            moves.append(tuple(job.ranks.solved(solve, like=one.gradients)))
         lines = [empty_line_sums(job.device, len(sites)) for _ in downs]
         for row in rows(every=PART):
             for expert, x, neurons, error, weights in _terms(branch, row, downs):
                 add_line_rows(lines[expert], x, neurons, error, weights, downs[expert], moves[expert])
-    before = _relative_error(branch, rows(every=PART), downs)
+        for line in lines:
+            job.ranks.summed(*line)
+    before = _relative_error(job, branch, rows(every=PART), downs)
     kept = [[branch.sites.read(site, expert) for site in sites] for expert in branch.sites.experts]
     kept = [[matrix._replace(weight=matrix.weight.clone()) for matrix in expert] for expert in kept]
     for expert, line in enumerate(lines):
         for site, old, move, length in zip(sites, kept[expert], moves[expert], lengths(line), strict=True):
             moved = old._replace(weight=old.weight + length * move)
             branch.sites.write(site, moved, job.stored_dtype, expert)
-    after = _relative_error(branch, rows(every=PART), downs)
+    after = _relative_error(job, branch, rows(every=PART), downs)
     if after < before:
         return before, after
     for expert, matrices in enumerate(kept):
@@ -123,10 +131,10 @@ def _terms(branch: Branch, row: Row, downs: list[Tensor]) -> Iterator[_Term]:
         yield _Term(routed.expert, x, neurons, routed.of(rest), weights)
 
 
-def _relative_error(branch: Branch, rows: Iterator[Row], downs: list[Tensor]) -> float:
+def _relative_error(job: Job, branch: Branch, rows: Iterator[Row], downs: list[Tensor]) -> float:
     """Weighted squared error of the branch's output, relative to what the rows lack."""
     error = energy = 0.0
-    for stream, lacking, weights in rows:
+    for stream, lacking, weights, _ in rows:
         given = torch.zeros_like(lacking)
         for (expert, which, share), value in branch.inner(stream):
             out = value.to(downs[expert].dtype) @ downs[expert].T
@@ -136,4 +144,5 @@ def _relative_error(branch: Branch, rows: Iterator[Row], downs: list[Tensor]) ->
                 given.index_add_(0, which, out * share)
         error += float(((lacking - given).square().sum(-1) * weights).sum())
         energy += float((lacking.square().sum(-1) * weights).sum())
+    error, energy = job.ranks.totals(error, energy)
     return error / max(energy, 1e-300)

@@ -4,6 +4,7 @@ Shapes: d, k old and new hidden size; i, n old and new inner size. M (k, d) maps
 back to the dense one.
 """
 
+import torch
 from torch import Tensor
 
 from .activations import Branch, normalise
@@ -53,11 +54,18 @@ def fit_readout(job: Job, sums: Sums | None, index: int, site: str) -> tuple[Ten
     """M (k, d), None for the identity, and its error."""
     if sums is None:
         return job.readout, []
+    job.ranks.summed(*sums)
     check_finite(f"layer {index}, {site}", *sums)
     prior = job.readout_prior
-    readout = ridge_solve(sums, prior, job.ridge(job.tokens))
-    before, after = relative_error(sums, prior), relative_error(sums, readout)
-    return readout, [BlockFit(layer=index, site=site, error_before=before, error_after=after)]
+
+    def solve() -> tuple[Tensor, Tensor]:
+        found = ridge_solve(sums, prior, job.ridge(job.tokens))
+        errors = [relative_error(sums, prior), relative_error(sums, found)]
+        return found, torch.tensor(errors, dtype=torch.float64)
+
+    readout, (before, after) = job.ranks.solved(solve, like=(prior, torch.empty(2, dtype=torch.float64)))
+    fit = BlockFit(layer=index, site=site, error_before=float(before), error_after=float(after))
+    return readout, [fit]
 
 
 def set_readers(job: Job, dense: Branch, narrow: Branch, readout: Tensor | None, chosen: Chosen) -> None:

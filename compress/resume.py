@@ -9,6 +9,8 @@ hash of both in the metadata. An item that is damaged in any way is as good as n
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,10 +25,25 @@ from ..json_files import parse_json
 from ..locks import acquire
 from .landing import NOTE
 
-__all__ = ["WorkDirectory", "hash_of_item", "work_path"]
+__all__ = ["WorkDirectory", "hash_of_item", "work_path", "writing"]
 
 _MARKER, _LOCK = "dotresize-work.json", "lock"
 _FORMAT = 3
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Turn what the system says while the block writes a file into an error that names it.
+
+    Raises:
+        OutputError: the disk is full or not writable.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # a full disk is either, depending on who wrote
+        raise OutputError(
+            f"{file} cannot be written: {error}. Free some space and run again to resume."
+        ) from error
 
 
 def work_path(output: Path) -> Path:
@@ -123,13 +140,12 @@ class WorkDirectory:
         text = json.dumps(record)
         metadata = {"record": text, "sha256": hash_of_item(name, contiguous, text)}
         try:
-            save_file(contiguous, temporary, metadata=metadata)
-            temporary.rename(file)
-        except (OSError, SafetensorError) as error:  # a full disk is either, depending on who wrote
+            with writing(file):
+                save_file(contiguous, temporary, metadata=metadata)
+                temporary.rename(file)
+        except OutputError:
             temporary.unlink(missing_ok=True)
-            raise OutputError(
-                f"{file} cannot be written: {error}. Free some space and run again to resume."
-            ) from error
+            raise
 
     def discard(self) -> None:
         """Remove what this class wrote, and keep nothing from now on.

@@ -1,13 +1,15 @@
 """The recipe: load, draw, plan, survey, narrow layer by layer, assemble."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch import Tensor
 
-from ..errors import OptionError
+from ..errors import ModelError, OptionError, TextError
+from ..json_files import validated
 from .account import cost_of, report_of
 from .basis import Basis, residual_basis
 from .calibration import Windows, check_texts, draw_windows
@@ -22,19 +24,28 @@ from .job import Job
 from .narrow import narrow_tensors
 from .plan import Plan, make_plan
 from .progress import Progress, Silent, Stopwatch
-from .report import Cost, Report
+from .ranks import Ranks
+from .report import CalibrationRecord, Cost, Report
 from .resume import WorkDirectory
 from .self_text import CACHE_FOLDER, SelfText
-from .sink import MemorySink, Sink
+from .sink import MemorySink, SharedSink, Sink
 from .source import OpenModel, open_model
 from .stream import StreamRoom
 from .surgery import assemble
-from .survey import survey_stream
+from .survey import Survey, survey_stream
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["CompressResult", "Narrowed", "check_inputs", "choose_device", "compress", "narrow_into"]
+__all__ = [
+    "CompressResult",
+    "Narrowed",
+    "assembled",
+    "check_inputs",
+    "choose_device",
+    "compress",
+    "narrow_into",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +103,13 @@ def compress(
     found = narrow_into(
         lambda *_: sink, dense, config, progress=progress, work=work, watch=watch, room=StreamRoom()
     )
-    with watch.measure("assemble"):
-        narrow = assemble(found.plan.narrow_config, sink.state, found.plan.narrow_family, found.dtype)
+    return assembled(dense, found, sink.state)
+
+
+def assembled(dense: Dense, found: Narrowed, state: dict[str, Tensor]) -> CompressResult:
+    """The narrow model in memory, from all of its tensors."""
+    with found.watch.measure("assemble"):
+        narrow = assemble(found.plan.narrow_config, state, found.plan.narrow_family, found.dtype)
         if dense.generation_config is not None:
             narrow.generation_config = dense.generation_config
     return CompressResult(
@@ -115,6 +131,7 @@ def narrow_into(
     work: WorkDirectory,
     watch: Stopwatch,
     room: StreamRoom,
+    ranks: Ranks | None = None,
 ) -> Narrowed:
     """Narrow a model into a sink.
 
@@ -127,20 +144,27 @@ def narrow_into(
         work: keeps what a later run may go on from.
         watch: measures the steps.
         room: where residual streams are put.
+        ranks: the processes that do it together, each with the same arguments; all but the first have a work
+            directory without a path, and their sink is not opened.
 
     Raises:
         InputError: the text, a width or an option cannot be used.
         ConvergenceError: a transport plan did not converge.
+        EngineError: another process has ended.
     """
+    ranks = ranks or Ranks()
     progress, settings, device = progress or Silent(), config.settings(), choose_device(config.device)
     plan = make_plan(dense.config, dense.family, config)
+    _check_same(dense, ranks)
     with watch.measure("calibration text"):
-        windows = calibration_windows(config, dense, device, progress, _cache_beside(work))
+        windows = _windows(config, dense, device, progress, work, ranks)
+        ranks.check(*windows.token_ids.shape)
     dtype = dense.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype)
-    work.begin(identity_of(dense, settings, windows, dtype, device))
+    if ranks.is_first:
+        work.begin(identity_of(dense, settings, windows, dtype, device))
     arguments = call_arguments(dense.skeleton, dense.family, windows.token_ids.shape[1], device)
     with watch.measure("survey"):
-        basis, plan = _survey(dense, plan, settings, windows, arguments, device, work, progress, room)
+        basis, plan = _survey(dense, plan, settings, windows, arguments, device, work, progress, room, ranks)
     job = Job.of(
         basis,
         device=device,
@@ -152,9 +176,12 @@ def narrow_into(
         tokens=windows.token_ids.numel(),
         stored_dtype=dtype,
         progress=progress,
+        ranks=ranks,
     )
+    ranks.check(job.windows - job.held_windows, windows.token_ids.shape[1])
     with watch.measure("narrow"):
-        sink = open_sink(plan.narrow_config, plan.narrow_family, dtype)
+        own = open_sink(plan.narrow_config, plan.narrow_family, dtype) if ranks.is_first else None
+        sink = SharedSink(own, ranks)
         fits = narrow_tensors(job, dense, windows.token_ids, arguments, sink, room)
         for fit in fits:
             check_finite(f"layer {fit.layer}, {fit.site}", torch.tensor([fit.error_before, fit.error_after]))
@@ -196,6 +223,7 @@ def _survey(
     work: WorkDirectory,
     progress: Progress,
     room: StreamRoom,
+    ranks: Ranks,
 ) -> tuple[Basis | None, Plan]:
     """The residual basis, None when it stays, and the plan with the layers that stay.
 
@@ -203,12 +231,21 @@ def _survey(
     """
     if not plan.changes_basis and not plan.drops_layers:
         return None, plan
-    kept = work.load("basis")
-    if kept is not None:
-        tensors, layers = kept
-        basis = Basis(tensors["project"].numpy(), tensors["expand"].numpy(), None) if tensors else None
-        return basis, plan.keeping(tuple(layers))
-    survey = survey_stream(dense, windows.token_ids, arguments, device, progress, room=room)
+    kept = ranks.item(work.load("basis"))
+    if kept is None:
+        survey = survey_stream(dense, windows.token_ids, arguments, device, progress, room=room, ranks=ranks)
+        kept = ranks.item(_decided(dense, plan, config, survey) if ranks.is_first else None)
+        assert kept is not None
+        work.store("basis", *kept)
+    tensors, layers = kept
+    basis = Basis(tensors["project"].numpy(), tensors["expand"].numpy(), None) if tensors else None
+    return basis, plan.keeping(tuple(layers))
+
+
+def _decided(
+    dense: Dense, plan: Plan, config: Settings, survey: Survey
+) -> tuple[dict[str, Tensor], list[int]]:
+    """The residual basis, none when it stays, and the layers that stay."""
     basis = None
     if plan.changes_basis:
         basis = residual_basis(
@@ -222,9 +259,7 @@ def _survey(
     if plan.drops_layers:
         plan = plan.keeping(layers_that_stay(survey.influence, plan.narrow.num_hidden_layers))
     names = () if basis is None else ("project", "expand")
-    tensors = {name: torch.from_numpy(getattr(basis, name)) for name in names}
-    work.store("basis", tensors, list(plan.kept_layers))
-    return basis, plan
+    return {name: torch.from_numpy(getattr(basis, name)) for name in names}, list(plan.kept_layers)
 
 
 def choose_device(name: str) -> torch.device:
@@ -241,6 +276,38 @@ def choose_device(name: str) -> torch.device:
             "device cuda was asked for, but torch sees no CUDA device; use --device cpu or auto."
         )
     return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def _check_same(dense: Dense, ranks: Ranks) -> None:
+    """Refuse to share windows with a process that reads other weights, such as an older copy elsewhere."""
+    found = ranks.item(({}, dense.source.sha256))
+    if found is not None and dense.source.sha256 not in ("", found[1]):
+        raise ModelError(
+            f"process {ranks.number} reads other weights of {dense.source.name} than the first one; give "
+            "every machine the same files."
+        )
+
+
+def _windows(
+    config: CompressConfig,
+    dense: Dense,
+    device: torch.device,
+    progress: Progress,
+    work: WorkDirectory,
+    ranks: Ranks,
+) -> Windows:
+    """The calibration windows that the first process draws."""
+    if ranks.count == 1:
+        return calibration_windows(config, dense, device, progress, _cache_beside(work))
+    item = None
+    if ranks.is_first:
+        drawn = calibration_windows(config, dense, device, progress, _cache_beside(work))
+        item = ({"token_ids": drawn.token_ids}, [asdict(drawn.record), drawn.available])
+    found = ranks.item(item)
+    assert found is not None
+    tensors, (record, available) = found
+    record = validated(CalibrationRecord, record, "what the first process has drawn", TextError)
+    return Windows(tensors["token_ids"], record, available)
 
 
 def calibration_windows(

@@ -8,19 +8,17 @@ tensors. A part that is damaged in any way is as good as none.
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import ModelError, OutputError
+from ..errors import ModelError
 from ..foreign import reading
 from ..json_files import read_json
 from .file_hash import file_sha256
-from .resume import WorkDirectory, hash_of_item
+from .resume import WorkDirectory, hash_of_item, writing
 from .shard_layout import Layout, Shard
 
 __all__ = ["ShardWriter"]
@@ -48,7 +46,7 @@ class ShardWriter:
         self._missing = {shard.name: set(shard.places) for shard in layout.shards}
         for shard in layout.shards:
             file = self.path / shard.name
-            with _writing(file):
+            with writing(file):
                 if os.path.lexists(file) and not _is(file, shard):
                     file.unlink()
 
@@ -82,12 +80,12 @@ class ShardWriter:
             by_shard.setdefault(self._shard_for(name, tensor).name, []).append(name)
         for shard in self.layout.shards:
             if names := by_shard.get(shard.name):
-                with _writing(self.path / shard.name):
+                with writing(self.path / shard.name):
                     self._write(shard, {name: tensors[name] for name in names})
         sha256 = hash_of_item(part, tensors, json.dumps(record))
         journal = self.path / f"{part}.json"
         content = {"sha256": sha256, "tensors": list(tensors), "record": record}
-        with _writing(journal):
+        with writing(journal):
             temporary = journal.with_suffix(".tmp")
             with temporary.open("w", encoding="utf-8") as stream:
                 stream.write(json.dumps(content))
@@ -161,7 +159,7 @@ class ShardWriter:
             missing = self._missing[shard.name]
             missing.difference_update(names)
             if not missing and shard.name not in self.hashes:
-                with _writing(self.path / shard.name):
+                with writing(self.path / shard.name):
                     self.hashes[shard.name] = file_sha256(self.path / shard.name)
 
 
@@ -179,14 +177,3 @@ def _write_at(descriptor: int, data: bytes | memoryview, start: int) -> None:
     while rest:
         written = os.pwrite(descriptor, rest, start)
         rest, start = rest[written:], start + written
-
-
-@contextmanager
-def _writing(file: Path) -> Iterator[None]:
-    """Turn what the system says into an error that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{file} cannot be written: {error}. Free some space and run again to resume."
-        ) from error

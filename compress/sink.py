@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from .ranks import Ranks
 from .resume import WorkDirectory
 
-__all__ = ["EMBEDDINGS", "HEAD", "MemorySink", "Sink", "layer_part"]
+__all__ = ["EMBEDDINGS", "HEAD", "MemorySink", "SharedSink", "Sink", "layer_part"]
 
 EMBEDDINGS, HEAD = "embeddings", "head"
 
@@ -54,3 +55,20 @@ class MemorySink:
         if part not in (EMBEDDINGS, HEAD):
             self.work.store(part, tensors, record)
         self.state.update(tensors)
+
+
+@dataclass(frozen=True)
+class SharedSink:
+    """The sink of the first of several processes; all learn what an earlier run has finished."""
+
+    sink: Sink | None  # None in the others
+    ranks: Ranks
+
+    def finished(self, part: str) -> tuple[dict[str, Tensor], Any] | None:
+        """As `Sink.finished`."""
+        return self.ranks.item(None if self.sink is None else self.sink.finished(part))
+
+    def add(self, part: str, tensors: dict[str, Tensor], record: Any) -> None:
+        """As `Sink.add`."""
+        if self.sink is not None:
+            self.sink.add(part, tensors, record)

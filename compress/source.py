@@ -75,8 +75,10 @@ class OpenModel:
             source=self._source(sha256_of(self.files)),
         )
 
-    def stream(self) -> Dense:
+    def stream(self, *, look: bool = True) -> Dense:
         """Look at the weights and leave them in their files; those that cannot be streamed are loaded.
+
+        Without `look` nothing is read of them, and their hash is empty: another process has looked.
 
         Raises:
             ModelError: as `load`.
@@ -92,7 +94,7 @@ class OpenModel:
             weights=weights,
             tokenizer=self.tokenizer,
             generation_config=generation_config_of(located.directory, self.spec),
-            source=self._source(look_at_files(weights, self.files, self.spec)),
+            source=self._source(look_at_files(weights, self.files, self.spec) if look else ""),
             load=self._read,
         )
 

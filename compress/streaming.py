@@ -49,8 +49,9 @@ def open_files(
     Raises:
         ModelError: a file is damaged.
     """
-    headers = read_headers(files[:1])
-    dtype = config.dtype or next(_DTYPES[header.dtype] for header in headers.values())
+    by_file = {file: read_headers([file]) for file in files}
+    first = next(header for headers in by_file.values() for header in headers.values())
+    dtype = config.dtype or _DTYPES[first.dtype]
     with reading(what, ModelError, by="transformers"):
         from transformers import AutoModelForCausalLM
 
@@ -62,7 +63,7 @@ def open_files(
     if not can_stream(hollow, family, files):
         return None
     names = set(hollow.state_dict())
-    found = {name: file for file in files for name in read_headers([file])}
+    found = {name: file for file, headers in by_file.items() for name in headers}
     prefix = match_prefix(found, names)
     places = {prefix + name: (file, name) for name, file in found.items() if prefix + name in names}
     head, embedding = f"{family.head}.weight", f"{family.embedding}.weight"

@@ -16,6 +16,7 @@ from .guards import check_finite
 from .moments import second_moment
 from .precision import fast_products
 from .progress import Progress
+from .ranks import Ranks
 from .stream import Stream, StreamRoom
 
 Observe = Callable[[int, Branch, list[Inner], Tensor, Tensor], None]
@@ -58,6 +59,7 @@ def survey_stream(
     progress: Progress,
     observe: Observe | None = None,
     room: StreamRoom | None = None,
+    ranks: Ranks | None = None,
 ) -> Survey:
     """Second moment of x / rms(x) over all norm sites, and how far each layer turns the stream.
 
@@ -74,7 +76,10 @@ def survey_stream(
         observe: told, batch by batch, the layer, its branch, what the branch's writers read, the stream in
             front of the branch, and what the branch adds to it.
         room: where the stream is put; in memory when None.
+        ranks: the processes that do it together; this one alone when None.
     """
+    ranks, all_tokens = ranks or Ranks(), token_ids.numel()
+    token_ids = token_ids[ranks.owned(*token_ids.shape)]
     family, config = dense.family, dense.config
     stream = enter(dense, token_ids, room or StreamRoom())
     windows, tokens, width = stream.shape
@@ -106,5 +111,6 @@ def survey_stream(
             progress.advance(len(x))
     for batch in batches(windows, tokens):
         second_moment(total, normalise(stream[batch].to(device), epsilon, kind).flatten(0, -2))
+    ranks.summed(total, influence)
     sites = count * len(family.sublayers) + 1
-    return Survey((total / (sites * windows * tokens)).cpu(), influence / (windows * tokens))
+    return Survey((total / (sites * all_tokens)).cpu(), influence / all_tokens)

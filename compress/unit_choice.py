@@ -48,6 +48,10 @@ class InnerSums:
             else:
                 total.add_(rows.square().sum(0, dtype=torch.float64))
 
+    def gather(self) -> None:
+        """Add up what all processes have seen."""
+        self.job.ranks.summed(*self.sums)
+
     def choose(self) -> Chosen:
         """The experts that add most, and the units of each."""
         experts = self._experts()

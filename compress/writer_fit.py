@@ -28,7 +28,7 @@ class _Expert(NamedTuple):
     """The regression of one writer; a sublayer without experts has one."""
 
     sums: Sums
-    tokens: list[int]  # how many rows were added, batch by batch
+    tokens: int  # rows that were added
 
 
 def set_writer(job: Job, dense: Branch, narrow: Branch, chosen: Chosen) -> None:
@@ -71,8 +71,13 @@ def fit_writer(
     sums = _writer_sums(job, narrow, streams, keep=kept if keeps else None)
     _check(sums, f"layer {index}, {sublayer.name}.{place}")
     weights = _solve(job, narrow, sums, priors, job.stored_dtype)
-    before, after = _relative_error(sums, [prior.weight for prior in priors]), _relative_error(sums, weights)
-    record(place, before, after)
+
+    def errors() -> tuple[Tensor]:
+        tried = ([prior.weight for prior in priors], weights)
+        return (torch.tensor([_relative_error(sums, each) for each in tried], dtype=torch.float64),)
+
+    ((before, after),) = job.ranks.solved(errors, like=(torch.empty(2, dtype=torch.float64),))
+    record(place, float(before), float(after))
     return fits
 
 
@@ -86,11 +91,16 @@ def _solve(
     weights = []
     for expert, ((sums, tokens), prior) in enumerate(zip(regressions, priors, strict=True)):
         weight = prior.weight
-        if sum(tokens):
-            weight = ridge_solve(sums, weight.T, job.ridge(sum(tokens))).T
+        if tokens:
+            solve = partial(_solved, sums, weight.T, job.ridge(tokens))
+            weight = job.ranks.solved(solve, like=(weight.double().T,))[0].T
         narrow.sites.set_writer(Matrix(weight, prior.bias), dtype, expert)
         weights.append(weight)
     return weights
+
+
+def _solved(sums: Sums, prior: Tensor, ridge: float) -> tuple[Tensor]:
+    return (ridge_solve(sums, prior, ridge),)
 
 
 def _check(regressions: list[_Expert], where: str) -> None:
@@ -116,7 +126,9 @@ def _rows(job: Job, narrow: Branch, streams: Streams, *, every: int = 1) -> Iter
     """
     assert streams.narrow is not None
     bias = narrow.sites.writer().bias
-    for batch in streams.fitted_slices()[::every]:
+    for number, batch in enumerate(streams.fitted_slices(), streams.first_batch):
+        if number % every:
+            continue
         y = streams.read_narrow(batch).to(job.device)
         dense = streams.dense[batch].to(job.device)  # already past this sublayer
         lacking = job.projected(dense) - streams.narrow[batch].to(job.device)
@@ -126,7 +138,7 @@ def _rows(job: Job, narrow: Branch, streams: Streams, *, every: int = 1) -> Iter
             lacking, weights = lacking * scale.sqrt()[..., None], weights / scale
         if bias is not None:
             lacking = lacking - bias.to(lacking.dtype)
-        yield Row(y, lacking.flatten(0, -2), weights.flatten())
+        yield Row(y, lacking.flatten(0, -2), weights.flatten(), number)
         if every == 1:
             job.progress.advance(len(y))
 
@@ -146,8 +158,9 @@ def _writer_sums(
     writers = [narrow.sites.writer(expert).weight.float() for expert in narrow.sites.experts]
     hidden, width = writers[0].shape
     products = torch.float32 if torch.float32 in (dtype, job.products) else torch.float64
-    found = [_Expert(empty_sums(width, hidden, job.device, dtype), []) for _ in writers]
-    for y, lacking, weights in _rows(job, narrow, streams):
+    found = [empty_sums(width, hidden, job.device, dtype) for _ in writers]
+    counts = [0.0] * len(writers)
+    for y, lacking, weights, _ in _rows(job, narrow, streams):
         inner = narrow.inner(y)
         rest = shared_rest(inner, lacking, writers) if narrow.sublayer.experts else lacking
         for routed, value in inner:
@@ -155,8 +168,10 @@ def _writer_sums(
             if routed.share is not None:
                 wanted = wanted + value @ writers[routed.expert].T
                 weight = weight * routed.share[:, 0]
-            add_rows(found[routed.expert].sums, value, wanted, weight, products=products)
-            found[routed.expert].tokens.append(len(value))
+            add_rows(found[routed.expert], value, wanted, weight, products=products)
+            counts[routed.expert] += len(value)
         if keep is not None:
             keep.append([entry._replace(value=entry.value.cpu()) for entry in inner])
-    return found
+    for sums in found:
+        job.ranks.summed(*sums)
+    return [_Expert(*each) for each in zip(found, map(int, job.ranks.totals(*counts)), strict=True)]

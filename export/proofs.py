@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..compress.family_rows import family_of
+from ..compress.memory import default_stream_bytes, free_memory_bytes
 from ..errors import OptionError
 from .child import ChildError
 from .comparison import Limits, compare_logits, limits_for
@@ -51,7 +53,7 @@ def _transformers(artefact: Artefact) -> list[Check]:
     """Stored values, computed in float32."""
     limits = _stored_limits(artefact.manifest)
     try:
-        output = run_check("transformers_runner.py", artefact.path, artefact.prompts)
+        output = run_check("transformers_runner.py", artefact.path, artefact.prompts, _paging(artefact))
     except ChildError as error:
         return [not_run("transformers", error)]
     return [
@@ -59,6 +61,19 @@ def _transformers(artefact: Artefact) -> list[Check]:
         *_all_checks(artefact, output, limits),
         tokenizer_check(artefact.reference, output),
     ]
+
+
+def _paging(artefact: Artefact) -> list[str]:
+    """For a model that does not fit into memory: layer by layer, and bytes of the layers that may stay."""
+    report = artefact.manifest.report
+    if report is None or not family_of(report.source.model_type, report.source.architecture).stored_as_named:
+        return []
+    stored = sum(
+        record.bytes for name, record in artefact.manifest.files.items() if name.endswith(".safetensors")
+    )
+    item_bytes = {"float32": 4}.get(artefact.manifest.precision, 2)
+    fits = stored * 4 // item_bytes <= free_memory_bytes()
+    return [] if fits else [str(default_stream_bytes())]
 
 
 def _stored_limits(record: Manifest) -> Limits:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..compress.config import CompressConfig
 from ..compress.dense import Dense
 from ..compress.progress import Progress, Stopwatch
+from ..compress.ranks import Ranks
 from ..compress.report import Cost, Report
-from ..compress.resume import WorkDirectory
-from ..compress.run import Narrowed, compress, narrow_into
+from ..compress.resume import WorkDirectory, work_path
+from ..compress.run import Narrowed, assembled, narrow_into
 from ..compress.shard_layout import INDEX_NAME, MAX_SHARD_BYTES, lay_out
 from ..compress.shards import ShardWriter
+from ..compress.sink import MemorySink, Sink
 from ..compress.sizes import hollow_model
 from ..compress.stream import StreamRoom
 from . import card, manifest, reference
@@ -47,7 +50,8 @@ def compress_to(
     max_shard_bytes: int = MAX_SHARD_BYTES,
     stream_bytes: int,
     on_complete: Callable[[Path], None] = lambda _: None,
-) -> Written:
+    ranks: Ranks | None = None,
+) -> Written | None:
     """Narrow a model and write it. The shards grow in the work directory and are linked into the output.
 
     Args:
@@ -61,32 +65,61 @@ def compress_to(
         stream_bytes: of memory for one residual stream, which goes to a file beside the shards when it is
             larger, and for the layers that are used again while the reference is made.
         on_complete: called with the manifest's path when all is written, before it comes into place.
+        ranks: the processes that do it together, each with the same arguments, but only the first with a work
+            directory that has a path.
+
+    Returns:
+        What was written; None in a process other than the first.
 
     Raises:
         InputError: the text, a width or an option cannot be used.
         ConvergenceError: a transport plan did not converge.
         OutputError: the output exists, cannot be written, or the disk is full.
         ModelError: the model does not answer the reference prompts.
+        EngineError: another process has ended.
     """
-    if not narrow_family_of(dense, config).stored_as_named:  # its tensors are stacked in memory only
-        result = compress(dense, config, progress=progress, work=work)
-        save(result, output, force=force, max_shard_bytes=max_shard_bytes, on_complete=on_complete)
-        return Written(result.report, result.cost)
+    grows = narrow_family_of(
+        dense, config
+    ).stored_as_named  # others have tensors that are stacked in memory only
     writers: list[ShardWriter] = []
+    memory = MemorySink(work)
 
-    def open_sink(narrow_config: Any, family: "Family", dtype: Any) -> ShardWriter:
+    def open_sink(narrow_config: Any, family: "Family", dtype: Any) -> Sink:
+        if not grows:
+            return memory
         hollow = hollow_model(narrow_config)
         tied = {f"{family.head}.weight"} if narrow_config.tie_word_embeddings else set()
         writers.append(ShardWriter(work, lay_out(hollow, dtype, tied, max_shard_bytes=max_shard_bytes)))
         return writers[-1]
 
-    room = StreamRoom(directory=work.path, memory_bytes=stream_bytes)
-    found = narrow_into(open_sink, dense, config, progress=progress, work=work, watch=Stopwatch(), room=room)
+    ranks = ranks or Ranks()
+    found = narrow_into(
+        open_sink,
+        dense,
+        config,
+        progress=progress,
+        work=work,
+        watch=Stopwatch(),
+        room=StreamRoom(directory=work.path or _elsewhere(output), memory_bytes=stream_bytes),
+        ranks=ranks,
+    )
+    if not ranks.is_first:
+        return None
+    if not grows:
+        result = assembled(dense, found, memory.state)
+        save(result, output, force=force, max_shard_bytes=max_shard_bytes, on_complete=on_complete)
+        return Written(result.report, result.cost)
     with found.watch.measure("write"), staged_directory(output, force=force) as temporary:
         record = _write(found, writers[0], dense, temporary, stream_bytes)
         manifest.write(record, temporary)
         on_complete(temporary / manifest.MANIFEST_NAME)
     return Written(found.report, found.cost)
+
+
+def _elsewhere(output: Path) -> Path:
+    """Where streams go without a work directory: into the first process's, or a temporary one."""
+    shared = work_path(output)
+    return shared if shared.is_dir() else Path(tempfile.gettempdir())
 
 
 def narrow_family_of(dense: Dense, config: CompressConfig) -> "Family":

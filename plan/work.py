@@ -17,7 +17,7 @@ from ..compress.neuron_fit import PART
 from ..compress.plan import Plan
 from ..compress.report import Widths
 
-__all__ = ["Rates", "Work", "compression_work", "seconds_of_work"]
+__all__ = ["Rates", "Work", "compression_work", "layers_work", "seconds_of_work"]
 
 EIGENVECTORS = 9  # d^3 operations of a symmetric eigendecomposition with its vectors
 FORWARD_AND_BACKWARD = 3  # forward passes that one training step counts for
@@ -65,6 +65,11 @@ def compression_work(plan: Plan, settings: Settings, *, tokens: int, window_toke
     """
     shape = _Shape(plan=plan, settings=settings, tokens=tokens, context=window_tokens, active=active)
     return shape.survey() + shape.layers() + shape.ends()
+
+
+def layers_work(plan: Plan, settings: Settings, *, tokens: int, window_tokens: int, active: int) -> Work:
+    """Those of the second pass through all layers; arguments as of `compression_work`."""
+    return _Shape(plan=plan, settings=settings, tokens=tokens, context=window_tokens, active=active).layers()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from ...compress.job import keeps_inner
 from ...compress.report import Counts, Report, Widths
 from ...compress.source import DenseModel
 
-__all__ = ["Sizes", "forward_seconds", "peak_bytes", "predicted_peak_bytes"]
+__all__ = ["Sizes", "forward_seconds", "peak_bytes", "predicted_peak_bytes", "streamed_peak_bytes"]
 
 _DOUBLE, _SINGLE = 8, 4  # bytes
 
@@ -78,17 +78,56 @@ def peak_bytes(
         batch_tokens: tokens that visit a layer at once.
     """
     dense, narrow, counts = sizes.dense, sizes.narrow, sizes.narrow_counts
-    fits = compensate != "none"
-    inner_widths = (narrow.intermediate_size, narrow.num_attention_heads * narrow.head_dim)
-    kept = max((width for width in inner_widths if keeps_inner(dense, tokens, inner_width=width)), default=0)
-    kept_bytes = tokens * kept * _SINGLE if compensate == "full" else 0
-    streams = tokens * (dense.hidden_size + fits * narrow.hidden_size) * _SINGLE
-    layer = _SINGLE * counts.layer_parameters // narrow.num_hidden_layers
-    inner = narrow.intermediate_size
-    solve = _DOUBLE * (4 * inner**2 + 2 * inner * narrow.hidden_size) if fits else 0
-    activations = batch_tokens * dense.intermediate_size * (4 * _SINGLE + 2 * _DOUBLE)
+    streams = sum(_stream_bytes(sizes, tokens, compensate))
+    fit = _fit_bytes(sizes, tokens, compensate, batch_tokens)
     head = 0
     if counts.head_parameters != sizes.dense_counts.head_parameters:
         head = _DOUBLE * dense.vocab_size * (2 * dense.hidden_size + narrow.hidden_size)
-    fitting = streams + counts.weight_bytes + max(kept_bytes + layer + solve + activations, head)
+    fitting = streams + counts.weight_bytes + max(fit, head)
     return base_bytes + max(int(fitting), 2 * counts.weight_bytes)
+
+
+def streamed_peak_bytes(
+    sizes: Sizes, *, tokens: int, compensate: str, base_bytes: int, stream_bytes: int
+) -> int:
+    """The same of a model that stays in its files and is written part by part.
+
+    There are those streams that stay in memory, and whichever is largest: a dense layer beside a narrow one
+    with its sums; both models' largest table, the narrow one twice; or, for the reference, the narrow tables
+    in float32 with a layer and those that stay.
+
+    Args:
+        sizes: of both models.
+        tokens: of the calibration.
+        compensate: of the run, see `CompressConfig`.
+        base_bytes: resident before it.
+        stream_bytes: what one stream, and the layers that stay for the reference, may take of memory.
+    """
+    dense, narrow, counts = sizes.dense, sizes.narrow, sizes.narrow_counts
+    streams = sum(size for size in _stream_bytes(sizes, tokens, compensate) if size <= stream_bytes)
+    dense_layer = _SINGLE * sizes.dense_counts.layer_parameters // dense.num_hidden_layers
+    fit = dense_layer + _fit_bytes(sizes, tokens, compensate, BATCH_TOKENS)
+    item_bytes = counts.weight_bytes // counts.total_parameters
+    tables = item_bytes * narrow.vocab_size * (dense.hidden_size + 2 * narrow.hidden_size)
+    layers = _SINGLE * counts.layer_parameters
+    outside = _SINGLE * (counts.total_parameters - counts.layer_parameters)
+    reference = outside + min(layers, stream_bytes + layers // narrow.num_hidden_layers)
+    return base_bytes + max(streams + fit, streams + tables, reference)
+
+
+def _stream_bytes(sizes: Sizes, tokens: int, compensate: str) -> list[int]:
+    """Of each residual stream."""
+    narrow = [] if compensate == "none" else [sizes.narrow.hidden_size]
+    return [tokens * width * _SINGLE for width in (sizes.dense.hidden_size, *narrow)]
+
+
+def _fit_bytes(sizes: Sizes, tokens: int, compensate: str, batch_tokens: int) -> int:
+    """A narrow layer with its sums and what its writer reads."""
+    dense, narrow = sizes.dense, sizes.narrow
+    inner_widths = (narrow.intermediate_size, narrow.num_attention_heads * narrow.head_dim)
+    kept = max((width for width in inner_widths if keeps_inner(dense, tokens, inner_width=width)), default=0)
+    kept_bytes = tokens * kept * _SINGLE if compensate == "full" else 0
+    layer = _SINGLE * sizes.narrow_counts.layer_parameters // narrow.num_hidden_layers
+    inner = narrow.intermediate_size
+    solve = 0 if compensate == "none" else _DOUBLE * (4 * inner**2 + 2 * inner * narrow.hidden_size)
+    return kept_bytes + layer + solve + batch_tokens * dense.intermediate_size * (4 * _SINGLE + 2 * _DOUBLE)

@@ -1,172 +1,118 @@
-"""Memory of `dotresize compress` against the depth and size of the model: `python -m docs.make.scale`.
+"""What `dotresize compress` takes as models grow, and `docs/SCALE.md`: `python -m docs.make.scale`.
 
-    python -m docs.make.scale                    all parts, docs/SCALE.md (an hour on two cores)
-    python -m docs.make.scale --depths 4 16 64 --no-large     the first part alone, some depths
+    python -m docs.make.scale                       all parts (an hour on two cores); goes on where it was
+    python -m docs.make.scale --parts depth large   some of them
 
-Each run is a process of its own; what it had resident at most is what the kernel says when it has ended.
+Every finished run is kept in docs/SCALE.json. Each is a process of its own; what it had resident at most is
+what the kernel says when it has ended.
 """
 
 import argparse
 import json
-import os
-import platform
-import resource
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import psutil
+import torch
+from torch import Tensor
 
-from .scale_model import Shape, write_llama
+from .kept_results import load, store
+from .scale_model import Shape
+from .scale_page import KEPT, PAGE, render
+from .scale_run import FOLDER, ROOT, compress, hard_limit
 
-ROOT = Path(__file__).parents[2]
-PAGE, FOLDER = ROOT / "docs" / "SCALE.md", ROOT / "build" / "scale"
+PARTS = ("depth", "large", "ranks", "layer")
+RANKS = (1, 2, 4)
 DEPTHS = (4, 8, 16, 32, 64)
 LIMIT_BYTES = 4 * 2**30
+WIDTHS = "--hidden-size 0.75 --intermediate-size 0.75 --calibration builtin:documentation"
 NARROW = Shape(hidden=512, mlp=1536, layers=0, heads=8, groups=4, head_dim=64, vocabulary=2048)
 LARGE = Shape(hidden=3072, mlp=8192, layers=28, heads=24, groups=8, head_dim=128, vocabulary=32000)
-CALIBRATION = (
-    "--calibration",
-    "builtin:documentation",
-    "--calibration-windows",
-    "4",
-    "--window-tokens",
-    "128",
-)
-WIDTHS = ("--width", "0.75", "--mlp-width", "0.75")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """One compression."""
+class Setting:
+    """What all kept runs share."""
 
-    parameters: int
-    layers: int
-    seconds: float
-    peak_bytes: int
+    narrow: Shape = NARROW
+    large: Shape = LARGE
+    depth_options: str = f"{WIDTHS} --calibration-windows 4 --window-tokens 128 --stream-memory 0"
+    large_options: str = (
+        f"{WIDTHS} --calibration-windows 4 --window-tokens 128 --stream-memory 0.5 --compensate readout"
+    )
+    limit_bytes: int = LIMIT_BYTES
+    ranks_options: str = f"{WIDTHS} --calibration-windows 64 --window-tokens 128 --dtype float32"
+    ranks_layers: int = 4
 
 
 def main() -> None:
-    """Measure, then write the page."""
+    """Measure what is missing, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--depths", type=int, nargs="*", default=list(DEPTHS))
-    parser.add_argument("--no-large", action="store_true")
-    parser.add_argument("--large-compensate", default="readout", choices=["none", "readout", "full"])
-    arguments = parser.parse_args()
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
-    runs = [compress(replace_layers(NARROW, depth)) for depth in arguments.depths]
-    lines = [*_head(), *_depth_lines(runs)]
-    if not arguments.no_large:
-        name, limit = hard_limit(LIMIT_BYTES)
-        fits = ("--compensate", arguments.large_compensate)
-        lines += _large_lines(compress(LARGE, fits, limit=limit), name, arguments.large_compensate)
-    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    shutil.rmtree(FOLDER)
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
+    parts, setting = parser.parse_args().parts, Setting()
+    results = load(KEPT, setting, *PARTS)
+    for part in parts:
+        measures = {"depth": _depth, "large": _large, "ranks": _ranks, "layer": _layer}
+        measures[part](setting, results)
+    PAGE.write_text(render(results), encoding="utf-8")
 
 
-def replace_layers(shape: Shape, layers: int) -> Shape:
-    """The same widths, another depth."""
-    return Shape(**(vars(shape) | {"layers": layers}))
+def _depth(setting: Setting, results: dict[str, Any]) -> None:
+    for depth in DEPTHS:
+        if str(depth) not in results["depth"]:
+            run = compress(
+                f"depth-{depth}", replace(setting.narrow, layers=depth), setting.depth_options.split()
+            )
+            results["depth"][str(depth)] = asdict(run)
+            store(KEPT, results)
 
 
-def compress(shape: Shape, more: tuple[str, ...] = (), *, limit: Callable[[], None] = lambda: None) -> Run:
-    """Write a model, narrow it in a process of its own, remove both.
-
-    Raises:
-        SystemExit: it failed.
-    """
-    model, output = FOLDER / "model", FOLDER / "out"
-    parameters = write_llama(model, shape)
-    command = [sys.executable, "-m", "dotresize", "compress", str(model), "-o", str(output), *WIDTHS]
-    command += [
-        *CALIBRATION,
-        "--evaluation",
-        "none",
-        "--stream-memory",
-        "0",
-        "--device",
-        "cpu",
-        "--json",
-        *more,
-    ]
-    started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, preexec_fn=limit)  # noqa: PLW1509
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    if status:
-        raise SystemExit(f"{shape.layers} layers: ended with {status}")
-    assert json.loads(said.splitlines()[-1])["output"] == str(output)
-    shutil.rmtree(model)
-    shutil.rmtree(output)
-    return Run(parameters=parameters, layers=shape.layers, seconds=seconds, peak_bytes=used.ru_maxrss * 1024)
+def _large(setting: Setting, results: dict[str, Any]) -> None:
+    if not results["large"]:
+        mechanism, limit = hard_limit(setting.limit_bytes)
+        run = compress("large", setting.large, setting.large_options.split(), limit=limit)
+        results["large"] = {"mechanism": mechanism, **asdict(run)}
+        store(KEPT, results)
 
 
-def hard_limit(limit_bytes: int) -> tuple[str, Callable[[], None]]:
-    """How a child is held below so much memory, and what it has to do for that before it starts."""
-    groups = Path("/sys/fs/cgroup")
-    for root, name in ((groups / "memory", "memory.limit_in_bytes"), (groups, "memory.max")):
-        group = root / f"dotresize-scale-{os.getpid()}"
-        with suppress(OSError):
-            group.mkdir()
-            (group / name).write_text(str(limit_bytes))
-            return f"a control group ({name})", partial(_join, group)
-    return "RLIMIT_DATA", partial(resource.setrlimit, resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+def _ranks(setting: Setting, results: dict[str, Any]) -> None:
+    """How far the logits are from those of one process, and the time."""
+    shape = replace(setting.narrow, layers=setting.ranks_layers)
+    kept = FOLDER / "ranks-logits.pt"
+    for ranks in RANKS:
+        if str(ranks) not in results["ranks"] or (ranks == 1 and not kept.is_file()):
+            found: list[Tensor] = []
+            look = partial(_look, found)
+            run = compress(f"ranks-{ranks}", shape, setting.ranks_options.split(), ranks=ranks, look=look)
+            if ranks == 1:
+                torch.save(found[0], kept)
+            apart = float((found[0] - torch.load(kept, weights_only=True)).abs().max())
+            results["ranks"][str(ranks)] = {"largest_difference": apart, **asdict(run)}
+            store(KEPT, results)
 
 
-def _join(group: Path) -> None:
-    (group / "cgroup.procs").write_text(str(os.getpid()))
+def _look(found: list[Tensor], output: Path) -> None:
+    found.append(_logits(output))
 
 
-def slope(runs: list[Run]) -> float:
-    """Bytes for each further layer, by least squares."""
-    xs, ys = [run.layers for run in runs], [run.peak_bytes for run in runs]
-    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    spread = sum((x - mean_x) ** 2 for x in xs)
-    return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / spread
+@torch.no_grad()
+def _logits(directory: Path) -> Tensor:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    found: Tensor = model(torch.arange(256)[None]).logits
+    return found
 
 
-def _head() -> Iterator[str]:
-    gigabytes = psutil.virtual_memory().total / 1e9
-    yield "# Size"
-    yield ""
-    yield "Written by `make bench-scale`. Weights are random; streams go to the disk (`--stream-memory 0`)."
-    yield f"Machine: {platform.machine()}, {len(os.sched_getaffinity(0))} cores, {gigabytes:.0f} GB."
-
-
-def _depth_lines(runs: list[Run]) -> Iterator[str]:
-    yield from ("", "## Peak resident memory against depth", "")
-    layer = NARROW.layer_bytes
-    yield (
-        f"Llama, hidden {NARROW.hidden}, MLP {NARROW.mlp}, narrowed to 0.75 of both, full compensation; "
-        f"a layer takes {layer / 1e6:.2f} MB as stored (bfloat16), {2 * layer / 1e6:.2f} MB in float32."
-    )
-    yield from ("", "| layers | weights, MB | peak resident, MB | seconds |", "|---|---|---|---|")
-    for run in runs:
-        sizes = f"{2 * run.parameters / 1e6:,.0f} | {run.peak_bytes / 1e6:,.1f}"
-        yield f"| {run.layers} | {sizes} | {run.seconds:,.0f} |"
-    if len(runs) > 1:
-        grows = slope(runs)
-        yield ""
-        yield f"Each further layer adds {grows / 1e3:,.1f} kB, {100 * grows / layer:.2f} % of a stored layer."
-
-
-def _large_lines(run: Run, mechanism: str, compensate: str) -> Iterator[str]:
-    yield from ("", "## A model larger than its memory", "")
-    yield (
-        f"{run.parameters / 1e9:.2f} B parameters, {2 * run.parameters / 1e9:.2f} GB of weights in "
-        f"{run.layers} layers, narrowed to 0.75 of both widths (compensate {compensate}) under a limit of "
-        f"{LIMIT_BYTES / 2**30:.0f} GiB by {mechanism}: {run.seconds:,.0f} s, at most "
-        f"{run.peak_bytes / 1e9:.2f} GB resident."
-    )
+def _layer(setting: Setting, results: dict[str, Any]) -> None:
+    if not results["layer"]:
+        command = [sys.executable, "-m", "docs.make.scale_layer"]
+        said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+        results["layer"] = json.loads(said.splitlines()[-1])
+        store(KEPT, results)
 
 
 if __name__ == "__main__":

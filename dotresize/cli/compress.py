@@ -37,7 +37,7 @@ def compress_command(
     """Narrow a model and write it as a stock checkpoint, with its perplexity beside the original's.
 
     New widths are given, come from a plan, or are planned for a budget first. An interrupted run resumes when
-    the same command is given again.
+    the same command is given again. Several GPUs: torchrun --nproc-per-node N -m dotresize compress.
     """
     from ..compress.config import CompressConfig
 

@@ -1,5 +1,6 @@
 """Before `dotresize compress` reads a weight: what it was asked to do, and everything that can be refused."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,12 @@ def check_options(run: CompressRun, *, dry_run: bool, plans: bool) -> None:
     """
     from ..errors import OptionError
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (dry_run or plans):
+        why = "--dry-run computes nothing" if dry_run else "a budget is planned by one"
+        raise OptionError(
+            f"several processes were started, but {why}; run it alone, then give torchrun the widths "
+            "or --plan."
+        )
     if run.stream_memory is not None and not 0 <= run.stream_memory < 1e9:
         raise OptionError(f"--stream-memory is {run.stream_memory:g}; give gigabytes, 0 or more.")
     if run.stream_memory is not None and dry_run:

@@ -11,6 +11,7 @@ from .output import emit, error_console, quiet_libraries
 if TYPE_CHECKING:
     from ..compress.calibration import Windows
     from ..compress.dense import Dense
+    from ..compress.ranks import Ranks
     from ..compress.report import Cost, Report
     from ..compress.resume import WorkDirectory
     from ..compress.source import OpenModel
@@ -22,17 +23,24 @@ __all__ = ["run_compress"]
 def run_compress(run: CompressRun) -> None:
     """Check, load, narrow, write, measure, show."""
     quiet_libraries()
+    from ..compress.ranks import joined
     from ..compress.resume import WorkDirectory, work_path
+    from ..compress.run import choose_device
     from ..export.staging import check_free
     from .progress import ProgressBar
     from .tables import compression_tables
 
     output, asked = run.output, _asked(run)
-    run = replace(run, force=_settle_landing(output, asked) or run.force)
-    opened, texts = check_run(run)
-    with ProgressBar() as progress, WorkDirectory(work_path(output)) as work:
-        check_free(output, force=run.force)  # a run that ended just now may have written it
-        report, cost, quality = _narrow(run, asked, opened, texts, progress, work)
+    with joined(choose_device(run.config.device)) as ranks:
+        if not ranks.is_first:
+            _assist(run, ranks)
+            return
+        run = replace(run, force=_settle_landing(output, asked) or run.force)
+        opened, texts = check_run(run)
+        with ProgressBar() as progress, WorkDirectory(work_path(output)) as work:
+            check_free(output, force=run.force)  # a run that ended just now may have written it
+            ranks.wait()
+            report, cost, quality = _narrow(run, asked, opened, texts, progress, work, ranks)
     data = {
         "output": str(output),
         "report": report.to_dict(),
@@ -64,18 +72,17 @@ def _narrow(
     texts: "list[Windows]",
     progress: "ProgressBar",
     work: "WorkDirectory",
+    ranks: "Ranks",
 ) -> "tuple[Report, Cost, dict[str, Any] | None]":
     """Load, narrow and write; then measure what is on disk."""
     from ..compress.landing import note_landing
-    from ..compress.memory import default_stream_bytes
     from ..errors import DotresizeError
     from ..export.stream import compress_to
 
     error_console().print(f"loading {run.model}", markup=False)
     dense = opened.stream()
-    given = run.stream_memory
-    stream_bytes = default_stream_bytes() if given is None else int(given * 1e9)
-    report, cost = compress_to(
+    stream_bytes = _stream_bytes(run, ranks)
+    written = compress_to(
         dense,
         run.config,
         run.output,
@@ -84,7 +91,10 @@ def _narrow(
         force=run.force,
         stream_bytes=stream_bytes,
         on_complete=lambda file: note_landing(work.path, file, asked),
+        ranks=ranks,
     )
+    assert written is not None  # this is the first process
+    report, cost = written
     try:
         quality = _measured(run, dense, report, texts, progress, stream_bytes)
     except DotresizeError:
@@ -92,6 +102,31 @@ def _narrow(
         raise
     work.discard()
     return report, cost, quality
+
+
+def _assist(run: CompressRun, ranks: "Ranks") -> None:
+    """What a process other than the first does: its share of the windows. It writes nothing."""
+    from ..compress.resume import WorkDirectory
+    from ..compress.source import open_model
+    from ..export.stream import compress_to
+
+    ranks.wait()  # for the first one's checks, so that a mistake is reported once
+    opened = open_model(run.model, trust_remote_code=run.config.trust_remote_code, revision=run.revision)
+    compress_to(
+        opened.stream(look=ranks.number_here == 0),  # one on every machine
+        run.config,
+        run.output,
+        work=WorkDirectory(None),
+        stream_bytes=_stream_bytes(run, ranks),
+        ranks=ranks,
+    )
+
+
+def _stream_bytes(run: CompressRun, ranks: "Ranks") -> int:
+    from ..compress.memory import default_stream_bytes
+
+    given = run.stream_memory
+    return default_stream_bytes(ranks.count_here) if given is None else int(given * 1e9)
 
 
 def _measured(

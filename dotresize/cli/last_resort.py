@@ -100,6 +100,7 @@ def _out_of_memory(error: BaseException) -> None:
 
 
 def _end(code: int, label: str, message: str = "") -> None:
+    label = f"rank {os.environ['RANK']}: {label}" if os.environ.get("RANK", "0") != "0" else label
     line = styled(label, "bold red", f" {message}" if message else "")
     error_console().print(line, highlight=False, soft_wrap=True)
     sys.exit(code)

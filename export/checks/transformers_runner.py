@@ -1,5 +1,6 @@
 """Open a checkpoint or a GGUF file with stock transformers and run the prompts in float32. See `__init__`."""
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -10,8 +11,11 @@ import transformers
 from safetensors.numpy import save_file
 
 
-def main(artefact: str, prompts_json: str, out: str) -> None:
-    """Load, run every prompt, write logits and greedy tokens."""
+def main(artefact: str, prompts_json: str, out: str, resident_bytes: str | None = None) -> None:
+    """Load, run every prompt, write logits and greedy tokens.
+
+    With `resident_bytes`, each layer is read when it runs, and only so many bytes of them stay in memory.
+    """
     prompts = json.loads(Path(prompts_json).read_text(encoding="utf-8"))["prompts"]
     where: dict[str, Any] = {"pretrained_model_name_or_path": artefact, "local_files_only": True}
     how: dict[str, Any] = {}
@@ -24,8 +28,12 @@ def main(artefact: str, prompts_json: str, out: str) -> None:
     config = transformers.AutoConfig.from_pretrained(**where)
     if getattr(config, "attn_logit_softcapping", None):
         how["attn_implementation"] = "eager"  # the default would leave the cap out
-    loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-        **where, **how, dtype=torch.float32, output_loading_info=True
+    loaded: Any = (
+        transformers.AutoModelForCausalLM.from_pretrained(
+            **where, **how, dtype=torch.float32, output_loading_info=True
+        )
+        if resident_bytes is None
+        else open_in_pages(Path(artefact), int(resident_bytes))
     )
     model, loading = loaded
     model.eval()
@@ -43,13 +51,26 @@ def main(artefact: str, prompts_json: str, out: str) -> None:
     save_file(logits, Path(out) / "logits.safetensors")
     assert "dotresize" not in sys.modules, "the check must not depend on dotresize"
     result = {
-        "runtime": f"transformers {transformers.__version__}",
+        "runtime": f"transformers {transformers.__version__}" + ("" if resident_bytes is None else ", paged"),
         "greedy_token_ids": greedy,
         "token_ids": token_ids,
         "missing_keys": sorted(loading["missing_keys"]),
         "unexpected_keys": sorted(loading["unexpected_keys"]),
     }
     (Path(out) / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+def open_in_pages(directory: Path, resident_bytes: int) -> tuple[Any, dict[str, list[str]]]:
+    """The model and its loading info; a parameter that no file holds is a KeyError."""
+    file = Path(__file__).parents[1] / "paged.py"
+    found = importlib.util.spec_from_file_location("paged", file)
+    assert found is not None
+    assert found.loader is not None
+    paged = importlib.util.module_from_spec(found)
+    found.loader.exec_module(paged)
+    model = paged.open_paged(directory, resident_bytes=resident_bytes)
+    unexpected = sorted(set(paged.places_of(directory)) - set(model.state_dict()))
+    return model, {"missing_keys": [], "unexpected_keys": unexpected}
 
 
 def continue_greedily(model: Any, output: Any, steps: int) -> list[int]:

@@ -14,6 +14,7 @@ from dotresize.compress.config import CompressConfig
 from dotresize.compress.job import Job, Streams, held_last
 from dotresize.compress.local_training import rate_at, train_sublayer
 from dotresize.compress.progress import Silent
+from dotresize.compress.ranks import Ranks
 from dotresize.compress.source import load_dense
 from dotresize.compress.stream import Stream
 from dotresize.errors import TextError
@@ -34,6 +35,7 @@ class Counter(Silent):
 def job_of(dtype: torch.dtype = torch.float32) -> Job:
     """What training reads of a job, for a stream that keeps its basis."""
     parts = {"device": torch.device("cpu"), "stored_dtype": dtype, "epsilon": 1e-5, "progress": Counter()}
+    parts["ranks"] = Ranks()
     return cast(Job, SimpleNamespace(projected=lambda dense: dense, **parts))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from dotresize.compress.activations import Branch, branches_of
 from dotresize.compress.job import Job
 from dotresize.compress.neuron_fit import Row, step_gate_and_up
+from dotresize.compress.ranks import Ranks
 from dotresize.compress.source import DenseModel, load_dense
 
 
@@ -26,14 +27,16 @@ def mlp(dense: DenseModel) -> Branch:
     return branches_of(layer.requires_grad_(False), dense.family, dense.model.config, [{}, {}])[1]
 
 
-JOB = cast(Job, SimpleNamespace(device=torch.device("cpu"), stored_dtype=torch.float32))  # what a step reads
+def job_of(dtype: torch.dtype = torch.float32) -> Job:
+    """What a step reads."""
+    return cast(Job, SimpleNamespace(device=torch.device("cpu"), stored_dtype=dtype, ranks=Ranks()))
 
 
 def _rows(stream: Tensor, lacking: Tensor) -> Callable[..., Iterator[Row]]:
     def rows(every: int = 1) -> Iterator[Row]:
-        for batch in list(range(0, len(stream), 2))[::every]:
+        for number, batch in list(enumerate(range(0, len(stream), 2)))[::every]:
             part = lacking[batch : batch + 2].flatten(0, -2)
-            yield Row(stream[batch : batch + 2], part, torch.ones(len(part)))
+            yield Row(stream[batch : batch + 2], part, torch.ones(len(part)), number)
 
     return rows
 
@@ -51,7 +54,7 @@ def test_a_step_lowers_the_error_and_touches_gate_and_up_only(mlp: Branch) -> No
         weight = mlp.core.get_submodule(name).get_parameter("weight")
         weight.data = weight + 0.3 * weight.std() * torch.randn_like(weight)
     old = _weights(mlp)
-    before, after = step_gate_and_up(JOB, mlp, _rows(stream, wanted))
+    before, after = step_gate_and_up(job_of(), mlp, _rows(stream, wanted))
     assert after < 0.9 * before
     assert torch.equal(mlp.core.get_submodule("down_proj").get_parameter("weight"), old["down_proj.weight"])
     assert not torch.equal(mlp.core.get_submodule("up_proj").get_parameter("weight"), old["up_proj.weight"])
@@ -62,7 +65,7 @@ def test_a_step_that_cannot_help_changes_nothing(mlp: Branch) -> None:
     torch.manual_seed(0)
     stream = torch.randn(8, 50, cast(Any, mlp.sites.norm).weight.shape[0])
     old = _weights(mlp)
-    before, after = step_gate_and_up(JOB, mlp, _rows(stream, mlp.forward(stream)))
+    before, after = step_gate_and_up(job_of(), mlp, _rows(stream, mlp.forward(stream)))
     assert before == after < 1e-10
     for name, weight in mlp.core.state_dict().items():
         assert torch.equal(weight, old[name]), name
@@ -72,8 +75,7 @@ def test_a_step_that_overflows_the_stored_dtype_is_undone(mlp: Branch) -> None:
     torch.manual_seed(0)
     stream = torch.randn(8, 50, cast(Any, mlp.sites.norm).weight.shape[0])
     old = _weights(mlp)
-    half = cast(Job, SimpleNamespace(device=torch.device("cpu"), stored_dtype=torch.float16))
-    before, after = step_gate_and_up(half, mlp, _rows(stream, 1e9 * mlp.forward(stream)))
+    before, after = step_gate_and_up(job_of(torch.float16), mlp, _rows(stream, 1e9 * mlp.forward(stream)))
     assert before == after > 0.5  # so there was something to gain
     for name, weight in mlp.core.state_dict().items():
         assert torch.equal(weight, old[name]), name

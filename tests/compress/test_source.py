@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.compress.source import DEMO_MODEL, load_dense
-from dotresize.errors import ModelError
+from dotresize.compress.source import DEMO_MODEL, load_dense, open_model
+from dotresize.errors import ModelError, OptionError
 
 
 def test_directory_source_is_recorded(pico_checkpoint: Path) -> None:
@@ -97,3 +97,41 @@ def test_other_families_and_quantised_models_are_refused(pico_llama: Path, tmp_p
     )
     with pytest.raises(ModelError, match=r"BloomForCausalLM .* not supported yet; supported are llama"):
         load_dense(str(copy))
+
+
+OLD, NEW = "0" * 39 + "1", "0" * 39 + "2"
+
+
+@pytest.fixture
+def hub(pico_llama: Path, pico_llama_untied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub's cache on this machine with two commits of one model; v1 is the older one."""
+    folder = tmp_path / "models--people--pico"
+    for commit, model in ((OLD, pico_llama), (NEW, pico_llama_untied)):
+        snapshot = folder / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        for file in model.iterdir():
+            blob = folder / "blobs" / f"{commit}-{file.name}"
+            blob.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, blob)
+            (snapshot / file.name).symlink_to(Path("../../blobs") / blob.name)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(NEW)
+    (folder / "refs" / "v1").write_text(OLD)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    return folder
+
+
+@pytest.mark.parametrize(("revision", "commit"), [(None, NEW), ("main", NEW), ("v1", OLD), (OLD, OLD)])
+def test_a_revision_of_a_hub_model_is_read_and_its_commit_recorded(
+    hub: Path, revision: str | None, commit: str
+) -> None:
+    dense = open_model("people/pico", revision=revision).stream()
+    assert (dense.source.kind, dense.source.name, dense.source.revision) == ("hub", "people/pico", commit)
+    assert dense.config.tie_word_embeddings == (commit == OLD)
+
+
+def test_a_revision_that_is_not_there_is_refused(hub: Path, pico_llama: Path) -> None:
+    with pytest.raises(ModelError, match="people/pico is neither .* at revision v2"):
+        open_model("people/pico", revision="v2")
+    with pytest.raises(OptionError, match="revision v1 was given, but .* lies on this machine"):
+        open_model(str(pico_llama), revision="v1")

@@ -71,6 +71,18 @@ def test_changed_bytes_are_seen_without_the_hash_too(pico_copy: Path) -> None:
     assert "beyond the limit: mean_kl" in found["logits"]
 
 
+def test_a_model_larger_than_memory_is_run_layer_by_layer(
+    pico_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dotresize.export.proofs.free_memory_bytes", lambda: 1000)
+    record = verify(pico_copy, runtime="transformers")
+    assert record.verified
+    assert any("paged" in check.runtime for check in record.verification)
+    flip_weight_bytes(pico_copy)
+    trust_present_bytes(pico_copy)
+    assert "beyond the limit: mean_kl" in missed(pico_copy)["logits"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -53,6 +53,7 @@ class Command:
         earlier: A base that lies at the output already, for --force.
         share: Of all kills.
         varies: Files whose bytes differ between two undisturbed runs; they must be there.
+        shard_bytes: Of one file of the output at most; None for five gigabytes.
     """
 
     arguments: Sequence[str]
@@ -61,11 +62,15 @@ class Command:
     share: float
     earlier: str | None = None
     varies: Sequence[str] = ()
+    shard_bytes: int | None = None  # of one file of the output; None: as large as ever
 
 
 COMMANDS = {
     "compress": Command(
-        arguments=["compress", "mistral", "-o", "out", *COMPRESS], models=["mistral"], output="out", share=0.4
+        arguments=["compress", "mistral", "-o", "out", *COMPRESS],
+        models=["mistral"],
+        output="out",
+        share=0.25,
     ),
     "force": Command(
         arguments=["compress", "mistral", "-o", "out", *COMPRESS, "--force"],
@@ -73,6 +78,13 @@ COMMANDS = {
         output="out",
         earlier="narrow",
         share=0.15,
+    ),
+    "shards": Command(
+        arguments=["compress", "sharded", "-o", "out", *COMPRESS, "--stream-memory", "0"],
+        models=["sharded"],
+        output="out",
+        share=0.2,
+        shard_bytes=60_000,
     ),
     "gguf": Command(
         arguments=["export", "gguf", "narrow", "-o", "out.gguf", "--dtype", "f16"],
@@ -168,12 +180,22 @@ def _run(command: Command, place: Path, kill_at: int | None = None) -> int:
     def work() -> int:
         os.chdir(place / "home")
         os.environ["TMPDIR"] = str(place / "tmp")
+        if command.shard_bytes is not None:
+            _limit_shards(command.shard_bytes)
         events = _count_events(place, kill_at)
         code = run(*command.arguments)
         (place / "events").write_text(str(events[0]))
         return code
 
     return fork(work, folder=place, mark="fault")
+
+
+def _limit_shards(size_bytes: int) -> None:
+    """Let this process write a checkpoint as it writes one of many gigabytes."""
+    from dotresize.export.stream import compress_to
+
+    assert compress_to.__kwdefaults__ is not None
+    compress_to.__kwdefaults__["max_shard_bytes"] = size_bytes
 
 
 def _count_events(place: Path, kill_at: int | None) -> list[int]:

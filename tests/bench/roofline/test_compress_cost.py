@@ -1,11 +1,13 @@
 """The unit of compression time, and what the memory prediction counts (measured: docs/QUALITY.md)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from dotresize.bench.roofline.compress_cost import forward_seconds, predicted_peak_bytes
+from dotresize.bench.roofline.compress_cost import forward_seconds, predicted_peak_bytes, streamed_peak_bytes
 from dotresize.compress.config import CompressConfig
+from dotresize.compress.report import Counts
 from dotresize.compress.run import compress
 from dotresize.compress.source import load_dense
 
@@ -27,3 +29,31 @@ def test_the_prediction_holds_the_streams_and_the_narrow_weights(pico_llama: Pat
     predicted = predicted_peak_bytes(report, 0, 2048)
     assert predicted > streams + report.narrow_counts.weight_bytes
     assert predicted_peak_bytes(report, 1000, 2048) == predicted + 1000
+
+
+def test_a_model_in_its_files_takes_its_largest_parts_only(pico_llama: Path) -> None:
+    """As many layers as there may be: they are not in memory together."""
+    report = compress(
+        load_dense(str(pico_llama)),
+        CompressConfig(hidden_size=48, calibration=TEXT, calibration_windows=6, window_tokens=64),
+    ).report
+
+    def predicted(layers: int, stream_bytes: int) -> int:
+        def deep(counts: Counts) -> Counts:
+            size = layers * counts.layer_parameters
+            more = 4 * (size - counts.layer_parameters)  # float32
+            return replace(counts, layer_parameters=size, weight_bytes=counts.weight_bytes + more)
+
+        sizes = replace(
+            report,
+            dense=replace(report.dense, num_hidden_layers=3 * layers),
+            narrow=replace(report.narrow, num_hidden_layers=3 * layers),
+            dense_counts=deep(report.dense_counts),
+            narrow_counts=deep(report.narrow_counts),
+        )
+        return streamed_peak_bytes(
+            sizes, tokens=6 * 64, compensate="full", base_bytes=0, stream_bytes=stream_bytes
+        )
+
+    assert predicted(1, 0) == predicted(100, 0)
+    assert predicted(100, 10**12) > 4 * 100 * report.narrow_counts.layer_parameters  # kept for the reference
