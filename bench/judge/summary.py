@@ -4,7 +4,7 @@ from ..record.results import BenchModel, Comparison, MemoryRecord, Results
 from .speculative_words import speculative_sentences
 from .wording import load_text, metric, width_change
 
-__all__ = ["headline_comparison", "speed_words", "summarise"]
+__all__ = ["headline_comparison", "memory_change", "speed_words", "summarise"]
 
 # What stands for decoding speed, best first: a scenario may have been left out.
 _DECODING = (
@@ -106,13 +106,18 @@ def _no_speed(results: Results, model: str) -> str:
     return "speed was not measured"
 
 
-def _memory(results: Results, model: BenchModel) -> str:
+def memory_change(results: Results, model: BenchModel) -> tuple[str, int, int]:
+    """What stands for memory, and its bytes before and after: in memory where that is known, else on disk."""
     records = {record.model: record for record in results.memory}
     original = results.models[0]
     first, second = records.get(original.name), records.get(model.name)
-    what, before, after = "on disk", original.weight_bytes, model.weight_bytes
     if first is not None and second is not None:
-        what, before, after = _weight_memory(first, second)
+        return _weight_memory(first, second)
+    return "on disk", original.weight_bytes, model.weight_bytes
+
+
+def _memory(results: Results, model: BenchModel) -> str:
+    what, before, after = memory_change(results, model)
     saved = 1 - after / before
     if abs(saved) < _SAME:
         return "as much on disk" if what == "on disk" else f"the same {what}"

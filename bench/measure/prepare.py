@@ -17,6 +17,7 @@ from ...serve.model_facts import is_onnx_directory
 from ..record.results import BenchModel
 from ..record.settings import BenchSettings
 from ..roofline.model_cost import describe
+from .making import making_of
 
 __all__ = ["prepare", "settle", "unique_names"]
 
@@ -63,7 +64,8 @@ def prepare(sources: list[str], settings: BenchSettings, work: Path, progress: P
     models = []
     for name, source in zip(names, sources, strict=True):
         directory = _directory(name, source, settings, work)
-        models.append(describe(directory.resolve(), name=name, source=source, dtype=settings.dtype))
+        model = describe(directory.resolve(), name=name, source=source, dtype=settings.dtype)
+        models.append(replace(model, making=making_of(directory)))
         progress.advance()
     _check_same_tokenizer(models)
     return models

@@ -3,16 +3,25 @@
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
 
 from ...compress.calibration import leading_windows
 from ...compress.run import choose_device
 from ...errors import InputError
+from ...export.model_files import read_object
 from ..process.child_call import PrintedProgress, answer
-from ..record.results import BenchModel, ModelQuality, QualityRecord
+from ..record.results import BenchModel, ModelQuality, QualityRecord, SampleAnswer
+from ..record.settings import BenchSettings
 from .perplexity import ModelPerplexity
-from .perplexity_in_turn import measure_in_turn
+from .perplexity_in_turn import Scorer, measure_in_turn
+from .sample_answers import sample_answers
 from .scenario import QualityRequest
 from .scorers import context_tokens, load_tokenizer, open_scorer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 __all__: list[str] = []
 
@@ -34,10 +43,8 @@ def work(request: QualityRequest) -> QualityRecord:
         at_most=settings.text_windows,
         window_tokens=window_tokens,
     )
-    scorers = {
-        model.name: partial(open_scorer, Path(model.path), model.format, device=device, dtype=settings.dtype)
-        for model in models
-    }
+    answers: list[SampleAnswer] = []
+    scorers = {model.name: partial(_opened, model, settings, device, answers) for model in models}
     with tempfile.TemporaryDirectory(prefix="dotresize-quality-") as folder:
         qualities = measure_in_turn(scorers, windows, Path(folder), progress=PrintedProgress())
     return QualityRecord(
@@ -46,7 +53,35 @@ def work(request: QualityRequest) -> QualityRecord:
         windows=windows.record.windows,
         window_tokens=windows.record.window_tokens,
         models=[_of_model(quality) for quality in qualities],
+        answers=answers,
     )
+
+
+def _opened(
+    model: BenchModel, settings: BenchSettings, device: torch.device, answers: list[SampleAnswer]
+) -> Scorer:
+    """The scorer of a model, after it has answered the sample prompts."""
+    place = Path(model.path)
+    scorer, tokenizer = (
+        open_scorer(place, model.format, device=device, dtype=settings.dtype),
+        load_tokenizer(place),
+    )
+    answers += sample_answers(
+        model.name,
+        scorer,
+        tokenizer,
+        context_tokens=context_tokens(place, model.format),
+        stop=_stop_tokens(place, tokenizer),
+    )
+    return scorer
+
+
+def _stop_tokens(place: Path, tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
+    """What ends an answer: of the tokenizer, and of generation_config.json where there is one."""
+    file = place / "generation_config.json"
+    listed = read_object(file).get("eos_token_id") if file.is_file() else None
+    ends = [tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])]
+    return frozenset(end for end in ends if isinstance(end, int))
 
 
 def _of_model(quality: ModelPerplexity) -> ModelQuality:

@@ -14,6 +14,7 @@ from ...export.staging import write_atomically
 from ...json_files import read_json, validated
 from ...version import __version__
 from .draft_records import DraftCounts, SpeculativeRecord
+from .making import Making
 from .settings import BenchSettings
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "PartCost",
     "QualityRecord",
     "Results",
+    "SampleAnswer",
     "TaskScore",
     "is_results",
     "read",
@@ -75,6 +77,7 @@ class BenchModel:
     parts: dict[Part, PartCost]
     compute_dtype: str = ""  # what its matrices are multiplied in: "float32", "bfloat16", "float16", "int8"
     head_every_position: bool = False  # the prefill computes logits of the whole input, not of its last token
+    making: Making | None = None  # None: dotresize did not narrow it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +218,16 @@ class TaskScore:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SampleAnswer:
+    """What a model answers to one prompt, greedily."""
+
+    model: str
+    prompt: str
+    text: str
+    complete: bool  # whether it ended by itself
+
+
+@dataclass(frozen=True, kw_only=True)
 class QualityRecord:
     """What narrowing costs."""
 
@@ -224,6 +237,7 @@ class QualityRecord:
     window_tokens: int
     models: list[ModelQuality]
     tasks: list[TaskScore] = field(default_factory=list)
+    answers: list[SampleAnswer] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)

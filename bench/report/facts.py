@@ -7,6 +7,7 @@ from .content import Table
 
 __all__ = [
     "INTERVAL",
+    "SAME",
     "environment_tables",
     "lost_table",
     "metric_terms",
@@ -15,6 +16,10 @@ __all__ = [
     "settings_table",
 ]
 
+SAME = (
+    "“No difference”: the 95 % interval contains 1, or the speed-up is within "
+    f"{LEAST_DIFFERENCE * 100:g} % of 1, which nobody would notice, however narrow the interval."
+)
 INTERVAL = (
     "In every round, all models are measured directly after each other in an order drawn from the seed, "
     "on the same token ids and with a fixed number of output tokens. Each round gives one speed-up: the "
@@ -49,7 +54,7 @@ def model_tables(results: Results) -> list[Table]:
         [m.name, m.source, m.format, m.precision, m.sha256[:12], m.tokenizer_sha256[:12]]
         for m in results.models
     ]
-    return [
+    tables = [
         Table(
             caption="The models; the first is the original",
             columns=[*columns, ">KV per token"],
@@ -61,6 +66,24 @@ def model_tables(results: Results) -> list[Table]:
             rows=origins,
         ),
     ]
+    made = [(model.name, model.making) for model in results.models if model.making is not None]
+    rows = [
+        [
+            name,
+            making.source,
+            " ".join(f"{option}={value}" for option, value in making.options.items()),
+            making.calibration,
+            f"{making.recovery or 'none'}"
+            + (
+                f", {making.recovery_seconds / 60:.1f} minutes" if making.recovery_seconds is not None else ""
+            ),
+            making.verification,
+        ]
+        for name, making in made
+    ]
+    columns = ["model", "narrowed from", "options", "calibration", "recovery", "verification"]
+    caption = "How they were made, by their manifests"
+    return tables + ([Table(caption=caption, columns=columns, rows=rows)] if rows else [])
 
 
 def environment_tables(results: Results) -> list[Table]:

@@ -13,6 +13,11 @@ _SPECIAL = re.compile(r"([\\`*\[\]<|~$]|(?<!\w)_|_(?!\w)|^[#>+-]|(?<=^\d)\.(?=\s
 def render_markdown(report: Report) -> str:
     """The whole report; every string is escaped, so no name can break a table or become HTML."""
     lines = [f"# {_escape(report.title)}", "", _escape(report.subtitle), ""]
+    if report.recommendation:
+        first, *rest = map(_escape, report.recommendation)
+        lines += [" ".join([f"**{first}**", *rest]), ""]
+    if report.decision is not None:
+        lines += [*_table(report.decision), ""]
     lines += [f"* {_escape(sentence)}" for sentence in report.headline]
     if report.cautions:
         lines += ["", "Read with care:", "", *(f"* {_escape(caution)}" for caution in report.cautions)]
@@ -27,6 +32,9 @@ def _section(section: Section) -> list[str]:
         lines += ["", _escape(paragraph)]
     for table in section.tables:
         lines += ["", *_table(table)]
+    for quotes in section.quotes:
+        lines += ["", f"**{_escape(quotes.prompt)}**", ""]
+        lines += [f"* {_escape(model)}: {_escape(text)}" for model, text in quotes.answers]
     if section.chart is not None:
         lines += ["", f"Drawn in report.html. {_escape(section.chart.source)}"]
     if section.terms:

@@ -1,7 +1,8 @@
 """The report of a run: one self-contained HTML page, and the same in Markdown.
 
-The page needs no network and no JavaScript: styles and charts are inline. The same results give the same
-bytes. Sections without data are left out, and the page says what was not measured.
+The page needs no network: styles and charts are inline, and so is a script that sorts tables, without which
+all is there too. The same results give the same bytes. Sections without data are left out, and the page says
+what was not measured.
 """
 
 import importlib.util
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import MissingDependencyError
 from ...export.staging import write_atomically
+from ..judge.decision import decision_rows, recommendation
 from ..judge.summary import summarise
 from ..judge.wording import SCENARIOS, significant
 from ..record.results import Results
@@ -25,11 +27,11 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def write_report(results: Results, directory: Path, *, results_file: str = RESULTS_FILE) -> None:
-    """Write `report.html` and `report.md` into `directory`, each in one step.
+    """Write `report.html`, `report.md`, `comparisons.csv` and `samples.csv`, each in one step.
 
     Args:
         results: what `results.read` gives; it may be incomplete.
-        directory: must exist; older reports in it are replaced.
+        directory: where to; must exist; older reports in it are replaced.
         results_file: name of the JSON file, for the source lines of the charts.
 
     Raises:
@@ -40,12 +42,15 @@ def write_report(results: Results, directory: Path, *, results_file: str = RESUL
             raise MissingDependencyError(
                 f'the report needs {module}, which is not installed: pip install "dotresize[bench]"'
             )
+    from .csv_files import comparisons_csv, samples_csv
     from .markdown import render_markdown
 
     report = build_report(results, results_file)
     page = render_page(report)
     write_atomically(directory / "report.html", page)
     write_atomically(directory / "report.md", render_markdown(report))
+    write_atomically(directory / "comparisons.csv", comparisons_csv(results))
+    write_atomically(directory / "samples.csv", samples_csv(results))
 
 
 def render_page(report: "Report") -> str:
@@ -69,19 +74,24 @@ def _tie(text: str) -> str:
 def build_report(results: Results, results_file: str = RESULTS_FILE) -> "Report":
     """Everything that the report says, in order."""
     from .content import Report
+    from .decision_table import decision_table
 
     settings = results.settings
+    rows = [] if settings.scenarios == ("speculative",) else decision_rows(results)
     return Report(
         title="What narrowing gains, and what it costs",
         subtitle=f"{results.models[0].name} and {_count(len(results.models) - 1, 'narrower model')} through "
         f"{settings.engine} on {results.environment.gpu or results.environment.processor}, "
         f"{settings.input_tokens} tokens in, {settings.output_tokens} out, "
-        f"{_count(settings.rounds, 'round')}.",
+        f"{_count(settings.rounds, 'round')}. Measured on {results.created_utc[:10]}.",
+        recommendation=recommendation(rows, results.models[0].name),
+        decision=decision_table(rows),
         headline=summarise(results),
         cautions=_cautions(results),
         sections=[section for section in _sections(results, results_file) if not section.empty()],
         footer=f"Measured {results.created_utc} by dotresize {results.tool_version}; every number is in "
-        f"{results_file} (schema {results.schema_version}), raw samples included.",
+        f"{results_file} (schema {results.schema_version}), raw samples included; comparisons.csv and "
+        "samples.csv hold the same for spreadsheets.",
     )
 
 
@@ -105,6 +115,7 @@ def _sections(results: Results, results_file: str) -> "list[Section]":
     from ..judge.speculative_words import speculative_words
     from . import charts, charts_latency, charts_memory, charts_parts, facts, tables
     from .content import Section
+    from .decision_table import quotes
     from .speculative_table import speculative_table
 
     source = _source(results, results_file)
@@ -120,7 +131,7 @@ def _sections(results: Results, results_file: str) -> "list[Section]":
     )
     details = [tables.percentile_table(results, name) for name in ("latency", "online")]
     details.append(tables.ceiling_table(results))
-    text = results.quality
+    text, answers = results.quality, quotes(results)
     quality = tables.quality_table(results), tables.task_table(results)
     quality_source = "" if text is None else f" Text SHA-256 {text.text_sha256[:12]}."
     return [
@@ -154,6 +165,13 @@ def _sections(results: Results, results_file: str) -> "list[Section]":
             tables=_present(tables.memory_table(results)),
         ),
         Section(key="quality", title="Quality", tables=_present(*quality)),
+        Section(
+            key="answers",
+            title="Sample answers",
+            paragraphs=["Greedy answers to the same prompts, cut after 40 tokens where … stands."]
+            * bool(answers),
+            quotes=answers,
+        ),
         Section(
             key="lost",
             title="Failed and out of memory",

@@ -5,6 +5,7 @@ from statistics import median
 from typing import Any, Literal
 
 from dotresize.bench.judge.paired import compare_pairs
+from dotresize.bench.record.making import Making
 from dotresize.bench.record.results import (
     BenchModel,
     Ceiling,
@@ -20,6 +21,7 @@ from dotresize.bench.record.results import (
     Phase,
     QualityRecord,
     Results,
+    SampleAnswer,
     TaskScore,
 )
 from dotresize.bench.record.settings import BenchSettings
@@ -118,6 +120,31 @@ def _model(name: str) -> BenchModel:
             part: PartCost(weight_bytes=2 * count, decode_bytes=2 * count, flops_per_token=2.0 * count)
             for part, count in weights.items()
         },
+        making=None if name == ORIGINAL else _making(name),
+    )
+
+
+def _making(name: str) -> Making:
+    hidden, inner = SHAPES[name]
+    verified = {"mlp-0.75": True, "hidden-0.8": False}.get(name)
+    return Making(
+        source=ORIGINAL,
+        options={
+            "effort": "standard",
+            "hidden_size": str(hidden),
+            "intermediate_size": str(inner),
+            "seed": "42",
+        },
+        calibration="32 windows of 512 tokens of builtin",
+        calibration_tokens=16_384,
+        recovery="all from SmolLM2-135M, 400,000 tokens kept" if name == "both" else "",
+        recovery_seconds=1980.0 if name == "both" else None,
+        verified=verified,
+        verification={
+            True: "passed: 6 checks with transformers 5.19.0, vllm 0.32.0",
+            False: "MISSED: logits (vllm 0.32.0)",
+            None: "not recorded",
+        }[verified],
     )
 
 
@@ -166,8 +193,25 @@ def _quality() -> QualityRecord:
         )
         for name, value in PERPLEXITY.items()
     ]
+    answers = [
+        SampleAnswer(
+            model=name,
+            prompt=prompt,
+            text=f"Made up for {name}.\n    return text[::-1] < 'ünïcode'"
+            + " and on" * (12 * (name == "both")),
+            complete=name != "both",
+        )
+        for prompt in ("Why is the sky blue?", "Write a Python function that reverses a string.")
+        for name in SHAPES
+    ]
     return QualityRecord(
-        text="builtin", text_sha256="cd" * 32, windows=16, window_tokens=512, models=models, tasks=tasks
+        text="builtin",
+        text_sha256="cd" * 32,
+        windows=16,
+        window_tokens=512,
+        models=models,
+        tasks=tasks,
+        answers=answers,
     )
 
 
