@@ -7,12 +7,14 @@ from pathlib import Path
 from ..errors import MissingDependencyError, ModelError, OptionError
 from ..foreign import reading
 from ..paths import check_regular_files, path_of
+from .hub import hub_advice
 
 __all__ = ["DEMO_MODEL", "Located", "locate"]
 
 DEMO_MODEL = "demo:smollm2-135m"
 _DEMO_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.model", "*.jinja", "README.md", "*.txt"]
+_HUB_PATTERNS += ["LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,7 @@ def _locate_on_hub(spec: str, revision: str | None) -> Located:
         at = "" if revision is None else f" at revision {revision}"
         raise ModelError(
             f"{spec} is neither a local path nor a hub id that can be fetched{at} "
-            f"({type(error.__cause__).__name__}); check the spelling, the network and your access."
+            f"({type(error.__cause__).__name__}): {hub_advice(error.__cause__, spec)}."
         ) from error
     if not (directory / "config.json").is_file():
         raise ModelError(f"{spec} has no config.json on the hub; expected a transformers model.")

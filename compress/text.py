@@ -14,6 +14,7 @@ from ..foreign import reading
 from ..paths import path_of
 from .builtin_text import Split, chat, code, documentation
 from .conversation import Conversation, conversation_of
+from .hub import hub_advice
 
 __all__ = ["Document", "Split", "evaluation_texts", "is_file_name", "name_of", "read_documents"]
 
@@ -25,6 +26,7 @@ _BUILTIN: dict[str, Callable[[Split], list[Document]]] = {
 }
 _MAX_HUB_CHARACTERS = 50_000_000
 _LARGEST_FILE_BYTES = 2**31
+_HUB_SECONDS = 10.0
 
 
 def read_documents(spec: str, split: Split) -> list[Document]:
@@ -160,6 +162,7 @@ def _from_hub(spec: str, split: Split) -> list[Document]:
     if not name.strip():
         raise TextError(f"{spec!r} names no dataset; expected hf:NAME[:CONFIG].")
     part = "train" if split == "calibration" else "test"
+    _check_reachable(spec, name)
     advice = "check the name and the network, or use `builtin` or a local file"
     with reading(f"{spec} ({part} split)", TextError, by="datasets from the Hugging Face hub", advice=advice):
         rows = datasets.load_dataset(name, config or None, split=part, streaming=True)
@@ -171,3 +174,15 @@ def _from_hub(spec: str, split: Split) -> list[Document]:
             if characters > _MAX_HUB_CHARACTERS:
                 break
     return documents
+
+
+def _check_reachable(spec: str, name: str) -> None:
+    """Ask the hub once for the data set; `datasets` would try for half a minute before it says so."""
+    from huggingface_hub import HfApi
+
+    try:
+        with reading(spec, TextError, by="the Hugging Face hub"):
+            HfApi().dataset_info(name, timeout=_HUB_SECONDS)
+    except TextError as error:
+        advice = hub_advice(error.__cause__, f"datasets/{name}")
+        raise TextError(f"{spec} cannot be read: {advice}; or use `builtin` or a local file.") from error

@@ -7,9 +7,10 @@ from ..compress.report import Report
 from ..version import __version__
 from .recovery import Recovery
 
-__all__ = ["NAME", "render"]
+__all__ = ["HERE", "NAME", "render"]
 
 NAME = "README.md"
+HERE = "path/to/this-model"  # in the card's commands, until it is pushed under a name
 
 _WIDTHS = (
     ("hidden width", "hidden_size"),
@@ -30,10 +31,11 @@ def render(report: Report, quality: dict[str, Any] | None, recovery: Recovery | 
         recovery: How it was trained afterwards, or None.
     """
     sections = [
-        _front_matter(report),
+        _front_matter(report, quality),
         _intro(report, trained=recovery is not None and recovery.best_step > 0),
         _sizes(report),
         _ties(report),
+        _usage(),
         _quality(quality),
         _how(report),
         _recovery(recovery),
@@ -41,7 +43,7 @@ def render(report: Report, quality: dict[str, Any] | None, recovery: Recovery | 
     return "\n".join(section for section in sections if section)
 
 
-def _front_matter(report: Report) -> str:
+def _front_matter(report: Report, quality: dict[str, Any] | None) -> str:
     lines = ["---"]
     if report.source.kind == "hub":
         lines += [f"base_model: {report.source.name}", "base_model_relation: finetune"]
@@ -56,10 +58,53 @@ def _front_matter(report: Report) -> str:
         "- dotresize",
         "- compressed",
         f"- {report.source.model_type}",
+        *_model_index(report, quality),
         "---",
         "",
     ]
     return "\n".join(lines)
+
+
+def _model_index(report: Report, quality: dict[str, Any] | None) -> list[str]:
+    """Measured perplexities of this model as hubs read them; nothing where nothing was measured."""
+    results = []
+    for text in _texts(quality):
+        value = text["models"][-1]["perplexity"]["value"]
+        named = _yaml(str(text["text"]))
+        results += [
+            "  - task:",
+            "      type: text-generation",
+            "    dataset:",
+            f"      name: {named}",
+            f"      type: {named}",
+            "    metrics:",
+            "    - type: perplexity",
+            f"      value: {value:.4f}",
+        ]
+    name = _yaml(f"{report.source.name.rpartition('/')[2]}-narrow")
+    return ["model-index:", f"- name: {name}", "  results:", *results] if results else []
+
+
+def _texts(quality: dict[str, Any] | None) -> list[dict[str, Any]]:
+    if not quality:
+        return []
+    return list(quality.get("texts", [quality]))  # older records hold one text
+
+
+def _usage() -> str:
+    return (
+        "## Use it\n\n"
+        "```python\n"
+        "from transformers import pipeline\n\n"
+        f'generate = pipeline("text-generation", model="{HERE}")\n'
+        'print(generate("The library opens at", max_new_tokens=20))\n'
+        "```\n\n"
+        "```sh\n"
+        f"vllm serve {HERE}\n"
+        f"dotresize export gguf {HERE} -o model.gguf --dtype q8_0  # of a local directory\n"
+        "llama-cli -m model.gguf\n"
+        "```\n"
+    )
 
 
 def _yaml(text: str) -> str:
@@ -136,7 +181,7 @@ def _ties(report: Report) -> str:
 def _quality(quality: dict[str, Any] | None) -> str:
     if not quality:
         return "## Quality\n\nNot measured when this was written. `dotresize perplexity` measures it.\n"
-    tables = [_text_quality(text) for text in quality.get("texts", [quality])]  # older records hold one text
+    tables = [_text_quality(text) for text in _texts(quality)]
     lines = [
         f"* Ratio over {each['texts']} texts ({each['scope']}): geometric mean "
         f"{_estimate(each['geometric_mean'], 3)}, worst {_estimate(each['worst'], 3)} "

@@ -17,6 +17,7 @@ from ..compress.self_text import CACHE_FOLDER, SelfText
 from ..compress.source import DenseModel, OpenModel, open_model
 from ..errors import ManifestError, OptionError
 from ..export import manifest
+from ..export.licences import copy_licences
 from ..export.manifest import Manifest
 from ..export.staging import check_apart, check_free, check_writable
 from ..locks import in_turn
@@ -103,6 +104,7 @@ def run(
             record = save_recovered(
                 outcome, start, parent, taught.source, texts.record, output, dtype=dtype, force=force
             )
+            copy_licences(opened.path, output)
             shutil.rmtree(state)
             work.discard()
     return Recovered(estimate=found, record=record)

@@ -39,6 +39,7 @@ class Predicted:
 class Recipe:
     """One file of recipes/."""
 
+    about: str
     launch: str
     settings: dict[str, Any]  # of RecoverConfig
     dense: dict[str, Any]  # config of the original

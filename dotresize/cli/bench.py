@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import app
 from .bench_settings import bench_settings
 from .gate import given
 from .lists import names
@@ -26,7 +25,6 @@ __all__ = ["bench"]
 COMPARE_OPTIONS = ("models", "compare", "fail_above", "as_json")
 
 
-@app.command(rich_help_panel="Measure")
 @grouped
 def bench(
     context: typer.Context,

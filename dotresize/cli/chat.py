@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EngineError, OptionError
-from . import app
 from .api_key import read_api_key
 from .options.groups import grouped
 from .options.load import MaxModelLen
@@ -35,7 +34,6 @@ class Talk:
     said: TalkOptions
 
 
-@app.command()
 @grouped
 def chat(
     said: TalkOptions,

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from . import app
+import typer
+
 from .compress_check import CompressRun, check_options
 from .compress_forecast import forecast_compress
 from .compress_plan import planned, without_axis
@@ -11,13 +12,15 @@ from .compress_run import run_compress
 from .lists import number_or_fraction
 from .options.budget import BudgetOptions
 from .options.groups import grouped
+from .options.hub import HubOptions
 from .options.method import MethodOptions
-from .options.run import AnswerOptions, MachineOptions, Model, Output, Revision, StreamMemory
+from .options.run import AnswerOptions, MachineOptions, Model, Output, Recipe, Revision, StreamMemory
 from .options.texts import CalibrationOptions, Evaluation, EvaluationWindows
 from .options.widths import Plan, WidthOptions
+from .push import checked_target
+from .recipes import recipe_text
 
 
-@app.command("compress", rich_help_panel="Compress")
 @grouped
 def compress_command(
     model: Model,
@@ -28,11 +31,15 @@ def compress_command(
     texts: CalibrationOptions,
     machine: MachineOptions,
     answer: AnswerOptions,
+    hub: HubOptions,
     plan: Plan = None,
     evaluation: Evaluation = None,
     evaluation_windows: EvaluationWindows = None,
     revision: Revision = None,
     stream_memory: StreamMemory = None,
+    recipe: Recipe = None,
+    *,
+    ctx: typer.Context,
 ) -> None:
     """Narrow a model and write it as a stock checkpoint, with its perplexity beside the original's.
 
@@ -54,10 +61,22 @@ def compress_command(
         revision=revision,
         stream_memory=stream_memory,
     )
+    target = checked_target(hub)
     check_options(run, dry_run=answer.dry_run, plans=budget != BudgetOptions())
     record = planned(run, plan, budget, chosen, dry_run=answer.dry_run)
-    config = CompressConfig(**(chosen if record is None else record.options), **vars(method), **shared)
-    (forecast_compress if answer.dry_run else run_compress)(replace(run, config=config, plan=record))
+    if record is not None:
+        chosen = {**record.options}
+    repeated = recipe_text(
+        ctx, instead=chosen if record else None, without=("plan", *vars(budget)) if record else ()
+    )
+    run = replace(
+        run,
+        config=CompressConfig(**chosen, **vars(method), **shared),
+        plan=record,
+        recipe=repeated,
+        hub=target,
+    )
+    (forecast_compress if answer.dry_run else run_compress)(run)
 
 
 def _typed(widths: WidthOptions) -> dict[str, Any]:

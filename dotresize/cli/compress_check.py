@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ..compress.calibration import Windows
     from ..compress.config import CompressConfig
     from ..compress.source import OpenModel
+    from ..export.hub import HubTarget
     from ..plan.record import PlanRecord
 
 __all__ = ["CompressRun", "check_options", "check_run", "refuse_same_text"]
@@ -29,6 +30,8 @@ class CompressRun:
     as_json: bool = False
     plan: "PlanRecord | None" = None  # where the widths come from
     revision: str | None = None  # of a model on the hub
+    hub: "HubTarget | None" = None  # where it is pushed afterwards
+    recipe: str = ""  # what repeats it, as YAML
     stream_memory: float | None = None  # gigabytes; None for a quarter of what is free
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .output import error_console
+from .output import error_console, note_console
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,7 @@ def measure(
     from ..compress.run import choose_device
     from ..export.checkpoint import record_quality
 
-    error_console().print(f"written: {output}", markup=False)
+    note_console().print(f"written: {output}", markup=False)
     device = choose_device(config.device)
     models = {
         "dense": _dense(dense, device, resident_bytes),

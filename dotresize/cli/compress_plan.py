@@ -7,7 +7,7 @@ from .budgets import has_budget, settings_of
 from .compress_check import CompressRun, check_run
 from .options.budget import BudgetOptions
 from .options.method import MethodOptions
-from .output import error_console, quiet_libraries
+from .output import note_console, quiet_libraries
 
 if TYPE_CHECKING:
     from ..plan.planner import PlanSettings
@@ -75,7 +75,7 @@ def _plan_within(run: CompressRun, budget: BudgetOptions) -> "PlanRecord":
         for axis, value in record.chosen.widths.items()
         if value != record.own[axis]
     )
-    error_console().print(f"planned: {changes} (in {path})", markup=False, highlight=False, soft_wrap=True)
+    note_console().print(f"planned: {changes} (in {path})", markup=False, highlight=False, soft_wrap=True)
     return record
 
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from .compress_check import CompressRun, check_run
 from .compress_measure import measure, measuring_command, say_if_unmeasured
-from .output import emit, error_console, quiet_libraries
+from .output import emit, note_console, quiet_libraries
+from .push import pushed
+from .recipes import RECIPE_NAME
 
 if TYPE_CHECKING:
     from ..compress.calibration import Windows
@@ -42,6 +44,7 @@ def run_compress(run: CompressRun) -> None:
             ranks.wait()
             report, cost, quality = _narrow(run, asked, opened, texts, progress, work, ranks)
     data = {
+        "hub": pushed(output, run.hub),
         "output": str(output),
         "report": report.to_dict(),
         "quality": quality,
@@ -75,11 +78,10 @@ def _narrow(
     ranks: "Ranks",
 ) -> "tuple[Report, Cost, dict[str, Any] | None]":
     """Load, narrow and write; then measure what is on disk."""
-    from ..compress.landing import note_landing
     from ..errors import DotresizeError
     from ..export.stream import compress_to
 
-    error_console().print(f"loading {run.model}", markup=False)
+    note_console().print(f"loading {run.model}", markup=False)
     dense = opened.stream()
     stream_bytes = _stream_bytes(run, ranks)
     written = compress_to(
@@ -90,7 +92,7 @@ def _narrow(
         progress=progress,
         force=run.force,
         stream_bytes=stream_bytes,
-        on_complete=lambda file: note_landing(work.path, file, asked),
+        on_complete=lambda file: _complete(file, run, opened.path, work, asked),
         ranks=ranks,
     )
     assert written is not None  # this is the first process
@@ -127,6 +129,16 @@ def _stream_bytes(run: CompressRun, ranks: "Ranks") -> int:
 
     given = run.stream_memory
     return default_stream_bytes(ranks.count_here) if given is None else int(given * 1e9)
+
+
+def _complete(file: Path, run: CompressRun, source: Path, work: "WorkDirectory", asked: list[Any]) -> None:
+    """Add the recipe and the licences to what is about to come into place, and note that it will."""
+    from ..compress.landing import note_landing
+    from ..export.licences import copy_licences
+
+    copy_licences(source, file.parent)
+    (file.parent / RECIPE_NAME).write_text(run.recipe, encoding="utf-8")
+    note_landing(work.path, file, asked)
 
 
 def _measured(

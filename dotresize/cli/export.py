@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import app
 from .gate import Program
 from .options.dtypes import gguf_type, onnx_precision
 from .options.export import FallbackF16, GroupSize, Provider, Quantize, ShardBytes
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 export = Program(no_args_is_help=True, help="Turn a narrowed checkpoint into what other runtimes load.")
-app.add_typer(export, name="export")
 
 Source = Annotated[Path, typer.Argument(help="A checkpoint that `compress` wrote.", metavar="DIR")]
 

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import OptionError
+from .options.groups import with_loudness
 from .options.old_names import OldName, old_names_of
 from .output import BrokenPipe, error_console
 
@@ -88,9 +89,14 @@ class Program(typer.Typer):
     def command(
         self, name: str | None = None, *, cls: type[TyperCommand] | None = _CheckedCommand, **settings: Any
     ) -> Callable[[Command], Command]:
-        """Register a command."""
-        register: Callable[[Command], Command] = super().command(name, cls=cls, **settings)
-        return register
+        """Register a command, with the options that every command has."""
+        register = super().command(name, cls=cls, **settings)
+
+        def registered(function: Command) -> Command:
+            register(with_loudness(function))
+            return function
+
+        return registered
 
 
 def given(context: typer.Context) -> list[str]:

@@ -6,12 +6,10 @@ from typing import Annotated
 
 import typer
 
-from . import app
 from .options.run import Json
 from .output import emit
 
 
-@app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="A model directory or a .gguf file, ours or foreign.")],
     as_json: Json = False,

@@ -21,13 +21,12 @@ from types import FrameType
 
 from ..errors import DotresizeError
 from ..foreign import first_line
-from .output import BrokenPipe, error_console, styled
+from .output import DEBUG, BrokenPipe, error_console, styled
 
 __all__ = ["run_to_the_end"]
 
 INTERNAL_ERROR, OUT_OF_MEMORY, INTERRUPTED = 70, 71, 130
 READER_LEFT, TERMINATED = 128 + signal.SIGPIPE, 128 + signal.SIGTERM
-DEBUG = "DOTRESIZE_DEBUG"
 
 
 class _Terminated(BaseException):

@@ -5,6 +5,7 @@ character as its escape. What shall be styled is a `Text`, or printed with `styl
 """
 
 import json
+import logging
 import os
 import re
 import sys
@@ -12,11 +13,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..errors import OptionError
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
-__all__ = ["BrokenPipe", "emit", "error_console", "printable", "quiet_libraries", "spinner", "styled", "warn"]
+__all__ = [
+    "DEBUG",
+    "BrokenPipe",
+    "emit",
+    "error_console",
+    "note_console",
+    "printable",
+    "quiet_libraries",
+    "set_loudness",
+    "spinner",
+    "styled",
+    "warn",
+]
+
+DEBUG = "DOTRESIZE_DEBUG"
+_QUIET = "DOTRESIZE_QUIET"  # for commands that a command starts
 
 
 class BrokenPipe(Exception):
@@ -49,6 +67,28 @@ def error_console() -> "Console":
     return _console(stderr=True)
 
 
+def note_console() -> "Console":
+    """A console on stderr for what --quiet leaves out: progress, and what goes on."""
+    console = error_console()
+    console.quiet = bool(os.environ.get(_QUIET))
+    return console
+
+
+def set_loudness(*, quiet: bool, verbose: bool) -> None:
+    """What --quiet and --verbose ask for, in this process and in those that it starts.
+
+    Raises:
+        OptionError: both.
+    """
+    if quiet and verbose:
+        raise OptionError("--quiet and --verbose were both given; give one of them")
+    if quiet:
+        os.environ[_QUIET] = "1"
+    if verbose:
+        os.environ[DEBUG] = "1"
+        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
+
+
 def styled(text: str, style: str, rest: str = "") -> "Text":
     """Text in a style, then the rest without."""
     from rich.text import Text
@@ -66,7 +106,7 @@ def spinner(first: str, console: "Console | None" = None) -> Iterator[Callable[[
     """Show what is being done while the block runs; yields what changes the text."""
     from rich.text import Text
 
-    with (console or error_console()).status(Text(printable(first))) as status:
+    with (console or note_console()).status(Text(printable(first))) as status:
         yield lambda text: status.update(Text(printable(text)))
 
 
@@ -84,7 +124,12 @@ def emit(data: dict[str, Any], *renderables: "RenderableType", as_json: bool) ->
 
 
 def quiet_libraries() -> None:
-    """Keep the progress bars and hints of transformers off the screen; ours say what matters."""
+    """Keep the progress bars and hints of transformers off the screen; ours say what matters.
+
+    With --verbose, or DOTRESIZE_DEBUG, they stay.
+    """
+    if os.environ.get(DEBUG):
+        return
     os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported; GGUF loading has no other switch
     import transformers
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import app
 from .budgets import settings_of
 from .options.budget import BudgetOptions
 from .options.groups import grouped
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["plan_command"]
 
 
-@app.command("plan", rich_help_panel="Compress")
 @grouped
 def plan_command(
     model: Model,

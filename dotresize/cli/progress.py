@@ -12,7 +12,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from .output import error_console
+from .output import note_console
 
 __all__ = ["ProgressBar"]
 
@@ -21,7 +21,7 @@ class ProgressBar:
     """Implements `compress.progress.Progress`; use it as a context manager."""
 
     def __init__(self) -> None:
-        self._console = error_console()
+        self._console = note_console()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import app
 from .options.run import Device, Json, TrustRemoteCode
 from .options.texts import Evaluation, EvaluationWindows, WindowTokens
 from .output import emit, quiet_libraries
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from ..compress.report import CalibrationRecord
 
 
-@app.command("perplexity", rich_help_panel="Measure")
 def perplexity_command(
     models: Annotated[
         list[str], typer.Argument(help="Directories (or other MODELs); the others are compared to the first.")

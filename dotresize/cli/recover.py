@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import app
 from .options.dtypes import canonical
 from .options.groups import grouped
-from .options.run import AnswerOptions, ComputeOptions, Output
+from .options.hub import HubOptions
+from .options.run import AnswerOptions, ComputeOptions, Output, Recipe
 from .options.texts import Text
 from .options.training import Teacher, Tensorboard, TrainingOptions
-from .output import emit, error_console, quiet_libraries
+from .output import emit, note_console, quiet_libraries
+from .push import checked_target, pushed
+from .recipes import RECIPE_NAME, recipe_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from ..recover.config import RecoverConfig
 
 
-@app.command(rich_help_panel="Compress")
 @grouped
 def recover(
     narrow: Annotated[str, typer.Argument(help="What `dotresize compress` wrote.")],
@@ -30,7 +31,11 @@ def recover(
     training: TrainingOptions,
     compute: ComputeOptions,
     answer: AnswerOptions,
+    hub: HubOptions,
     tensorboard: Tensorboard = None,
+    recipe: Recipe = None,
+    *,
+    ctx: typer.Context,
 ) -> None:
     """Win back by distillation what narrowing lost. Experimental.
 
@@ -38,10 +43,12 @@ def recover(
     interrupted run resumes when the same command is given again. Several GPUs: torchrun -m dotresize recover.
     """
     quiet_libraries()
+    from ..export.staging import write_atomically
     from ..recover.pipeline import run
     from .progress import ProgressBar
 
     config = _config(text, training, compute)
+    target = checked_target(hub)
     with ProgressBar() as progress:
         done = run(
             narrow,
@@ -49,7 +56,7 @@ def recover(
             output,
             config,
             progress=progress,
-            say=lambda line: error_console().print(line, markup=False),
+            say=lambda line: note_console().print(line, markup=False),
             dry_run=answer.dry_run,
             force=answer.force,
             tensorboard=tensorboard,
@@ -58,6 +65,8 @@ def recover(
     if done.record is None or done.record.recovery is None:
         emit(data, as_json=answer.as_json)
         return
+    write_atomically(output / RECIPE_NAME, recipe_text(ctx))
+    data["hub"] = pushed(output, target)
     data["recovery"] = done.record.to_dict()["recovery"]
     emit(data, _table(done.record.recovery, output), as_json=answer.as_json)
 

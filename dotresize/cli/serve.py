@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import app
 from .api_key import read_api_key
 from .lists import number
 from .options.groups import grouped
@@ -32,7 +31,6 @@ class _Stopped(Exception):
     """SIGTERM came."""
 
 
-@app.command()
 @grouped
 def serve(
     directory: Annotated[

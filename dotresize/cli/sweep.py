@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from . import app
 from .bench_settings import bench_settings
 from .lists import fractions, names
 from .options.bench import BenchOptions
@@ -19,7 +18,7 @@ from .options.run import ComputeOptions, DryRun, Json, Model, Output, Resume, Ru
 from .options.sweep import BenchDtype, CardEvaluation, Executor, Jobs
 from .options.texts import CalibrationOptions
 from .options.widths import HiddenSize, IntermediateSize
-from .output import emit, error_console, styled
+from .output import emit, error_console, note_console, styled
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["sweep"]
 
 
-@app.command("sweep", rich_help_panel="Measure")
 @grouped
 def sweep(
     model: Model,
@@ -114,7 +112,7 @@ def _run(
             jobs=jobs,
             executor=executor,
             resume=resume,
-            tell=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+            tell=lambda line: note_console().print(line, markup=False, highlight=False, soft_wrap=True),
         )
     except KeyboardInterrupt:
         console.print("stopped; the same command with --resume goes on", markup=False)

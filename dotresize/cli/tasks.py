@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import app
 from .lists import check_choice, names
 from .options.bench import Limit, TaskDirectory, Tasks, Tokenizer
 from .options.groups import grouped
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["tasks_command"]
 
 
-@app.command("tasks", rich_help_panel="Measure")
 @grouped
 def tasks_command(
     models: Annotated[

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import app
 from .options.run import Json, Runtime
 from .output import emit, spinner, styled
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from ..export.manifest import Check, Manifest
 
 
-@app.command()
 def verify(
     output: Annotated[Path, typer.Argument(help="What `compress` or `export` wrote.", metavar="OUT")],
     runtime: Runtime = "all",

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_type_hints
 
-__all__ = ["grouped"]
+from ..output import set_loudness
+from .run import Quiet, Verbose
+
+__all__ = ["grouped", "with_loudness"]
 
 
 def grouped(function: Callable[..., None]) -> Callable[..., None]:
@@ -33,6 +36,30 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
 
     command.__name__, command.__doc__ = function.__name__, function.__doc__
     command.__signature__ = inspect.Signature(seen)  # type: ignore[attr-defined]
+    return command
+
+
+def with_loudness(function: Callable[..., None]) -> Callable[..., None]:
+    """The command with --quiet and --verbose, which take effect before it runs.
+
+    Args:
+        function: A command; what it is annotated with stays.
+    """
+    ours = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+        for name, annotation in (("quiet", Quiet), ("verbose", Verbose))
+    ]
+    seen = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in inspect.signature(function, eval_str=True).parameters.values()
+    ]
+
+    def command(*, quiet: bool, verbose: bool, **values: Any) -> None:
+        set_loudness(quiet=quiet, verbose=verbose)
+        function(**values)
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__signature__ = inspect.Signature([*seen, *ours])  # type: ignore[attr-defined]
     return command
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..recipes import apply_recipe
+
 __all__ = [
     "AnswerOptions",
     "ComputeOptions",
@@ -21,12 +23,15 @@ __all__ = [
     "Model",
     "OptionalOutput",
     "Output",
+    "Quiet",
+    "Recipe",
     "Resume",
     "Revision",
     "Runtime",
     "Seed",
     "StreamMemory",
     "TrustRemoteCode",
+    "Verbose",
 ]
 
 _PANEL = "Run"
@@ -101,6 +106,29 @@ DryRun = Annotated[
 ]
 Json = Annotated[
     bool, typer.Option("--json", help="End stdout with one JSON object.", rich_help_panel=_PANEL)
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="YAML file of options, as every run writes one into its output, or the name of one that comes "
+        "with dotresize; `list` shows those. What is typed wins.",
+        callback=apply_recipe,
+        is_eager=True,
+        rich_help_panel=_PANEL,
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("-q", "--quiet", help="Say results, warnings and errors only.", rich_help_panel=_PANEL),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "-v",
+        "--verbose",
+        help="Let libraries log to stderr, and show the traceback of an error, as DOTRESIZE_DEBUG=1 does.",
+        rich_help_panel=_PANEL,
+    ),
 ]
 
 
