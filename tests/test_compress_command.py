@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import CliRunner
@@ -113,10 +114,15 @@ def test_it_is_saved_before_it_is_measured(
 ) -> None:
     """Measuring fails here because the folder of the output may not be changed any more."""
     out = tmp_path / "out"
+    (model / "LICENSE").write_text("ours")
     run(model, out, evaluation="builtin", evaluation_windows=2)
+    assert (out / "LICENSE").read_text() == "ours"
     quality = json.loads(capsys.readouterr().out.splitlines()[-1])["quality"]
     assert manifest.read(out).quality == quality
     assert "Not measured" not in (out / "README.md").read_text()
+    shown = ModelCard.load(out / "README.md").data.eval_results  # as hubs read it
+    measured = [text["models"][-1]["perplexity"]["value"] for text in quality["texts"]]
+    assert [each.metric_value for each in shown] == pytest.approx(measured, abs=1e-4)
     (out / "README.md").unlink()
     (out / "README.md").mkdir()
     with pytest.raises(OutputError, match="README.md cannot be written"):

@@ -51,6 +51,8 @@ class TasksRequest:
     device: str
     batch_size: int
     seed: int
+    num_fewshot: int | None = None
+    samples_directory: str | None = None
 
 
 def run_tasks(
@@ -63,6 +65,8 @@ def run_tasks(
     device: str = "auto",
     batch_size: int = 8,
     seed: int = 42,
+    num_fewshot: int | None = None,
+    samples_directory: Path | None = None,
     progress: Progress | None = None,
 ) -> list[TaskScore]:
     """Run lm-eval's tasks on every model, one model after the other.
@@ -76,6 +80,8 @@ def run_tasks(
         device: auto, cpu or cuda; not for endpoints.
         batch_size: sequences at a time, Hugging Face only.
         seed: of few-shot examples and sampling.
+        num_fewshot: worked examples before each question; None for what each task says.
+        samples_directory: where to write every question with its answers, a JSONL file per model and task.
         progress: told about every model.
 
     Raises:
@@ -103,6 +109,8 @@ def run_tasks(
             device=device,
             batch_size=batch_size,
             seed=seed,
+            num_fewshot=num_fewshot,
+            samples_directory=str(samples_directory.resolve()) if samples_directory else None,
         ),
         list[TaskScore],
         progress=progress,

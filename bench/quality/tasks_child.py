@@ -1,5 +1,6 @@
 """The child process of `tasks`: lm-eval itself, quiet, without code from hubs."""
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,10 @@ def work(request: TasksRequest) -> list[TaskScore]:
     progress.begin("tasks", len(request.models))
     scores: list[TaskScore] = []
     for model in request.models:
-        scores += _scores(model.name, _evaluate(model, manager, request))
+        results = _evaluate(model, manager, request)
+        if request.samples_directory is not None:
+            _write_samples(Path(request.samples_directory), model.name, results["samples"])
+        scores += _scores(model.name, results)
         progress.advance()
     return scores
 
@@ -70,8 +74,9 @@ def _evaluate(model: TaskModel, manager: "TaskManager", request: TasksRequest) -
             tasks=list(request.tasks),
             task_manager=manager,
             limit=request.limit,
+            num_fewshot=request.num_fewshot,
             batch_size=request.batch_size if kind == "hf" else 1,
-            log_samples=False,
+            log_samples=request.samples_directory is not None,
             bootstrap_iters=BOOTSTRAP_ITERATIONS,
             random_seed=seed,
             numpy_random_seed=seed,
@@ -137,6 +142,14 @@ def _scores(name: str, results: Any) -> list[TaskScore]:
                 )
             )
     return rows
+
+
+def _write_samples(directory: Path, name: str, samples: dict[str, list[dict[str, Any]]]) -> None:
+    """A JSONL file per task, in lm-eval's own format."""
+    safe = "".join(letter if letter.isalnum() or letter in "-._" else "-" for letter in name)
+    for task, rows in samples.items():
+        text = "".join(json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in rows)
+        (directory / f"samples_{safe}_{task}.jsonl").write_text(text, encoding="utf-8")
 
 
 def _first_line(error: Exception) -> str:

@@ -23,8 +23,8 @@ def samples_csv(results: Results) -> str:
     rows: list[list[object]] = []
     for each in results.measurements:
         point = [each.model, each.scenario, each.load, each.round + 1, each.status]
-        samples = [(name, n, x) for name, values in each.samples.items() for n, x in enumerate(values)]
-        rows += [[*point, *sample] for sample in samples or [(None, None, None)]]
+        samples = [[name, n, x] for name, values in each.samples.items() for n, x in enumerate(values)]
+        rows += [[*point, *sample] for sample in samples] or [[*point, None, None, None]]
     return _csv(columns, rows)
 
 

@@ -1,14 +1,16 @@
 """`dotresize tasks`: lm-eval scores of directories or endpoints, side by side."""
 
+import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .lists import check_choice, names
-from .options.bench import Limit, TaskDirectory, Tasks, Tokenizer
+from .options.bench import Limit, LogSamples, NumFewshot, TaskDirectory, Tasks, Tokenizer
 from .options.groups import grouped
-from .options.run import ComputeOptions, Json
+from .options.run import ComputeOptions, Json, OptionalOutput
 from .options.serving import ServedModelName
 from .output import emit, error_console
 
@@ -33,6 +35,9 @@ def tasks_command(
     compute: ComputeOptions,
     task_directory: TaskDirectory = None,
     limit: Limit = None,
+    num_fewshot: NumFewshot = None,
+    output: OptionalOutput = None,
+    log_samples: LogSamples = False,
     tokenizer: Tokenizer = None,
     served_model_name: ServedModelName = None,
     as_json: Json = False,
@@ -42,22 +47,33 @@ def tasks_command(
 
     from ..bench.measure.prepare import unique_names
     from ..bench.quality.tasks import run_tasks
+    from ..errors import OptionError
+    from ..export.staging import staged_directory
     from .progress import ProgressBar
 
     _refuse_without_effect(models, tokenizer, served_model_name, compute)
     _check_ranges(limit, compute)
+    if num_fewshot is not None and num_fewshot < 0:
+        raise OptionError(f"--num-fewshot is {num_fewshot}; expected 0 or more")
+    if log_samples and output is None:
+        raise OptionError("--log-samples has nowhere to write; name a directory with --output")
     named = zip(unique_names(models), models, strict=True)
     asked = [_model(name, place, tokenizer, served_model_name) for name, place in named]
-    with ProgressBar() as progress:
+    with ProgressBar() as progress, staged_directory(output) if output else nullcontext() as directory:
         scores = run_tasks(
             asked,
             names(tasks),
             task_directory=task_directory,
             limit=limit,
             **vars(compute),
+            num_fewshot=num_fewshot,
+            samples_directory=directory if log_samples else None,
             progress=progress,
         )
-    emit({"scores": [asdict(score) for score in scores]}, _table(scores), as_json=as_json)
+        data = {"scores": [asdict(score) for score in scores]}
+        if directory is not None:
+            (directory / "scores.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    emit(data, _table(scores), as_json=as_json)
     if not scores:
         error_console().print("no metric came back; see the task file's metric_list")
 

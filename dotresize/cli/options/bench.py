@@ -15,6 +15,8 @@ __all__ = [
     "Compare",
     "FailAbove",
     "Limit",
+    "LogSamples",
+    "NumFewshot",
     "Speculative",
     "TaskDirectory",
     "Tasks",
@@ -72,6 +74,20 @@ TaskDirectory = Annotated[
     Path | None, typer.Option(help="Directory with local task files.", rich_help_panel=_TASKS)
 ]
 Limit = Annotated[int | None, typer.Option(help="Documents per task at most.", rich_help_panel=_TASKS)]
+NumFewshot = Annotated[
+    int | None,
+    typer.Option(
+        help="Worked examples before each question; default: as the task says.", rich_help_panel=_TASKS
+    ),
+]
+LogSamples = Annotated[
+    bool,
+    typer.Option(
+        "--log-samples",
+        help="Also write every question with its answers, to --output.",
+        rich_help_panel=_TASKS,
+    ),
+]
 Tokenizer = Annotated[
     Path | None, typer.Option(help="Directory with the tokenizer, for endpoints.", rich_help_panel=_TASKS)
 ]

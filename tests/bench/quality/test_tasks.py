@@ -54,6 +54,28 @@ def test_lm_eval_scores_a_local_task(pico_llama: Path) -> None:
     )
 
 
+def test_examples_stand_before_a_question_and_samples_are_kept(pico_llama: Path, tmp_path: Path) -> None:
+    run_tasks(
+        [model_at(pico_llama)],
+        ["which_word"],
+        task_directory=TASKS,
+        device="cpu",
+        limit=2,
+        num_fewshot=1,
+        samples_directory=tmp_path,
+    )
+    samples = [
+        json.loads(line) for line in (tmp_path / "samples_pico_which_word.jsonl").read_text().splitlines()
+    ]
+    assert len(samples) == 2
+    questions = [
+        json.loads(line)["sentence"] for line in (TASKS / "which_word.jsonl").read_text().splitlines()
+    ]
+    for sample in samples:
+        context = sample["arguments"]["gen_args_0"]["arg_0"]
+        assert sum(question in context for question in questions) == 2  # its own, and the example's
+
+
 def test_a_model_that_lacks_a_tensor_is_not_scored(pico_llama: Path, tmp_path: Path) -> None:
     shutil.copytree(pico_llama, tmp_path / "m")
     tensors = load_file(tmp_path / "m" / "model.safetensors")

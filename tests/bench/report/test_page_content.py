@@ -170,9 +170,8 @@ def test_names_cannot_inject_anything(tmp_path: Path):
     results.comparisons, results.ceilings = rename(results.comparisons), rename(results.ceilings)
     assert results.quality is not None
     quality = results.quality
-    answers = rename(quality.answers)
-    renamed = {"models": rename(quality.models), "tasks": rename(quality.tasks), "answers": answers}
-    results.quality = replace(quality, **renamed)
+    quality = replace(quality, models=rename(quality.models), tasks=rename(quality.tasks))
+    results.quality = replace(quality, answers=rename(quality.answers))
     results.command = 'dotresize bench "<b>" ```\n'
     results.warnings = ["# <script>alert(2)</script>"]
     page, markdown = written(results, tmp_path)
