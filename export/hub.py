@@ -32,7 +32,7 @@ def check_target(name: str, *, public: bool) -> HubTarget:
         InputError: the hub does not answer.
     """
     from huggingface_hub import HfApi, get_token
-    from huggingface_hub.utils._validators import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     with reading("--push-to-hub", OptionError, advice="expected OWNER/NAME or NAME"):
         validate_repo_id(name)

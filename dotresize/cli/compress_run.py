@@ -137,7 +137,8 @@ def _complete(file: Path, run: CompressRun, source: Path, work: "WorkDirectory",
     from ..export.licences import copy_licences
 
     copy_licences(source, file.parent)
-    (file.parent / RECIPE_NAME).write_text(run.recipe, encoding="utf-8")
+    if run.recipe:
+        (file.parent / RECIPE_NAME).write_text(run.recipe, encoding="utf-8")
     note_landing(work.path, file, asked)
 
 

@@ -72,7 +72,7 @@ def test_examples_stand_before_a_question_and_samples_are_kept(pico_llama: Path,
         json.loads(line)["sentence"] for line in (TASKS / "which_word.jsonl").read_text().splitlines()
     ]
     for sample in samples:
-        context = sample["arguments"]["gen_args_0"]["arg_0"]
+        context = sample["arguments"][0][0]
         assert sum(question in context for question in questions) == 2  # its own, and the example's
 
 
