@@ -73,7 +73,7 @@ def test_examples_stand_before_a_question_and_samples_are_kept(pico_llama: Path,
     ]
     for sample in samples:
         context = sample["arguments"][0][0]
-        assert sum(question in context for question in questions) == 2  # its own, and the example's
+        assert sum(question in context for question in questions) == 2, context  # its own, the example's
 
 
 def test_a_model_that_lacks_a_tensor_is_not_scored(pico_llama: Path, tmp_path: Path) -> None:
