@@ -95,7 +95,9 @@ class Maker:
         for other, found in self.results["fronts"].items():
             if other.startswith(f"{name}: ") and found.get("point", {}).get("widths") == point.widths:
                 return {**found, "evaluations": record.evaluations}  # the same model, whichever way it came
-        return measure_front(self.setting, self.amount, record, point, self.dense, self.texts, self.progress)
+        return measure_front(
+            self.setting, self.amount, record, point, self.dense, self.texts, self.builds, self.progress
+        )
 
     def _layers(self, label: str) -> dict[str, Any]:
         _, name = parts_of_label(label)

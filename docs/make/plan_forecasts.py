@@ -4,11 +4,14 @@ Both are commands in processes of their own, as a user starts them.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from dotresize.bench.process.memory_watch import MemoryWatch
 
 from .plan_setting import Setting
 from .scale_model import Shape, write_llama
@@ -46,7 +49,8 @@ def measure_forecast(setting: Setting, label: str, builds: Path, *, windows: int
     command = ["compress", model, "-o", str(folder / "out"), *widths, *CALIBRATION]
     command += ["--calibration-windows", str(windows), "--seed", str(setting.seed), "--evaluation", "none"]
     cost = _dotresize([*command, "--dry-run"])["forecast"]["cost"]
-    done = _dotresize(command)
+    with MemoryWatch(os.getpid()) as watch:  # only for what others did meanwhile
+        done = _dotresize(command)
     shutil.rmtree(folder)
     return {
         "predicted_seconds": cost["seconds"],
@@ -54,6 +58,7 @@ def measure_forecast(setting: Setting, label: str, builds: Path, *, windows: int
         "predicted_peak_memory_bytes": cost["peak_memory_bytes"],
         "peak_memory_bytes": done["peak_memory_bytes"],
         "tokens": cost["calibration_tokens"],
+        "busy_elsewhere": watch.report.busy_elsewhere,
     }
 
 

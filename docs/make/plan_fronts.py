@@ -9,6 +9,7 @@ from typing import Any
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
 from dotresize.compress.calibration import Windows
 from dotresize.compress.progress import Progress
+from dotresize.compress.resume import WorkDirectory, work_path
 from dotresize.compress.run import compress
 from dotresize.compress.source import DenseModel
 from dotresize.plan.axes import AXES, config_of
@@ -66,18 +67,21 @@ def measure_front(
     point: Point,
     dense: DenseModel,
     texts: list[Windows],
+    builds: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Narrow to the widths of a point, and score the result."""
+    """Narrow to the widths of a point, and score the result; an interrupted row goes on at its layer."""
     own = tuple(record.own[axis] for axis in AXES)
     config = config_of(point.candidate, own, setting.base(amount))
-    result = compress(dense, config, progress=progress)
-    quality = measure_texts(
-        {"dense": dense.model, "narrow": result.model},
-        texts,
-        calibrations={"narrow": result.report.calibration},
-        progress=progress,
-    )
+    with WorkDirectory(work_path(builds / "row")) as work:
+        result = compress(dense, config, progress=progress, work=work)
+        quality = measure_texts(
+            {"dense": dense.model, "narrow": result.model},
+            texts,
+            calibrations={"narrow": result.report.calibration},
+            progress=progress,
+        )
+        work.discard()
     seconds = sum(result.cost.seconds.values())
     del result
     gc.collect()

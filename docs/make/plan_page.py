@@ -196,8 +196,8 @@ def _forecasts(rows: Rows) -> list[str]:
         "Seconds of survey and fits, and the highest resident memory of the process, of `--dry-run` and of "
         f"the run itself; the goal is {FORECAST_GOAL:.0%}.",
         "",
-        "| run | tokens | predicted, s | taken, s | error | predicted, GB | taken, GB | error |",
-        "|---|---|---|---|---|---|---|---|",
+        "| run | tokens | predicted, s | taken, s | error | predicted, GB | taken, GB | error | others |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for label, row in rows.items():
         seconds, peak = row["predicted_seconds"], row["predicted_peak_memory_bytes"]
@@ -205,7 +205,7 @@ def _forecasts(rows: Rows) -> list[str]:
         lines.append(
             f"| {label} | {row['tokens']:,} | {seconds:.1f} | {row['seconds']:.1f} | "
             f"{seconds / row['seconds'] - 1:+.0%} | {peak / 1e9:.2f} | {taken / 1e9:.2f} | "
-            f"{peak / taken - 1:+.0%} |"
+            f"{peak / taken - 1:+.0%} | {row['busy_elsewhere'] or 0.0:.0%} |"
         )
     return lines
 

@@ -98,7 +98,7 @@ def test_the_page_says_how_right_predictions_were() -> None:
         row |= {"low": None, "high": None, "busy_elsewhere": 0.1}
     forecast = {
         "predicted_seconds": 9.0, "seconds": 10.0, "predicted_peak_memory_bytes": 2e9,
-        "peak_memory_bytes": 1.6e9, "tokens": 8192,
+        "peak_memory_bytes": 1.6e9, "tokens": 8192, "busy_elsewhere": 0.5,
     }  # fmt: skip
     results = {
         "setting": {"model": "m", "evaluation": {"a": "b"}, "calibration": ["c"], "searched": []},
@@ -107,5 +107,5 @@ def test_the_page_says_how_right_predictions_were() -> None:
     }  # fmt: skip
     page = render(results, "PLAN.svg")
     assert "Median error: onnx 7.0% of 2 plans; the goal is 7%." in page
-    assert "| SmolLM2, MLP | 8,192 | 9.0 | 10.0 | -10% | 2.00 | 1.60 | +25% |" in page
+    assert "| SmolLM2, MLP | 8,192 | 9.0 | 10.0 | -10% | 2.00 | 1.60 | +25% | 50% |" in page
     assert "PLAN.svg" not in page
