@@ -4,14 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from dotresize.bench.measure.prepare import settle
+from dotresize.bench.record.settings import BenchSettings
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.shape import widths_of
 from dotresize.compress.source import open_model
 from dotresize.errors import OptionError, WidthError
+from dotresize.plan import planner
 from dotresize.plan.axes import Axes, axes_of
 from dotresize.plan.budget import Budget, parse_bytes, parse_parameters
 from dotresize.plan.candidates import check_feasible, holds, single_axis, spread
 from dotresize.plan.hardware import data_sheets, serving_rates
+from dotresize.plan.planner import PlanSettings
 from dotresize.plan.prediction import Predictor
 from dotresize.plan.size_model import SizeModel
 
@@ -124,3 +128,17 @@ def test_data_sheets_say_where_they_come_from(tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text('{"name": "mine"}')
     with pytest.raises(OptionError, match="is damaged at read_bytes_per_second"):
         serving_rates(str(tmp_path / "own.json"), "float32")
+
+
+def test_speed_here_is_predicted_in_what_the_engine_runs_in(pico_llama_untied: Path) -> None:
+    """The weights are stored in float32; vLLM runs bfloat16 where the processor has it."""
+    opened = open_model(str(pico_llama_untied))
+    settings = PlanSettings(budget=Budget(decode_speedup=1.2, context=64), base=BASE, effort="quick")
+    predictor = planner.predictor_of(opened, axes_of(opened.config, opened.family), settings)
+    assert predictor.serving is not None
+    assert predictor.serving.rates.dtype == settle(BenchSettings(engine="vllm")).dtype
+    assert predictor.dtype == "float32"
+    predicted = predictor.predict((64, 48, 1, 2, 0))
+    assert predicted.weight_bytes == 4 * predicted.parameters
+    assert predicted.decode_speedup is not None
+    assert 1.0 < predicted.decode_speedup < 4.0
