@@ -284,3 +284,13 @@ def test_an_axis_that_stays_as_it_is_is_refused(
         run(model, tmp_path / "out", config)
     assert message in str(refused.value)
     assert names(tmp_path) == {"model"}
+
+
+def test_room_for_streams_on_the_disk_is_asked_for_before_a_weight_is_read(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dotresize.export.room.free_bytes_at", lambda _: 1000)
+    with pytest.raises(OutputError, match=r"for the model, 0\.07 MB for residual streams while it runs\)"):
+        run(model, tmp_path / "out", stream_memory=0)  # two of 2 x 64 x 64 floats
+    with pytest.raises(OutputError, match=r"for the model\), and"):
+        run(model, tmp_path / "out")

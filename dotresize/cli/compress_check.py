@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..export.hub import HubTarget
     from ..plan.record import PlanRecord
 
-__all__ = ["CompressRun", "check_options", "check_run", "refuse_same_text"]
+__all__ = ["CompressRun", "check_options", "check_run", "refuse_same_text", "stream_bytes_of"]
 
 _EVALUATION_WINDOWS = 8
 
@@ -92,7 +92,7 @@ def check_run(run: CompressRun) -> "tuple[OpenModel, list[Windows]]":
     )
     check_inputs(opened, config)
     check_changes(config, make_plan(opened.config, opened.family, config))
-    _check_disk(output, opened, config)
+    _check_disk(run, opened)
     return opened, texts
 
 
@@ -103,22 +103,39 @@ def _check_plan(plan: "PlanRecord", opened: "OpenModel") -> None:
     check_plan_fits(plan, widths_of(opened.config, opened.family), opened.architecture)
 
 
-def _check_disk(output: Path, opened: "OpenModel", config: "CompressConfig") -> None:
-    """The model, as far as an earlier run has not written it yet; twice where it does not grow in place."""
+def _check_disk(run: CompressRun, opened: "OpenModel") -> None:
+    """The model, as far as an earlier run has not written it yet; twice where it does not grow in place.
+
+    Streams on the disk count where their number of windows was given.
+    """
     from ..compress.plan import make_plan
     from ..compress.resume import work_path
     from ..compress.sizes import predict_counts
     from ..export.room import check_room, free_bytes_at
 
-    counts = predict_counts(opened, config)
+    output, config = run.output, run.config
+    counts, plan = predict_counts(opened, config), make_plan(opened.config, opened.family, config)
     kept_bytes = sum(file.lstat().st_blocks * 512 for file in work_path(output).glob("*.safetensors"))
     parts = {"the model": max(0, counts.weight_bytes - kept_bytes)}
-    if not make_plan(opened.config, opened.family, config).narrow_family.stored_as_named:
+    if not plan.narrow_family.stored_as_named:
         parts = {
             "the model": counts.weight_bytes,
             "finished layers until it is written": max(0, counts.layer_bytes - kept_bytes),
         }
+    if config.calibration_windows is not None:
+        tokens = config.calibration_windows * config.window_tokens
+        widths = [plan.dense.hidden_size, plan.narrow.hidden_size][: 1 if config.compensate == "none" else 2]
+        sizes = [4 * tokens * width for width in widths]  # float32
+        parts["residual streams while it runs"] = sum(size for size in sizes if size > stream_bytes_of(run))
     check_room(output, parts, free_bytes=free_bytes_at(output))
+
+
+def stream_bytes_of(run: CompressRun, processes: int = 1) -> int:
+    """Memory that one residual stream may take in each of the processes on this machine."""
+    from ..compress.memory import default_stream_bytes
+
+    given = run.stream_memory
+    return default_stream_bytes(processes) if given is None else int(given * 1e9)
 
 
 def _calibration_texts(config: "CompressConfig") -> list[str]:

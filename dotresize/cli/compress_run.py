@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .compress_check import CompressRun, check_run
+from .compress_check import CompressRun, check_run, stream_bytes_of
 from .compress_measure import measure, measuring_command, say_if_unmeasured
 from .output import emit, note_console, quiet_libraries
 from .push import pushed
@@ -83,7 +83,7 @@ def _narrow(
 
     note_console().print(f"loading {run.model}", markup=False)
     dense = opened.stream()
-    stream_bytes = _stream_bytes(run, ranks)
+    stream_bytes = stream_bytes_of(run, ranks.count_here)
     written = compress_to(
         dense,
         run.config,
@@ -119,16 +119,9 @@ def _assist(run: CompressRun, ranks: "Ranks") -> None:
         run.config,
         run.output,
         work=WorkDirectory(None),
-        stream_bytes=_stream_bytes(run, ranks),
+        stream_bytes=stream_bytes_of(run, ranks.count_here),
         ranks=ranks,
     )
-
-
-def _stream_bytes(run: CompressRun, ranks: "Ranks") -> int:
-    from ..compress.memory import default_stream_bytes
-
-    given = run.stream_memory
-    return default_stream_bytes(ranks.count_here) if given is None else int(given * 1e9)
 
 
 def _complete(file: Path, run: CompressRun, source: Path, work: "WorkDirectory", asked: list[Any]) -> None:
