@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from .forked import Fork, forked
+
 TEXT = Path(__file__).parent / "compress" / "text.txt"
 QUICK = ["--calibration", str(TEXT), "--window-tokens", "64", "--calibration-windows", "6"]
 SHORT = [*QUICK, "--evaluation", "builtin", "--evaluation-windows", "3"]
@@ -20,10 +22,14 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "dotresize.cli", *map(str, arguments)]
 
 
-def dotresize(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command(*arguments), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
+def dotresize(*arguments: str | Path, code: int = 0, fresh: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a command, in a fork or in a fresh interpreter."""
+    if fresh:
+        done = subprocess.run(
+            command(*arguments), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+    else:
+        done = forked(*arguments)
     assert done.returncode == code, done.stderr
     return done
 
@@ -50,6 +56,7 @@ def test_compress_then_verify_then_perplexity(pico_llama: Path, tmp_path: Path) 
         "0.75",
         *SHORT,
         "--json",
+        fresh=True,
     )
     data = last_json(done)
     assert len(done.stdout.splitlines()) == 1
@@ -77,8 +84,9 @@ def test_compress_then_verify_then_perplexity(pico_llama: Path, tmp_path: Path) 
 
 
 def test_two_runs_write_the_same_bytes(pico_llama_untied: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        dotresize("compress", pico_llama_untied, "-o", tmp_path / name, "--intermediate-size", "0.5", *SHORT)
+    for name, fresh in (("a", True), ("b", False)):  # with two hash seeds, too
+        more = ["--intermediate-size", "0.5", *SHORT]
+        dotresize("compress", pico_llama_untied, "-o", tmp_path / name, *more, fresh=fresh)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert files
     for file in files:
@@ -169,12 +177,10 @@ def test_two_runs_into_one_output_do_not_mix(pico_llama: Path, tmp_path: Path) -
         "0.75",
         *SHORT,
     ]
-    both = [
-        subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        for _ in range(2)
-    ]
-    errors = [process.communicate()[1] for process in both]
-    codes = sorted(process.returncode for process in both)
+    both = [Fork(*arguments) for _ in range(2)]
+    ended = [each.end() for each in both]
+    errors = [each.stderr for each in ended]
+    codes = sorted(each.returncode for each in ended)
     assert codes[0] == 0, errors
     if codes[1]:  # the other came while the first was working, or after it had finished
         assert codes[1] == 2

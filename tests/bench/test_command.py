@@ -1,8 +1,6 @@
 """`dotresize bench --compare` and `dotresize tasks` as other people's CI calls them."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +8,10 @@ import pytest
 
 from dotresize.bench.record.results import write
 
+from ..forked import forked
 from .example_results import example_results
 
 TASKS = Path(__file__).parent / "tasks"
-
-
-def dotresize(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dotresize.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture
@@ -27,7 +21,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def test_the_same_results_pass(old: Path) -> None:
-    done = dotresize("bench", "--compare", old, old, "--fail-above", "1%", "--json")
+    done = forked("bench", "--compare", old, old, "--fail-above", "1%", "--json")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout.splitlines()[-1])
     assert data["exceeded"] == []
@@ -37,12 +31,12 @@ def test_the_same_results_pass(old: Path) -> None:
 
 def test_a_slower_model_fails_the_build_and_is_named(old: Path, tmp_path: Path) -> None:
     write(example_results(slowdown=1.3, seed=2), tmp_path / "new.json")
-    done = dotresize("bench", "--compare", old, tmp_path / "new.json", "--fail-above", "10%", "--json")
+    done = forked("bench", "--compare", old, tmp_path / "new.json", "--fail-above", "10%", "--json")
     assert done.returncode == 1
     exceeded = json.loads(done.stdout.splitlines()[-1])["exceeded"]
     assert {change["model"] for change in exceeded} == {"mlp-0.75"}
     assert "got worse by more than 10%" in done.stderr
-    without_limit = dotresize("bench", "--compare", old, tmp_path / "new.json")
+    without_limit = forked("bench", "--compare", old, tmp_path / "new.json")
     assert without_limit.returncode == 0
 
 
@@ -50,7 +44,7 @@ def test_another_machine_is_a_warning(old: Path, tmp_path: Path) -> None:
     results = example_results()
     results.environment = replace(results.environment, processor="Another 9000")
     write(results, tmp_path / "new.json")
-    done = dotresize("bench", "--compare", old, tmp_path / "new.json")
+    done = forked("bench", "--compare", old, tmp_path / "new.json")
     assert done.returncode == 0
     assert "warning: machine: processor differs:" in done.stderr
     assert "Another 9000" in done.stderr
@@ -67,13 +61,13 @@ def test_another_machine_is_a_warning(old: Path, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_calls_say_what_to_do(arguments: list[str], message: str) -> None:
-    done = dotresize("bench", *arguments)
+    done = forked("bench", *arguments)
     assert done.returncode == 2
     assert f"error: {message}" in done.stderr
 
 
 def test_tasks_score_directories_side_by_side(pico_llama: Path, pico_onnx: Path) -> None:
-    done = dotresize(
+    done = forked(
         *("tasks", pico_llama, pico_onnx, "--tasks", "which_word", "--task-directory", TASKS),
         *("--limit", "4", "--json"),
     )
@@ -84,6 +78,6 @@ def test_tasks_score_directories_side_by_side(pico_llama: Path, pico_onnx: Path)
 
 
 def test_an_endpoint_needs_a_tokenizer() -> None:
-    done = dotresize("tasks", "http://127.0.0.1:9/v1", "--tasks", "which_word")
+    done = forked("tasks", "http://127.0.0.1:9/v1", "--tasks", "which_word")
     assert done.returncode == 2
     assert "is an endpoint: name a directory with its tokenizer by --tokenizer" in done.stderr

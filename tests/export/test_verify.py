@@ -1,9 +1,7 @@
 """Verification passes on what was written, and misses every kind of damage."""
 
 import json
-import os
 import struct
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,8 @@ from dotresize.errors import ManifestError, MissingDependencyError
 from dotresize.export import manifest
 from dotresize.export.checkpoint import weight_records
 from dotresize.export.verify import verify
+
+from ..forked import forked
 
 
 def missed(directory: Path) -> dict[str, str]:
@@ -136,19 +136,9 @@ def test_a_damaged_or_exchanged_reference_is_seen(pico_copy: Path) -> None:
         verify(pico_copy, runtime="transformers")
 
 
-def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", "from dotresize.cli import main; main()", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
-
-
 def test_the_command_exits_1_on_a_miss(pico_copy: Path) -> None:
     flip_weight_bytes(pico_copy)
-    done = command("verify", str(pico_copy), "--runtime", "transformers", "--json")
+    done = forked("verify", pico_copy, "--runtime", "transformers", "--json")
     assert done.returncode == 1, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["passed"] is False
     assert "MISS" in done.stderr

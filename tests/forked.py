@@ -1,0 +1,76 @@
+"""`dotresize ARGUMENTS` in a fork of this process, where torch and transformers are loaded already.
+
+The fork has stdin, stdout, stderr and an exit code of its own, and goes through the `main` that the installed
+command runs. What a fresh interpreter differs in (imports, hash seed, settings read at import) is for tests
+that start one.
+"""
+
+import os
+import subprocess
+import sys
+import traceback
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+from .hostile.command import run
+
+__all__ = ["Fork", "forked"]
+
+ESCAPED = 99  # exit code when something goes through `main`
+
+
+def forked(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Exit code, stdout and stderr of `dotresize ARGUMENTS`."""
+    return Fork(*arguments).end()
+
+
+class Fork:
+    """`dotresize ARGUMENTS` at work."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        _load_what_commands_need()
+        self._arguments = arguments
+        self._files = [os.memfd_create(name) for name in ("stdout", "stderr")]
+        self._process = os.fork()
+        if self._process == 0:
+            _become_the_command(arguments, *self._files)
+
+    def end(self) -> subprocess.CompletedProcess[str]:
+        """Wait for it."""
+        _, status = os.waitpid(self._process, 0)
+        texts = []
+        for file in self._files:
+            with os.fdopen(file, "rb") as stream:
+                stream.seek(0)
+                texts.append(stream.read().decode())
+        return subprocess.CompletedProcess(self._arguments, os.waitstatus_to_exitcode(status), *texts)
+
+
+@cache
+def _load_what_commands_need() -> None:
+    """Five seconds of a core, here once instead of in each fork."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from dotresize.compress import run
+    from dotresize.export import checkpoint, verify
+
+    assert all((AutoModelForCausalLM, AutoTokenizer, run, checkpoint, verify))
+
+
+def _become_the_command(arguments: tuple[str | Path, ...], out: int, errors: int) -> NoReturn:
+    code = ESCAPED
+    try:
+        for number, source in enumerate((os.open(os.devnull, os.O_RDONLY), out, errors)):
+            os.dup2(source, number)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        import torch
+
+        torch.set_num_threads(1)  # the threads that this process had are gone
+        code = run(*arguments)
+    finally:
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
