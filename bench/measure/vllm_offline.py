@@ -1,6 +1,6 @@
 """Latency and throughput by vLLM's own benchmarks, one fresh process per measurement.
 
-Latency is measured twice, with one output token and with all: the first is the prefill, and
+Latency is measured twice on one engine, with one output token and with all: the first is the prefill, and
 
     tpot = (e2e - ttft) / (output_tokens - 1),   medians over the repetitions
 """
@@ -24,6 +24,7 @@ from ..record.results import BenchModel, Measurement
 from ..record.settings import BenchSettings
 from .context import context_tokens
 from .schedule import Turn
+from .vllm_bench_entry import AND
 
 __all__ = ["VllmOffline"]
 
@@ -79,22 +80,22 @@ class VllmOffline:
         settings = self.settings
         flags = ["--input-len", str(settings.input_tokens), "--output-len", str(settings.output_tokens)]
         flags += ["--batch-size", str(load), "--num-iters", "1", "--num-iters-warmup", "0"]
-        return self._run("latency", model, flags, load, blank)[0]
+        return self._run("latency", model, [flags], load, blank)[0]
 
     def _latency(self, model: BenchModel, turn: Turn, batch: int) -> Measurement:
         settings = self.settings
         measured = Measurement(
             model=model.name, round=turn.round, scenario="latency", load=batch, status="ok"
         )
-        samples: dict[str, list[float]] = {}
-        for name, output_tokens in (("ttft_seconds", 1), ("e2e_seconds", settings.output_tokens)):
-            flags = ["--input-len", str(settings.input_tokens), "--output-len", str(output_tokens)]
-            flags += ["--batch-size", str(batch), "--num-iters", str(settings.repeats)]
-            flags += ["--num-iters-warmup", str(settings.warmup)]
-            measured, data = self._run("latency", model, flags, batch, measured)
-            if data is None:
-                return measured
-            samples[name] = data["latencies"]
+        shared = ["--input-len", str(settings.input_tokens), "--batch-size", str(batch)]
+        shared += ["--num-iters", str(settings.repeats), "--num-iters-warmup", str(settings.warmup)]
+        parts = [[*shared, "--output-len", str(tokens)] for tokens in (1, settings.output_tokens)]
+        measured, found = self._run("latency", model, parts, batch, measured)
+        if found is None:
+            return measured
+        samples = {
+            name: data["latencies"] for name, data in zip(("ttft_seconds", "e2e_seconds"), found, strict=True)
+        }
         after_first = median(samples["e2e_seconds"]) - median(samples["ttft_seconds"])
         samples["tpot_seconds"] = [max(0.0, after_first) / (settings.output_tokens - 1)]
         return replace(measured, samples=samples)
@@ -107,10 +108,10 @@ class VllmOffline:
         flags = ["--dataset-name", "random", "--random-input-len", str(settings.input_tokens)]
         flags += ["--random-output-len", str(settings.output_tokens), "--num-prompts", str(requests)]
         flags += ["--num-warmups", str(settings.warmup), "--no-enable-prefix-caching"]
-        measured, data = self._run("throughput", model, flags, None, blank)
-        if data is None:
+        measured, found = self._run("throughput", model, [flags], None, blank)
+        if found is None:
             return measured
-        rate = data["requests_per_second"]
+        rate = found[0]["requests_per_second"]
         samples = {
             "output_tokens_per_second": [rate * settings.output_tokens],
             "requests_per_second": [rate],
@@ -118,19 +119,25 @@ class VllmOffline:
         return replace(measured, samples=samples)
 
     def _run(
-        self, kind: str, model: BenchModel, flags: list[str], batch: int | None, measured: Measurement
-    ) -> tuple[Measurement, dict[str, Any] | None]:
-        """Start vLLM once; returns the measurement with what was used or why it failed, and vLLM's JSON."""
-        result = self.folder / f"vllm-{kind}.json"
-        result.unlink(missing_ok=True)
+        self, kind: str, model: BenchModel, parts: list[list[str]], batch: int | None, measured: Measurement
+    ) -> tuple[Measurement, list[dict[str, Any]] | None]:
+        """Start vLLM once, with flags for each benchmark on that engine.
+
+        Returns the measurement with what was used or why it failed, and vLLM's JSON of each benchmark.
+        """
+        results = [self.folder / f"vllm-{kind}-{number}.json" for number in range(len(parts))]
+        for result in results:
+            result.unlink(missing_ok=True)
         context = context_tokens(model, self.settings)
         try:
             environment = self._environment(model, context, batch)
         except _TooLarge as error:
             return replace(measured, status="out of memory", error=str(error)), None
-        command = [sys.executable, str(ENTRY), kind, str(self.settings.seed), "--model", model.path]
-        command += ["--dtype", self.settings.dtype, "--max-model-len", str(context), *flags]
-        command += ["--output-json", str(result), *self.settings.engine_flags]
+        same = ["--model", model.path, "--dtype", self.settings.dtype, "--max-model-len", str(context)]
+        same += self.settings.engine_flags
+        command = [sys.executable, str(ENTRY), kind, str(self.settings.seed)]
+        for number, (flags, result) in enumerate(zip(parts, results, strict=True)):
+            command += [*((AND,) if number else ()), *same, *flags, "--output-json", str(result)]
         run = run_engine(
             command,
             environment=environment,
@@ -138,8 +145,8 @@ class VllmOffline:
             timeout_seconds=TIMEOUT_SECONDS,
         )
         measured = _with_memory(measured, run)
-        if run.exit_code == 0 and result.is_file():
-            return measured, json.loads(result.read_text())
+        if run.exit_code == 0 and all(result.is_file() for result in results):
+            return measured, [json.loads(result.read_text()) for result in results]
         status, cause = failure_of(run)
         return replace(measured, status=status, error=cause), None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dotresize.bench.measure.schedule import Turn
+from dotresize.bench.measure.vllm_bench_entry import AND, parts_of
 from dotresize.bench.measure.vllm_offline import VllmOffline
 from dotresize.bench.record.results import read
 from dotresize.bench.record.settings import BenchSettings
@@ -44,6 +45,13 @@ def test_a_vocabulary_too_small_for_vllm_bench_is_refused(pico_llama: Path, tmp_
     settings = BenchSettings(engine="vllm", input_tokens=16, output_tokens=8, dtype="float32", device="cpu")
     with pytest.raises(ModelError, match="pico has 384 tokens; `vllm bench latency` draws ids up to 10000"):
         VllmOffline(settings, tmp_path).check([model])
+
+
+def test_several_benchmarks_of_one_engine_keep_their_flags_apart() -> None:
+    assert parts_of(["--output-len", "1", AND, "--output-len", "8"]) == [
+        ["--output-len", "1"],
+        ["--output-len", "8"],
+    ]
 
 
 @pytest.mark.slow
