@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InputError, MissingDependencyError
+from ...errors import InputError, OptionError, MissingDependencyError
 from ...foreign import reading
 from ..process.child_call import PrintedProgress, answer
 from ..record.results import TaskScore
@@ -26,7 +26,7 @@ def work(request: TasksRequest) -> list[TaskScore]:
     os.environ["DISABLE_MULTIPROC"] = "1"  # no pool of processes for the bootstrap
     if os.environ.get("HF_HUB_OFFLINE") == "1":  # nothing of local files is left in the user's cache
         os.environ["HF_DATASETS_CACHE"] = str(Path.cwd() / "datasets")
-    manager = _task_manager(request.tasks, request.task_directory)
+    manager = _task_manager(request.tasks, request.task_directory, request.num_fewshot)
     progress = PrintedProgress()
     progress.begin("tasks", len(request.models))
     scores: list[TaskScore] = []
@@ -39,7 +39,7 @@ def work(request: TasksRequest) -> list[TaskScore]:
     return scores
 
 
-def _task_manager(tasks: list[str], task_directory: str | None) -> "TaskManager":
+def _task_manager(tasks: list[str], task_directory: str | None, num_fewshot: int | None) -> "TaskManager":
     """The tasks that can be named, all of them loaded once so that faults come before any model."""
     from lm_eval.tasks import TaskManager
 
@@ -58,7 +58,12 @@ def _task_manager(tasks: list[str], task_directory: str | None) -> "TaskManager"
             + ("" if task_directory else ", and --task-directory adds local files")
         )
     with reading(f"the tasks {', '.join(tasks)}", InputError, by="lm-eval"):
-        manager.load(list(tasks))
+        loaded = manager.load(list(tasks))["tasks"]
+    fixed = [name for name, task in loaded.items() if task.get_config("num_fewshot") == 0]
+    if num_fewshot and fixed:  # lm-eval would ignore it
+        raise OptionError(
+            f"--num-fewshot cannot take effect on {', '.join(fixed)}, which is without examples"
+        )
     return manager
 
 
