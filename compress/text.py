@@ -14,7 +14,7 @@ from ..foreign import reading
 from ..paths import path_of
 from .builtin_text import Split, chat, code, documentation
 from .conversation import Conversation, conversation_of
-from .hub import hub_advice
+from .hub import hub_advice, offline
 
 __all__ = ["Document", "Split", "evaluation_texts", "is_file_name", "name_of", "read_documents"]
 
@@ -156,13 +156,13 @@ def _check_text(text: str, where: str) -> None:
 
 
 def _from_hub(spec: str, split: Split) -> list[Document]:
-    import datasets
-
     name, _, config = spec.removeprefix("hf:").partition(":")
     if not name.strip():
         raise TextError(f"{spec!r} names no dataset; expected hf:NAME[:CONFIG].")
     part = "train" if split == "calibration" else "test"
     _check_reachable(spec, name)
+    import datasets
+
     advice = "check the name and the network, or use `builtin` or a local file"
     with reading(f"{spec} ({part} split)", TextError, by="datasets from the Hugging Face hub", advice=advice):
         rows = datasets.load_dataset(name, config or None, split=part, streaming=True)
@@ -180,6 +180,10 @@ def _check_reachable(spec: str, name: str) -> None:
     """Ask the hub once for the data set; `datasets` would try for half a minute before it says so."""
     from huggingface_hub import HfApi
 
+    if offline():
+        raise TextError(
+            f"{spec} is read from the hub, and HF_HUB_OFFLINE is set; unset it, or use `builtin` or a file."
+        )
     try:
         with reading(spec, TextError, by="the Hugging Face hub"):
             HfApi().dataset_info(name, timeout=_HUB_SECONDS)

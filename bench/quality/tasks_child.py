@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InputError, OptionError, MissingDependencyError
+from ...errors import InputError, MissingDependencyError, OptionError
 from ...foreign import reading
 from ..process.child_call import PrintedProgress, answer
 from ..record.results import TaskScore

@@ -62,11 +62,6 @@ def test_unusable_text_is_refused(tmp_path: Path, name: str, content: bytes | No
         read_documents(str(tmp_path / name), "calibration")
 
 
-def test_a_hub_dataset_without_network_is_a_clear_error() -> None:
-    with pytest.raises(TextError, match="cannot be read by datasets from the Hugging Face hub"):
-        read_documents("hf:dotresize/does-not-exist", "calibration")
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
