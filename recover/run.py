@@ -157,7 +157,13 @@ def _trained(model: Any) -> dict[str, Tensor]:
 
 
 def _last_checkpoint(work: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
+    """The newest that was written to its end: the Trainer's state comes last, and a kill may come before."""
+    from transformers.trainer import TRAINER_STATE_NAME
 
-    folder = work / "trainer"
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    complete = [
+        folder
+        for folder in (work / "trainer").glob("checkpoint-*")
+        if (folder / TRAINER_STATE_NAME).is_file()
+    ]
+    newest = max(complete, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+    return None if newest is None else str(newest)

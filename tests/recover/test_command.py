@@ -167,6 +167,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
                 break
     assert process.returncode == -signal.SIGKILL, said
     assert not (tmp_path / "parts").exists()
+    (states,) = tmp_path.glob(".parts.*/run-*/trainer")
+    (states / "checkpoint-9").mkdir()  # as one that was killed while it was written
+    (states / "checkpoint-9" / "optimizer.pt").touch()
     recover(*arguments[1:])
     whole, parts = manifest.read(tmp_path / "whole"), manifest.read(tmp_path / "parts")
     assert parts.files == whole.files  # hashes of the weights
