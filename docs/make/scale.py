@@ -1,7 +1,7 @@
 """What `dotresize compress` takes as models grow, and `docs/SCALE.md`: `python -m docs.make.scale`.
 
     python -m docs.make.scale                       all parts (an hour on two cores); goes on where it was
-    python -m docs.make.scale --parts depth large   some of them
+    python -m docs.make.scale --parts depth ranks --depths 4 64 --ranks 1 2    some of them
 
 Every finished run is kept in docs/SCALE.json. Each is a process of its own; what it had resident at most is
 what the kernel says when it has ended.
@@ -11,6 +11,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -52,16 +53,23 @@ def main() -> None:
     """Measure what is missing, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
-    parts, setting = parser.parse_args().parts, Setting()
+    parser.add_argument("--depths", nargs="*", type=int, default=list(DEPTHS))
+    parser.add_argument("--ranks", nargs="*", type=int, default=list(RANKS))
+    arguments, setting = parser.parse_args(), Setting()
     results = load(KEPT, setting, *PARTS)
-    for part in parts:
-        measures = {"depth": _depth, "large": _large, "ranks": _ranks, "layer": _layer}
+    measures: dict[str, Callable[[Setting, dict[str, Any]], None]] = {
+        "depth": partial(_depth, depths=arguments.depths),
+        "large": _large,
+        "ranks": partial(_ranks, counts=arguments.ranks),
+        "layer": _layer,
+    }
+    for part in arguments.parts:
         measures[part](setting, results)
     PAGE.write_text(render(results), encoding="utf-8")
 
 
-def _depth(setting: Setting, results: dict[str, Any]) -> None:
-    for depth in DEPTHS:
+def _depth(setting: Setting, results: dict[str, Any], *, depths: list[int]) -> None:
+    for depth in depths:
         if str(depth) not in results["depth"]:
             run = compress(
                 f"depth-{depth}", replace(setting.narrow, layers=depth), setting.depth_options.split()
@@ -78,11 +86,11 @@ def _large(setting: Setting, results: dict[str, Any]) -> None:
         store(KEPT, results)
 
 
-def _ranks(setting: Setting, results: dict[str, Any]) -> None:
+def _ranks(setting: Setting, results: dict[str, Any], *, counts: list[int]) -> None:
     """How far the logits are from those of one process, and the time."""
     shape = replace(setting.narrow, layers=setting.ranks_layers)
     kept = FOLDER / "ranks-logits.pt"
-    for ranks in RANKS:
+    for ranks in counts:
         if str(ranks) not in results["ranks"] or (ranks == 1 and not kept.is_file()):
             found: list[Tensor] = []
             look = partial(_look, found)

@@ -32,7 +32,8 @@ def render(results: dict[str, Any]) -> str:
         lines += _ranks(results)
     if results["layer"]:
         lines += _layer(results["layer"])
-        lines += predicted(results["layer"]["bound_seconds"] / results["layer"]["seconds"])
+    layer = results["layer"]
+    lines += predicted(layer["bound_seconds"] / layer["seconds"] if layer else None)
     return "\n".join(lines) + "\n"
 
 

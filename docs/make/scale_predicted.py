@@ -30,21 +30,24 @@ DISK_BYTES_PER_SECOND = 3e9  # of one NVMe drive
 READS = 3  # of the dense weights: looked at, surveyed, narrowed
 
 
-def predicted(share: float) -> Iterator[str]:
+def predicted(measured_share: float | None) -> Iterator[str]:
     """A section of the page.
 
     Args:
-        share: of the rates that the fits reach, as measured on another machine.
+        measured_share: of the rates that the fits reach on another machine; None assumes half.
     """
+    share = measured_share or 0.5
+    origin = "assumed" if measured_share is None else "the share above"
     yield from ("", "## Larger models, predicted", "")
     yield (
         f"Nothing here is measured. Llama 3.1 shapes in bfloat16, both widths to 0.75, {WINDOWS} windows "
         f"of {TOKENS} tokens, full compensation. Hours: the operations of `plan/work.py` at "
-        f"{100 * share:.0f} % (the share above) of an H100's data-sheet rates (float32 67, float64 67, TF32 "
+        f"{100 * share:.0f} % ({origin}) of an H100's data-sheet rates (float32 67, float64 67, TF32 "
         f"494 TFLOP/s), sums over tokens divided by the GPUs, solves not, and the weights read {READS} times "
         f"at {DISK_BYTES_PER_SECOND / 1e9:.0f} GB/s. Left out: self text, the reference's 68 passes, which "
-        "read layers again that do not stay in memory, and measuring. Largest part: the layers, sums and "
-        "activations that are on a GPU at once. Streams: of all GPUs together, in memory or on the disk."
+        "read layers again that do not stay in memory, copies between host and GPUs and between GPUs, and "
+        "measuring; so these are lower bounds. Largest part: the layers, sums and activations that are on a "
+        "GPU at once; what exceeds 80 GB does not fit. Streams: of all GPUs together."
     )
     names = " | ".join(f"h, {name}" for name in GPUS)
     yield ""
@@ -81,7 +84,7 @@ def _row(name: str, plan: Plan, sizes: PlannedSizes, share: float) -> str:
         sizes, tokens=WINDOWS * TOKENS, compensate="full", base_bytes=0, stream_bytes=0
     )
     streams = 4 * WINDOWS * TOKENS * (plan.dense.hidden_size + plan.narrow.hidden_size)
-    figures = [f"{each:.1f}" for each in hours]
+    figures = [f"{each:.2f}" for each in hours]
     figures += [f"{each / 1e9:,.0f}" for each in (part, streams, sizes.narrow_counts.weight_bytes)]
     return f"| {name} | " + " | ".join(figures) + " |"
 
