@@ -11,11 +11,13 @@ import torch
 
 from dotresize.bench.quality.perplexity import measure_perplexity
 from dotresize.bench.quality.perplexity_in_turn import measure_in_turn
+from dotresize.bench.quality.sample_answers import PROMPTS
 from dotresize.bench.quality.scenario import measure_quality
 from dotresize.bench.quality.scorers import open_scorer
 from dotresize.bench.record.results import BenchModel, QualityRecord
 from dotresize.bench.record.settings import BenchSettings
 from dotresize.compress.calibration import leading_windows
+from dotresize.compress.conversation import render_question
 from dotresize.compress.source import load_dense
 from dotresize.errors import InputError, ModelError, OutputError, TextError
 
@@ -125,6 +127,21 @@ def test_steps_are_told(measured: tuple[QualityRecord, Heard]) -> None:
     steps = measured[1].steps
     assert steps[:7] == [("perplexity", 6), *[("advance", 1)] * 6]
     assert steps[7:] == [("tasks", 2), ("advance", 1), ("advance", 1)]
+
+
+@torch.no_grad()
+def test_answers_are_what_transformers_generates(
+    measured: tuple[QualityRecord, Heard], pico_llama: Path
+) -> None:
+    answers = measured[0].answers
+    assert [each.prompt for each in answers] == [*PROMPTS] * 2
+    dense = load_dense(str(pico_llama))
+    for answer in answers[: len(PROMPTS)]:
+        text = render_question(answer.prompt, dense.tokenizer)
+        ids = dense.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        found = dense.model.generate(ids, do_sample=False, max_new_tokens=40)[0, ids.shape[1] :]
+        assert answer.text == dense.tokenizer.decode(found, skip_special_tokens=True).strip()
+        assert answer.complete == (found[-1] == dense.tokenizer.eos_token_id)
 
 
 def test_other_vocabularies_are_refused(pico_llama: Path) -> None:
