@@ -8,6 +8,7 @@ from typing import Any
 
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
 from dotresize.compress.calibration import Windows
+from dotresize.compress.families import Axis
 from dotresize.compress.progress import Progress
 from dotresize.compress.resume import WorkDirectory, work_path
 from dotresize.compress.run import compress
@@ -16,7 +17,7 @@ from dotresize.plan.axes import AXES, config_of
 from dotresize.plan.planner import plan_widths
 from dotresize.plan.record import PlanRecord, Point, read_plan, write_plan
 
-from .plan_setting import PROXIED, SEARCHED, Amount, Setting
+from .plan_setting import MIXED, PROXIED, SEARCHED, Amount, Setting
 
 __all__ = ["measure_front", "plan_of", "point_of_row", "windows_for"]
 
@@ -41,13 +42,16 @@ def plan_of(
 
 
 def point_of_row(record: PlanRecord, row: str) -> Point | None:
-    """The candidate of a row; None where its axis alone does not reach the budget."""
+    """The candidate of a row; None where nothing of its kind reaches the budget."""
     if row in (PROXIED, SEARCHED):
         return record.chosen
-    for point in record.single_axes:
-        if [axis for axis in AXES if point.widths[axis] != record.own[axis]] == [row]:
-            return point
-    return None
+    if row == MIXED:
+        return next((point for point in record.front if len(_moved(record, point)) > 1), None)
+    return next((point for point in record.single_axes if _moved(record, point) == [row]), None)
+
+
+def _moved(record: PlanRecord, point: Point) -> list[Axis]:
+    return [axis for axis in AXES if point.widths[axis] != record.own[axis]]
 
 
 def windows_for(setting: Setting, amount: Amount, dense: DenseModel) -> list[Windows]:

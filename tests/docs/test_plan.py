@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from docs.make.plan import Maker
+from docs.make.plan_fronts import plan_of, point_of_row
 from docs.make.plan_layers import narrow_each_layer
 from docs.make.plan_page import mean_of, render
 from docs.make.plan_plot import plan_svg
-from docs.make.plan_setting import DEFAULT, PROXIED, QUICK, Amount, Setting, labels_of
+from docs.make.plan_setting import DEFAULT, MIXED, PROXIED, QUICK, Amount, Setting, labels_of
 from dotresize.compress.progress import Silent
 from dotresize.compress.run import calibration_windows, choose_device, compress
 from dotresize.compress.source import load_dense
@@ -58,6 +59,12 @@ def test_rows_are_measured_once_and_make_a_page(maker: Maker) -> None:
     again.run(("fronts",), only="params 0.7: kv_groups")
     unreachable = {"quick: params 0.7: kv_groups": {"unreachable": True}}
     assert again.results["fronts"] == rows | unreachable
+
+    record = plan_of(maker.setting, "params 0.7", PROXIED, FEW, maker.builds, Silent())
+    mixed = point_of_row(record, MIXED)
+    assert mixed is not None
+    assert sum(mixed.widths[axis] != own for axis, own in record.own.items()) > 1
+    assert mixed.quality.proxy >= record.chosen.quality.proxy
 
     page = render(again.results, "PLAN.svg")
     assert "## 0.7 of the layer parameters, 1 K tokens, effort quick, 1 window of each text" in page
