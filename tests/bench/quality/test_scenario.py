@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -136,11 +136,12 @@ def test_answers_are_what_transformers_generates(
     answers = measured[0].answers
     assert [each.prompt for each in answers] == [*PROMPTS] * 2
     dense = load_dense(str(pico_llama))
+    model: Any = dense.model
     for answer in answers[: len(PROMPTS)]:
         text = render_question(answer.prompt, dense.tokenizer)
         ids = dense.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
-        found = dense.model.generate(ids, do_sample=False, max_new_tokens=40)[0, ids.shape[1] :]
-        assert answer.text == dense.tokenizer.decode(found, skip_special_tokens=True).strip()
+        found = model.generate(ids, do_sample=False, max_new_tokens=40)[0, ids.shape[1] :]
+        assert answer.text == str(dense.tokenizer.decode(found, skip_special_tokens=True)).strip()
         assert answer.complete == (found[-1] == dense.tokenizer.eos_token_id)
 
 
