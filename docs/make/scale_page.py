@@ -52,10 +52,10 @@ def _depth(results: dict[str, Any]) -> Iterator[str]:
         f"Llama, hidden {shape.hidden}, MLP {shape.mlp}, narrowed to 0.75 of both, full compensation; "
         f"a layer takes {layer / 1e6:.2f} MB as stored (bfloat16)."
     )
-    yield from ("", "| layers | weights, MB | peak resident, MB | seconds |", "|---|---|---|---|")
+    yield from ("", "| layers | weights, MB | peak resident, MB |", "|---|---|---|")
     for depth, run in results["depth"].items():
         sizes = f"{2 * run['parameters'] / 1e6:,.0f} | {run['peak_bytes'] / 1e6:,.1f}"
-        yield f"| {depth} | {sizes} | {run['seconds']:,.0f} |"
+        yield f"| {depth} | {sizes} |"
     if len(results["depth"]) > 1:
         grows = slope({int(depth): run["peak_bytes"] for depth, run in results["depth"].items()})
         yield ""
