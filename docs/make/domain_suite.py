@@ -24,7 +24,7 @@ from dotresize.json_files import read_json
 from . import domain_packages as packages
 from . import domain_texts as texts
 
-__all__ = ["DOMAINS", "Domain", "evaluation_files", "write_domains"]
+__all__ = ["DOMAINS", "Domain", "evaluation_files", "left_out", "write_domains"]
 
 _LONGEST = {"calibration": 20_000, "evaluation": 6_000}  # characters of a document, so that many have a say
 _MOST = {"calibration": 1_000_000, "evaluation": 90_000}  # characters of a domain
@@ -227,3 +227,9 @@ def _replace(file: Path, text: str) -> None:
 
 def _python() -> str:
     return ".".join(map(str, sys.version_info[:3]))
+
+
+def left_out(records: dict[str, Any]) -> list[str]:
+    """A line for each domain that could not be written, from what `write_domains` gave."""
+    missing = {name: record["missing"] for name, record in records.items() if "missing" in record}
+    return [f"{name}: left out, {why}" for name, why in missing.items()]

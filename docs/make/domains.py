@@ -17,14 +17,14 @@ def domains(
     """Write NAME.calibration.jsonl and NAME.evaluation.jsonl for every domain, and sources.json."""
     from dotresize.cli.progress import ProgressBar
 
-    from .domain_suite import write_domains
+    from .domain_suite import left_out, write_domains
 
     with ProgressBar() as progress:
         records = write_domains(directory, text, progress)
+    for line in left_out(records):
+        typer.echo(line)
     for name, record in records.items():
-        if "missing" in record:
-            typer.echo(f"{name}: left out, {record['missing']}")
-        else:
+        if "missing" not in record:
             counts = ", ".join(f"{half} {count}" for half, count in record["documents"].items())
             typer.echo(f"{name}: {record['source']} {record['version']} ({record['licence']}); {counts}")
 

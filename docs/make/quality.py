@@ -27,7 +27,7 @@ def bench_quality(
     wikitext: Annotated[Path, typer.Option(help="Directory with valid.txt and test.txt.")] = WIKITEXT,
     calibration_windows: Annotated[int, CALIBRATION_WINDOWS] = 32,
     window_tokens: WindowTokens = 512,
-    evaluation_windows: EvaluationWindows = 6,
+    evaluation_windows: EvaluationWindows = 2,
     evaluation_window_tokens: Annotated[int, typer.Option(help="Tokens per evaluation window.")] = 1024,
     seed: Seed = 42,
     quick: Annotated[
@@ -46,7 +46,7 @@ def bench_quality(
     """Measure and write the page; an interrupted run, or one of other rows, goes on where it stopped."""
     from dotresize.cli.progress import ProgressBar
 
-    from .domain_suite import evaluation_files, write_domains
+    from .domain_suite import evaluation_files, left_out, write_domains
     from .quality_page import render
     from .quality_plot import quality_svg
     from .quality_rows import Setting
@@ -56,6 +56,8 @@ def bench_quality(
     quiet_libraries()
     with ProgressBar() as progress:
         sources = write_domains(texts, wikitext, progress)
+        for line in left_out(sources):
+            typer.echo(line, err=True)
         written = write_self_text(model, texts, calibration_windows * window_tokens, seed, progress)
         setting = Setting(
             model=model,

@@ -3,7 +3,7 @@
     python -m docs.make.recovery --narrow DIR [--minutes 45]
 
 Rows are kept in docs/RECOVER.json as they finish; an interrupted run goes on where it stopped, in the middle
-of a row, too. The first row, all weights of the fitted model, runs for the given minutes; the others take as
+of a row, too. The first row, the layers of the fitted model, runs for the given minutes; the others take as
 many tokens.
 """
 
@@ -23,17 +23,18 @@ from dotresize.compress.source import DEMO_MODEL, load_dense
 from dotresize.export import manifest
 
 from . import kept_results
-from .domain_suite import evaluation_files, write_domains
+from .domain_suite import evaluation_files, left_out, write_domains
 from .domains import WIKITEXT
 from .recovery_page import curves, render
 
 PAGES = Path(__file__).resolve().parents[1]
 FITTED, PLAIN = "fitted", "plain pruning"
 ROWS = {
-    f"{FITTED}, all": (FITTED, "all"),
-    f"{PLAIN}, all": (PLAIN, "all"),
+    f"{FITTED}, layers": (FITTED, "layers"),
+    f"{PLAIN}, layers": (PLAIN, "layers"),
     f"{FITTED}, lora": (FITTED, "lora"),
     f"{FITTED}, norms": (FITTED, "norms"),
+    f"{FITTED}, all": (FITTED, "all"),
 }
 
 
@@ -43,6 +44,7 @@ class Setting:
 
     model: str
     narrow: str  # the fitted start, a directory that `dotresize compress` wrote
+    narrow_options: str = ""  # with which it did, for the page
     texts: tuple[str, ...]  # to train on, with optional shares
     minutes: float | None  # of the first row
     tokens: int | None  # of the first row, instead of minutes
@@ -66,6 +68,7 @@ def run(setting: Setting, file: Path, builds: Path, progress: Progress) -> dict[
     starts = {FITTED: Path(setting.narrow), PLAIN: builds / "plain"}
     if not (starts[PLAIN] / manifest.MANIFEST_NAME).is_file():
         _dotresize(plain_command(setting, starts[PLAIN]))
+    results["plain_command"] = plain_command(setting, starts[PLAIN])
     for name, path in starts.items():
         if name not in results["starts"]:
             results["starts"][name] = _quality(setting, path, progress)
@@ -142,6 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=DEMO_MODEL)
     parser.add_argument("--narrow", required=True, help="the fitted model, of `dotresize compress`")
+    parser.add_argument("--narrow-options", default="", help="it was made with, for the page")
     parser.add_argument("--text", action="append", help="to train on; default: self=0.5 and builtin")
     parser.add_argument("--minutes", type=float, help="of the first row; default 45")
     parser.add_argument("--tokens", type=int, help="of the first row, instead of --minutes")
@@ -150,16 +154,18 @@ def main() -> None:
     )
     parser.add_argument("--domains", type=Path, default=Path("build/domains"))
     parser.add_argument("--wikitext", type=Path, default=WIKITEXT)
-    parser.add_argument("--evaluation-windows", type=int, default=6)
+    parser.add_argument("--evaluation-windows", type=int, default=2)
     parser.add_argument("--builds", type=Path, default=Path("build/recover"))
     parser.add_argument("-o", type=Path, default=PAGES / "RECOVER.md")
     arguments = parser.parse_args()
     quiet_libraries()
     with ProgressBar() as progress:
-        write_domains(arguments.domains, arguments.wikitext, progress)
+        for line in left_out(write_domains(arguments.domains, arguments.wikitext, progress)):
+            print(line, file=sys.stderr)  # noqa: T201
         setting = Setting(
             model=arguments.model,
             narrow=arguments.narrow,
+            narrow_options=arguments.narrow_options,
             texts=tuple(arguments.text or ["self=0.5", "builtin"]),
             minutes=arguments.minutes or (None if arguments.tokens else 45.0),
             tokens=arguments.tokens,

@@ -32,8 +32,8 @@ def render(results: dict[str, Any], plot: str) -> str:
         f"Perplexity relative to `{setting['model']}` on {len(kinds)} kinds of text "
         f"(at most {setting['evaluation_windows']} windows of {setting['evaluation_window_tokens']} tokens "
         f"of each), geometric mean and worst, before and after `dotresize recover` on {texts}. No file "
-        "that is evaluated on is trained on. The first recovered row ran for its minutes, the others for as "
-        "many tokens; tokens and minutes are those of the state that was kept.",
+        f"that is evaluated on is trained on. {_length(setting)} Tokens and minutes are those of the state "
+        "that was kept.",
         "",
         f"Machine: {machine['processor']}, {machine['cores']} cores.",
         "",
@@ -43,10 +43,21 @@ def render(results: dict[str, Any], plot: str) -> str:
         "",
         "## Commands",
         "",
+        "The two starts:",
+        "",
+        f"    dotresize compress {setting['model']} -o {setting['narrow']} {setting['narrow_options']}",
+        f"    dotresize {shlex.join(results['plain_command'])}",
+        "",
     ]
     for label, row in results["rows"].items():
         lines += [f"{label}:", "", f"    dotresize {shlex.join(row['command'])}", ""]
     return "\n".join(lines)
+
+
+def _length(setting: dict[str, Any]) -> str:
+    if setting["minutes"] is None:
+        return f"Every row was given {setting['tokens']:,} tokens."
+    return f"The first row was given {setting['minutes']:g} minutes, the others as many tokens as it took."
 
 
 def curves(results: dict[str, Any]) -> str:
