@@ -1,5 +1,6 @@
 """The Markdown page of the method benchmark: methods x texts, a table per axis."""
 
+import re
 from typing import Any
 
 from .quality_rows import Setting, axis_of, rows_at
@@ -26,6 +27,7 @@ def render(results: dict[str, Any], sources: dict[str, Any], command: str, plot:
         if chosen:
             lines += [f"## {title}", "", *_ratios(chosen), "", *_costs(chosen), ""]
     lines += [f"![Perplexity relative to the original, by method]({plot})", ""]
+    lines += _transport(rows)
     lines += _calibrations(results["setting"])
     if sources:
         lines += ["", *_sources(sources)]
@@ -125,6 +127,45 @@ def _costs(rows: dict[str, dict[str, Any]]) -> list[str]:
         ]
         lines.append(_cells(cells))
     return lines
+
+
+def _transport(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """Where transport stands against selection, and why; nothing before both were measured on an axis."""
+    pairs = {axis: (_best(rows, axis, "dot"), _best(rows, axis, "magnitude", "pca")) for axis in _AXES}
+    stand = [
+        f"* {axis}: `{merged[0]}` {merged[1]:.3f}, `{selected[0]}` {selected[1]:.3f}"
+        for axis, (merged, selected) in pairs.items()
+        if merged and selected
+    ]
+    if not stand:
+        return []
+    return [
+        "## Transport against selection",
+        "",
+        "The best mean of a method that merges by transport, and of one that does not:",
+        "",
+        *stand,
+        "",
+        "What is written for a dropped neuron is a linear function of the neurons that stay. Transport gives",
+        "one such function; a least-squares fit of the writer looks for the best of all, so behind a fit",
+        "transport can only matter by what it keeps, and merged gates and readers pass through a product",
+        "that an average does not commute with. On the stream its columns are means of groups of",
+        "coordinates; a subspace of that shape holds less of the energy than principal directions, and what",
+        "a subspace loses no fit brings back. Without a fit it helps: merging what selection drops onto what",
+        "selection keeps beat dropping on nine of nine kinds of text (docs/LOG.md, 2026-11-24), and it is",
+        "there as `--mlp-method magnitude+dot`.",
+        "",
+    ]
+
+
+def _best(rows: dict[str, dict[str, Any]], axis: str, *methods: str) -> tuple[str, float] | None:
+    """Label and mean of the best row of an axis that is of one of these methods."""
+    means = {
+        label: _summary(row, "all texts")["geometric_mean"]["value"]
+        for label, row in rows.items()
+        if axis_of(label) == axis and re.split(r"[, ]+", label)[1] in methods
+    }
+    return min(means.items(), key=lambda item: float(item[1])) if means else None
 
 
 def _calibrations(setting: dict[str, Any]) -> list[str]:

@@ -68,6 +68,8 @@ def test_every_method_is_measured_and_finished_rows_are_kept(setting: Setting, t
     assert "| code | this Python's own files | 3 | PSF-2.0 | 2 for evaluation |" in page
     assert "Not measured yet" not in page
     assert "](plot.svg)" in page
+    assert page.count("* hidden: `hidden: dot") == 1
+    assert page.count("* mlp: `mlp: dot") == 1
 
     picture = quality_svg(resumed)
     assert picture == quality_svg(resumed)
@@ -99,6 +101,7 @@ def test_the_page_marks_what_was_calibrated_on(setting: Setting, tmp_path: Path)
     assert not own[2].startswith("*")
     assert code[1].startswith("*")
     assert code[2].startswith("*")
+    assert "## Transport" not in page
 
 
 def test_self_text_is_written_once(pico_llama: Path, tmp_path: Path) -> None:
