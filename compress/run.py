@@ -1,18 +1,18 @@
 """The recipe: load, draw, plan, survey, narrow layer by layer, assemble."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..errors import ModelError, OptionError, TextError
-from ..json_files import validated
+from ..errors import ModelError, OptionError
 from .account import cost_of, report_of
 from .basis import Basis, residual_basis
-from .calibration import Windows, check_texts, draw_windows
+from .calibration import Windows, check_texts
+from .calibration_windows import windows_of_first
 from .call_arguments import call_arguments
 from .config import CompressConfig, Settings
 from .dense import Dense
@@ -25,9 +25,8 @@ from .narrow import narrow_tensors
 from .plan import Plan, make_plan
 from .progress import Progress, Silent, Stopwatch
 from .ranks import Ranks
-from .report import CalibrationRecord, Cost, Report
+from .report import Cost, Report
 from .resume import WorkDirectory
-from .self_text import CACHE_FOLDER, SelfText
 from .sink import MemorySink, SharedSink, Sink
 from .source import OpenModel, open_model
 from .stream import StreamRoom
@@ -157,7 +156,7 @@ def narrow_into(
     plan = make_plan(dense.config, dense.family, config)
     _check_same(dense, ranks)
     with watch.measure("calibration text"):
-        windows = _windows(config, dense, device, progress, work, ranks)
+        windows = windows_of_first(config, dense, device, progress, work, ranks)
         ranks.check(*windows.token_ids.shape)
     dtype = dense.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype)
     if ranks.is_first:
@@ -286,61 +285,3 @@ def _check_same(dense: Dense, ranks: Ranks) -> None:
             f"process {ranks.number} reads other weights of {dense.source.name} than the first one; give "
             "every machine the same files."
         )
-
-
-def _windows(
-    config: CompressConfig,
-    dense: Dense,
-    device: torch.device,
-    progress: Progress,
-    work: WorkDirectory,
-    ranks: Ranks,
-) -> Windows:
-    """The calibration windows that the first process draws."""
-    if ranks.count == 1:
-        return calibration_windows(config, dense, device, progress, _cache_beside(work))
-    item = None
-    if ranks.is_first:
-        drawn = calibration_windows(config, dense, device, progress, _cache_beside(work))
-        item = ({"token_ids": drawn.token_ids}, [asdict(drawn.record), drawn.available])
-    found = ranks.item(item)
-    assert found is not None
-    tensors, (record, available) = found
-    record = validated(CalibrationRecord, record, "what the first process has drawn", TextError)
-    return Windows(tensors["token_ids"], record, available)
-
-
-def calibration_windows(
-    config: CompressConfig,
-    dense: Dense,
-    device: torch.device,
-    progress: Progress | None = None,
-    cache: Path | None = None,
-) -> Windows:
-    """The calibration tokens that a configuration asks for.
-
-    Args:
-        config: names the texts.
-        dense: the model, which writes self text where that is among them.
-        device: where it writes.
-        progress: told about every text that it writes.
-        cache: a directory that keeps self text, or None.
-
-    Raises:
-        TextError: a text cannot be read or is too short.
-        ModelError: the model cannot write.
-    """
-    progress = progress or Silent()
-    writer = SelfText(dense=dense, device=device, seed=config.seed, cache=cache, progress=progress)
-    return draw_windows(
-        config.calibration,
-        dense.tokenizer,
-        windows=config.calibration_windows,
-        window_tokens=config.window_tokens,
-        seed=config.seed,
-        self_text=writer.documents,
-    )
-
-
-def _cache_beside(work: WorkDirectory) -> Path | None:
-    return None if work.path is None else work.path.absolute().parent / CACHE_FOLDER

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from ..bench.judge.pareto import Better, pareto_front
+from ..compress.calibration_windows import calibration_windows
 from ..compress.config import CompressConfig
 from ..compress.families import Axis
 from ..compress.progress import Progress
-from ..compress.run import calibration_windows, choose_device
+from ..compress.run import choose_device
 from ..compress.source import DenseModel
 from .axes import Axes, Candidate, labelled
 from .candidates import holds, probes

@@ -7,19 +7,9 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from .fidelity_rows import REGULARISATIONS
+from .plot_style import page_style
 
 __all__ = ["plots"]
-
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "fidelity",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.linewidth": 0.4,
-    "figure.constrained_layout.use": True,
-}
 
 
 def plots(results: dict[str, Any]) -> dict[str, str]:
@@ -83,7 +73,7 @@ def _lines(lines: Lines, x_label: str, y_label: str, *, log_x: bool) -> str:
     lines = {name: points for name, points in lines.items() if points}
     if not lines:
         return ""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(page_style("fidelity")):
         figure = Figure(figsize=(6.4, 3.2))
         axes = figure.subplots()
         for name, points in lines.items():

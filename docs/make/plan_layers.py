@@ -11,13 +11,14 @@ import torch
 
 from dotresize.bench.quality.text_quality import measure_texts
 from dotresize.compress.calibration import Windows
+from dotresize.compress.calibration_windows import calibration_windows
 from dotresize.compress.call_arguments import call_arguments
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.job import Job, Streams
 from dotresize.compress.layers import narrow_one_layer
 from dotresize.compress.plan import make_plan
 from dotresize.compress.progress import Progress
-from dotresize.compress.run import calibration_windows, choose_device
+from dotresize.compress.run import choose_device
 from dotresize.compress.source import DenseModel
 from dotresize.compress.stream import StreamRoom
 from dotresize.compress.survey import enter

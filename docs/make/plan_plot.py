@@ -9,19 +9,10 @@ from matplotlib.figure import Figure
 
 from .plan_page import mean_of, worst_of
 from .plan_setting import BUDGETS, DEFAULT, PROXIED, QUICK, ROWS, SEARCHED
+from .plot_style import page_style
 
 __all__ = ["plan_svg"]
 
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "plan",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.linewidth": 0.4,
-    "figure.constrained_layout.use": True,
-}
 _COLOURS = dict(zip(ROWS, ("#1b6ca8", "#b35900", "#5a8f29", "#8a5aa8", "#999999", "#0b2e4f"), strict=True))
 _KINDS = {"params": "layer parameters kept", "decode": "decode speed-up asked for"}
 
@@ -34,7 +25,7 @@ def plan_svg(results: dict[str, Any]) -> str:
         for kind in _KINDS
         if any(_points(results, amount.name, kind, row) for row in ROWS)
     ]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(page_style("plan")):
         figure = Figure(figsize=(7.2, 3.2 * max(len(panels), 1)))
         for number, (amount, kind) in enumerate(panels):
             _draw(figure.add_subplot(len(panels), 1, number + 1), results, amount, kind)

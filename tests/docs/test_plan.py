@@ -14,8 +14,9 @@ from docs.make.plan_layers import narrow_each_layer
 from docs.make.plan_page import mean_of, render
 from docs.make.plan_plot import plan_svg
 from docs.make.plan_setting import DEFAULT, MIXED, PROXIED, QUICK, Amount, Setting, labels_of
+from dotresize.compress.calibration_windows import calibration_windows
 from dotresize.compress.progress import Silent
-from dotresize.compress.run import calibration_windows, choose_device, compress
+from dotresize.compress.run import choose_device, compress
 from dotresize.compress.source import load_dense
 
 TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
