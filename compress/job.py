@@ -20,6 +20,7 @@ from .plan import Plan
 from .progress import Progress
 from .ranks import Ranks
 from .report import Widths
+from .rounded_sites import Rounding
 from .stream import Stream, StreamRoom
 from .surgery import layer_class
 
@@ -55,6 +56,7 @@ class Job:
     device: torch.device
     progress: Progress
     ranks: Ranks = field(default_factory=Ranks)
+    rounding: Rounding | None = None  # of the matrices, on the way; None: they stay floats
 
     @classmethod
     def of(cls, basis: Basis | None, *, device: torch.device, **rest: Any) -> "Job":
@@ -119,6 +121,15 @@ class Job:
     def needs_dense_stream(self) -> bool:
         """Whether anything looks at the dense activations."""
         return self.fits_readout or self.plan.chooses_units
+
+    def place(self, layer: int) -> str:
+        """Path of a layer in the narrow model."""
+        return f"{self.plan.narrow_family.layers}.{layer}"
+
+    @property
+    def set_dtype(self) -> torch.dtype:
+        """Of matrices that were just set: what is rounded to a grid must not have been rounded before."""
+        return self.stored_dtype if self.rounding is None else torch.float32
 
     @property
     def steps(self) -> int:

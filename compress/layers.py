@@ -18,6 +18,7 @@ from .local_training import train_sublayer
 from .precision import fast_products
 from .readout_fit import add_readout_rows, empty_readout_sums, fit_readout, set_readers
 from .report import BlockFit
+from .rounded_sites import round_readers
 from .surgery import narrow_layer, refuse_unset, to_float32
 from .unit_choice import InnerSums
 from .units import Chosen
@@ -64,9 +65,11 @@ def _narrow_branches(
         job.dense_branches(dense_layer, arguments), job.narrow_branches(layer, arguments), strict=True
     )
     for dense, narrow in pairs:
-        readout, chosen, fit = _observe(job, dense, streams, index)
+        readout, chosen, fit, moment = _observe(job, dense, streams, index)
         fits += fit
         set_readers(job, dense, narrow, readout, chosen)
+        if job.rounding is not None and moment is not None:
+            round_readers(job.rounding, narrow, moment, job.place(index))
         set_writer(job, dense, narrow, chosen)
         kept: list[list[Inner]] = []
         if job.fits_writer:
@@ -106,8 +109,11 @@ def drop_layer(job: Job, dense_layer: nn.Module, streams: Streams, arguments: li
 
 def _observe(
     job: Job, dense: Branch, streams: Streams, index: int
-) -> tuple[Tensor | None, Chosen, list[BlockFit]]:
-    """Pass the dense stream through one sublayer; the readout in front of it, and what stays of it."""
+) -> tuple[Tensor | None, Chosen, list[BlockFit], Tensor | None]:
+    """Pass the dense stream through one sublayer; the readout in front of it, and what stays of it.
+
+    With the fits, and the second moment (k, k) of what the readers read, None where nothing is fitted.
+    """
     sums = empty_readout_sums(job)
     inner_sums = InnerSums(job, dense) if job.plan.chooses(dense.sublayer) else None
     normed = dense.sublayer.norm is not None
@@ -127,4 +133,4 @@ def _observe(
         check_finite(f"layer {index}, {dense.sublayer.name}", *inner_sums.sums)
     readout, fits = fit_readout(job, sums, index, f"{dense.sublayer.name}.readout")
     chosen = Chosen(tuple(dense.sites.experts), {}) if inner_sums is None else inner_sums.choose()
-    return readout, chosen, fits
+    return readout, chosen, fits, None if sums is None else sums.gram

@@ -93,7 +93,7 @@ def set_readers(job: Job, dense: Branch, narrow: Branch, readout: Tensor | None,
                     weight = carry_constant(weight, added)
                 elif bias is not None and added is not None:
                     bias = bias + added
-            narrow.sites.write(site, Matrix(weight, bias), job.stored_dtype, number)
+            narrow.sites.write(site, Matrix(weight, bias), job.set_dtype, number)
 
 
 def _taken(job: Job, whole: Matrix, site: Site, chosen: Chosen, expert: int) -> Matrix:

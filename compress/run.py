@@ -27,6 +27,7 @@ from .progress import Progress, Silent, Stopwatch
 from .ranks import Ranks
 from .report import Cost, Report
 from .resume import WorkDirectory
+from .rounded_sites import Rounding
 from .sink import MemorySink, SharedSink, Sink
 from .source import OpenModel, open_model
 from .stream import StreamRoom
@@ -131,6 +132,7 @@ def narrow_into(
     watch: Stopwatch,
     room: StreamRoom,
     ranks: Ranks | None = None,
+    rounding: Rounding | None = None,
 ) -> Narrowed:
     """Narrow a model into a sink.
 
@@ -145,6 +147,8 @@ def narrow_into(
         room: where residual streams are put.
         ranks: the processes that do it together, each with the same arguments; all but the first have a work
             directory without a path, and their sink is not opened.
+        rounding: puts every linear layer on a grid, where later fits see it, and gets the scales. One process
+            can do it, without a work directory.
 
     Raises:
         InputError: the text, a width or an option cannot be used.
@@ -176,6 +180,7 @@ def narrow_into(
         stored_dtype=dtype,
         progress=progress,
         ranks=ranks,
+        rounding=rounding,
     )
     ranks.check(job.windows - job.held_windows, windows.token_ids.shape[1])
     with watch.measure("narrow"):

@@ -19,6 +19,7 @@ from .job import Job, Streams, keeps_inner
 from .neuron_fit import Row, shared_rest, step_gate_and_up
 from .precision import fast_products
 from .report import BlockFit
+from .rounded_sites import round_writer
 from .units import Chosen, take_columns
 
 __all__ = ["fit_writer", "set_writer"]
@@ -70,7 +71,10 @@ def fit_writer(
     keeps = not sublayer.experts and keeps_inner(job.plan.dense, job.tokens, inner_width=width)
     sums = _writer_sums(job, narrow, streams, keep=kept if keeps else None)
     _check(sums, f"layer {index}, {sublayer.name}.{place}")
-    weights = _solve(job, narrow, sums, priors, job.stored_dtype)
+    weights = _solve(job, narrow, sums, priors, job.set_dtype)
+    if job.rounding is not None and not sublayer.experts:
+        round_writer(job.rounding, narrow, sums[0].sums.gram, job.place(index))
+        weights = [narrow.sites.writer().weight]
 
     def errors() -> tuple[Tensor]:
         tried = ([prior.weight for prior in priors], weights)

@@ -43,7 +43,7 @@ _LIMITS = {
     **dict.fromkeys(("bfloat16", "bf16", "llama.cpp bf16"), _BFLOAT16),
     # Eight-bit weights in blocks of 32. Single logits say little, the distribution stays. Measured KL: int8
     # ONNX 0.006, q8_0 0.002 in transformers and 0.003 in llama.cpp.
-    **dict.fromkeys(("int8", "q8_0", "llama.cpp q8_0"), _EIGHT_BIT),
+    **dict.fromkeys(("int8", "w8a16", "q8_0", "llama.cpp q8_0"), _EIGHT_BIT),
     # One scale per output row, activations rounded to eight bits too, bfloat16 around it: vLLM's fast path.
     # Measured KL: w8a8 0.052.
     **dict.fromkeys(("fp8", "w8a8"), _EIGHT_BIT_SUMS),

@@ -16,6 +16,7 @@ from ..compress.report import Report
 from ..errors import ManifestError
 from ..json_files import read_json, validated
 from ..version import __version__
+from .quantisation import Quantisation
 from .recovery import Recovery
 from .staging import write_atomically
 
@@ -82,6 +83,7 @@ class Manifest:
     quality: dict[str, Any] | None = None  # measured perplexities, passed in by the caller
     source: Provenance | None = None  # None for a directory that compress wrote
     recovery: Recovery | None = None  # None for weights that were not trained afterwards
+    quantisation: Quantisation | None = None  # None for floats, and for formats that round in one way only
     files: dict[str, FileRecord]
     reference: str | None  # sha256 over the reference files
     verification: tuple[Check, ...] = ()
@@ -124,7 +126,7 @@ class Manifest:
                 f"schema version {version} is newer than this dotresize ({__version__}) reads (up to "
                 f"{SCHEMA_VERSION}); written by dotresize {data.get('tool_version', 'unknown')}, upgrade"
             )
-        later = ("recovery",)  # fields that came after the first release of this version
+        later = ("recovery", "quantisation")  # fields that came after the first release of this version
         missing = [each.name for each in fields(cls) if each.name not in data and each.name not in later]
         if missing:
             raise ManifestError(f"it does not follow schema version {version}: {missing[0]!r} is missing")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from ..compress.family_rows import family_of
 from ..compress.memory import default_stream_bytes, free_memory_bytes
-from ..errors import OptionError
 from .child import ChildError
 from .comparison import Limits, compare_logits, limits_for
 from .judge import greedy_check, keys_check, logits_check, not_run, tokenizer_check
 from .manifest import Check, Manifest
 from .reference import FOLDER, PROMPTS_NAME, Reference
 from .runner import RunnerOutput, run_check
+from .vllm_config import has_gpu, refuse_without_kernel
 
 __all__ = ["PROOFS", "Artefact", "Proof"]
 
@@ -88,11 +88,7 @@ def _stored_limits(record: Manifest) -> Limits:
 def _vllm(artefact: Artefact) -> list[Check]:
     plain = artefact.manifest.precision in ("float32", "float16", "bfloat16")
     dtype = "float32" if artefact.manifest.format == "huggingface" or plain else "bfloat16"
-    if artefact.manifest.precision == "fp8" and not Path("/dev/nvidiactl").exists():
-        raise OptionError(
-            "vLLM computes fp8 on NVIDIA GPUs only, and there is none here; verify this output on the "
-            "machine that will serve it"
-        )
+    refuse_without_kernel(artefact.manifest.precision, gpu=has_gpu())
     limits = _stored_limits(artefact.manifest)
     try:
         output = run_check("vllm_runner.py", artefact.path, artefact.prompts, [dtype])

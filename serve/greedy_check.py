@@ -17,7 +17,7 @@ __all__ = ["GreedyCheck", "check_greedy", "near_tie_logits"]
 # Rounding: float32 logits agree to about 1e-3; a bfloat16 logit near 20 is a multiple of 1/8, and several
 # roundings add up on the way; quantised weights move logits themselves.
 NEAR_TIE_LOGITS = {"float32": 0.02, "float16": 0.15, "bfloat16": 0.75}
-NEAR_TIE_QUANTISED_LOGITS = {"int8": 1.0, "fp8": 1.5, "w8a8": 1.5, "int4": 4.0, "w4a16": 4.0}
+NEAR_TIE_QUANTISED_LOGITS = {"int8": 1.0, "w8a16": 1.0, "fp8": 1.5, "w8a8": 1.5, "int4": 4.0, "w4a16": 4.0}
 COARSEST_NEAR_TIE_LOGITS = 4.0
 
 

@@ -7,8 +7,9 @@ import typer
 
 from .gate import Program
 from .options.dtypes import gguf_type, onnx_precision
-from .options.export import FallbackF16, GroupSize, Provider, Quantize, ShardBytes
-from .options.run import Dtype, Force, Json, Output
+from .options.export import FallbackF16, GroupSize, Provider, Quantize, Rounding, ShardBytes
+from .options.run import Device, Dtype, Force, Json, Output, Seed
+from .options.texts import Calibration, CalibrationWindows, WindowTokens
 from .output import emit, spinner, styled
 
 if TYPE_CHECKING:
@@ -64,6 +65,13 @@ def vllm(
     dtype: Dtype = "bfloat16",
     quantize: Quantize = "none",
     group_size: GroupSize = None,
+    rounding: Rounding = None,
+    calibration: Calibration = None,
+    calibration_windows: CalibrationWindows = None,
+    window_tokens: WindowTokens = 1024,
+    seed: Seed = 42,
+    device: Device = "auto",
+    provider: Provider = "auto",
     shard_bytes: ShardBytes = 5_000_000_000,
     force: Force = False,
     as_json: Json = False,
@@ -75,6 +83,13 @@ def vllm(
         dtype=dtype,  # type: ignore[arg-type]
         quantize=quantize,  # type: ignore[arg-type]
         group_size=group_size,
+        rounding=rounding,  # type: ignore[arg-type]
+        calibration=tuple(calibration or ()),
+        calibration_windows=calibration_windows,
+        window_tokens=window_tokens,
+        seed=seed,
+        device=device,
+        provider=provider,
         shard_bytes=shard_bytes,
     )
     with spinner("reading") as tell:
