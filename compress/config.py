@@ -10,7 +10,7 @@ from .effort import EFFORTS, Amount, Effort
 __all__ = ["Compensation", "CompressConfig", "Mass", "Method", "MlpMethod", "Settings"]
 
 Method = Literal["dot", "magnitude", "pca", "pca+dot"]
-MlpMethod = Literal["dot", "magnitude", "magnitude+dot"]
+MlpMethod = Literal["dot", "magnitude", "magnitude+dot", "nystrom"]
 Compensation = Literal["none", "readout", "full"]
 Mass = Literal["uniform", "energy"]
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -84,7 +84,8 @@ class CompressConfig:
         method: how the residual basis is found (pca); with a hidden width only.
         mlp_method: how MLP neurons are reduced (magnitude); with an MLP width only. `dot` merges all of them
             (the paper), `magnitude` drops the smallest, `magnitude+dot` drops them and transports what they
-            wrote onto the others.
+            wrote onto the others, `nystrom` keeps those with the largest ridge leverage and predicts what
+            the dropped ones gave (MoDeGPT).
         compensate: closed-form fits on the calibration tokens: none (fold only), readout (what each
             norm feeds its readers), full (readout, and every matrix that writes to the residual).
         reg: entropic regularisation of the transport, on costs scaled to [0, 1]; 0 solves it exactly (0.01).

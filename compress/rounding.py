@@ -68,15 +68,13 @@ def best_scales(weight: Tensor, importance: Tensor, grid: Grid) -> Tensor:
     size = grid.group_size or weight.shape[1]
     groups, counts = weight.double().unflatten(1, (-1, size)), importance.double().view(-1, size)
     largest = groups.abs().amax(-1).clamp_min(torch.finfo(grid.scale_dtype).tiny * grid.largest)  # (o, g)
-    best = best_error = None
+    best, best_error = torch.ones_like(largest), torch.full_like(largest, torch.inf)
     for clip in _CLIPS:
         scale = (largest * clip / grid.largest).to(grid.scale_dtype).double()
         rounded = grid.nearest(groups / scale[..., None]) * scale[..., None]
         error = ((rounded - groups).square() * counts).sum(-1)
-        better = None if best_error is None else error < best_error
-        best = scale if better is None or best is None else torch.where(better, scale, best)
-        best_error = error if best_error is None else torch.minimum(error, best_error)
-    assert best is not None
+        best = torch.where(error < best_error, scale, best)
+        best_error = torch.minimum(error, best_error)
     return best.to(grid.scale_dtype)
 
 

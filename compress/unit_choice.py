@@ -12,6 +12,7 @@ from .activations import Branch, Inner
 from .basis import largest
 from .job import Job
 from .moments import second_moment
+from .nystrom import keep_by_leverage
 from .units import (
     Chosen,
     Units,
@@ -32,10 +33,11 @@ class InnerSums:
         """Sums over no rows."""
         self.job, self.branch = job, branch
         size = branch.sites.read(branch.sublayer.writer).weight.shape[1]
-        full = not branch.sublayer.is_mlp or "dot" in job.config.mlp_method
+        method = job.config.mlp_method if branch.sublayer.is_mlp else None
+        full = method != "magnitude"
         shape = (size, size) if full else (size,)
-        # transport costs need few digits, and nothing is solved with them
-        dtype = torch.float32 if full else torch.float64
+        # group energies and transport costs need few digits, and nothing is solved with them
+        dtype = torch.float32 if full and method != "nystrom" else torch.float64
         self.sums = [torch.zeros(shape, dtype=dtype, device=job.device) for _ in branch.sites.experts]
 
     def add(self, inner: list[Inner]) -> None:
@@ -79,6 +81,8 @@ class InnerSums:
         if total.ndim == 1:
             return keep_units(score, width)
         inner = total.cpu().double().numpy()
+        if config.mlp_method == "nystrom":
+            return keep_by_leverage(inner, width)
         if config.mlp_method == "magnitude+dot":
             return transport_outputs(inner, score, width, reg=config.reg)
         signed = config.signed and self.branch.sublayer.site("up") is not None

@@ -19,9 +19,10 @@ from .config import Mass
 from .families import Site
 from .report import Widths
 from .shape import unit_size
-from .transport import TransportMap, activation_cost, solve_transport
+from .transport import activation_cost, solve_transport
 
 __all__ = [
+    "Array",
     "Chosen",
     "Merge",
     "Units",
@@ -47,7 +48,6 @@ class Merge(NamedTuple):
     gate: Array  # (m, n) new gate row j is the mixture gate[:, j] of old gate rows
     up: Array  # (m, n) the same for up rows
     expand: Array  # (n, m) old activations from new ones: a ~ a' expand, before any fit
-    transport: TransportMap
 
 
 class Units(NamedTuple):
@@ -112,9 +112,8 @@ def merge_neurons(
     if mass == "energy":
         floor = score + 1e-6 * score.mean()
         masses = {"source_mass": floor / floor.sum(), "target_mass": floor[kept] / floor[kept].sum()}
-    transport = solve_transport(cost, sign, reg=reg, **masses)
-    mixture = transport.matrix
-    return Units(kept, Merge(np.abs(mixture), mixture, pseudo_inverse(mixture), transport))
+    mixture = solve_transport(cost, sign, reg=reg, **masses).matrix
+    return Units(kept, Merge(np.abs(mixture), mixture, pseudo_inverse(mixture)))
 
 
 def transport_outputs(second_moment: Array, score: Array, width: int, *, reg: float) -> Units:
@@ -150,7 +149,7 @@ def transport_outputs(second_moment: Array, score: Array, width: int, *, reg: fl
     selection = np.eye(len(score))[:, kept]
     expand = selection.T.copy()
     expand[:, dropped] = (rows * inner / energy[None, kept]).T
-    return Units(kept, Merge(selection, selection, expand, plan))
+    return Units(kept, Merge(selection, selection, expand))
 
 
 def _share(score: Array) -> Array:

@@ -120,7 +120,7 @@ def pack(quantised: Quantised, config: VllmConfig) -> Any:
         model, QuantizationConfig(config_groups={"group_0": scheme}, ignore=_left(quantised))
     )
     for name, scale in quantised.scales.items():
-        model.get_submodule(name).weight_scale.data.copy_(scale)
+        model.get_submodule(name).get_parameter("weight_scale").data.copy_(scale)
     compressor = ModelCompressor.from_pretrained_model(model)
     assert compressor is not None, "the quantisation config was applied above"
     compressor.compress_model(model)

@@ -139,9 +139,13 @@ class _Shape:
 
     def _choice(self, part: Sublayer) -> Work:
         """The full second moment that key-value groups and transports are chosen by."""
-        if not self.plan.chooses_inside(part) or (part.is_mlp and "dot" not in self.settings.mlp_method):
+        if not self.plan.chooses_inside(part) or (part.is_mlp and self.settings.mlp_method == "magnitude"):
             return Work()
-        return Work(single=_moment(self.tokens, _inner(part, self.plan.dense)))
+        inner = _inner(part, self.plan.dense)
+        if part.is_mlp and self.settings.mlp_method == "nystrom":  # and all its eigenvectors
+            experts = max(self.plan.dense.num_experts, 1) if part.experts else 1
+            return Work(double=_moment(self.tokens, inner) + experts * 9 * inner**3)
+        return Work(single=_moment(self.tokens, inner))
 
     def _writer(self, part: Sublayer) -> Work:
         """Everything on the narrow stream: inner activations, regression, and moving on."""

@@ -64,7 +64,7 @@ def axis_of(label: str) -> str:
 
 
 def methods_at(setting: Setting, texts: list[str]) -> dict[str, CompressConfig]:
-    """Label -> configuration: the paper's method, SliceGPT's (pca, none), and what goes beyond them."""
+    """Label -> configuration: the paper's method, SliceGPT's (pca, none), MoDeGPT's (nystrom), and ours."""
     shared = CompressConfig(
         width=setting.width,
         calibration=tuple(texts),
@@ -93,6 +93,8 @@ def methods_at(setting: Setting, texts: list[str]) -> dict[str, CompressConfig]:
         "mlp: magnitude, full without neuron steps": {"mlp_method": "magnitude", "neuron_steps": 0},
         "mlp: magnitude, none": {"mlp_method": "magnitude", "compensate": "none"},
         "mlp: dot (exact), energy mass, signed cost, full": exact_energy,
+        "mlp: nystrom, full": {"mlp_method": "nystrom"},
+        "mlp: nystrom, none": {"mlp_method": "nystrom", "compensate": "none"},
         "mlp: magnitude, readout": {"mlp_method": "magnitude", "compensate": "readout"},
     }
     narrow_mlp = replace(shared, width=None, mlp_width=setting.mlp_width)
