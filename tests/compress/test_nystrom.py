@@ -56,7 +56,7 @@ def test_without_fits_it_loses_less_than_dropping(pico_llama: Path) -> None:
     for method in ("nystrom", "magnitude"):
         config = CompressConfig(
             mlp_width=0.75,
-            mlp_method=method,  # type: ignore[arg-type]
+            mlp_method=method,
             compensate="none",
             calibration=SMALL.calibration,
             calibration_windows=12,
