@@ -16,6 +16,7 @@ from ..compress.report import Report
 from ..errors import ManifestError
 from ..json_files import read_json, validated
 from ..version import __version__
+from .adaptation import Adaptation
 from .quantisation import Quantisation
 from .recovery import Recovery
 from .staging import write_atomically
@@ -34,7 +35,7 @@ __all__ = [
 
 MANIFEST_NAME = "dotresize.json"
 SCHEMA_VERSION = 1
-FORMATS = ("huggingface", "onnx", "gguf", "vllm")
+FORMATS = ("huggingface", "onnx", "gguf", "vllm", "adapter")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ class Manifest:
 
     schema_version: int = SCHEMA_VERSION
     tool_version: str = __version__
-    format: str  # "huggingface" | "onnx" | "gguf" | "vllm"
+    format: str  # "huggingface" | "onnx" | "gguf" | "vllm" | "adapter"
     precision: str  # of the stored weights, e.g. "bfloat16", "int4", "q8_0"
     provider: str | None = None  # ONNX execution provider, None elsewhere
     report: Report | None = None  # None for a source that dotresize did not compress
@@ -84,6 +85,7 @@ class Manifest:
     source: Provenance | None = None  # None for a directory that compress wrote
     recovery: Recovery | None = None  # None for weights that were not trained afterwards
     quantisation: Quantisation | None = None  # None for floats, and for formats that round in one way only
+    adaptation: Adaptation | None = None  # of an adapter
     files: dict[str, FileRecord]
     reference: str | None  # sha256 over the reference files
     verification: tuple[Check, ...] = ()
@@ -126,7 +128,7 @@ class Manifest:
                 f"schema version {version} is newer than this dotresize ({__version__}) reads (up to "
                 f"{SCHEMA_VERSION}); written by dotresize {data.get('tool_version', 'unknown')}, upgrade"
             )
-        later = ("recovery", "quantisation")  # fields that came after the first release of this version
+        later = ("recovery", "quantisation", "adaptation")  # than the first release of this version
         missing = [each.name for each in fields(cls) if each.name not in data and each.name not in later]
         if missing:
             raise ManifestError(f"it does not follow schema version {version}: {missing[0]!r} is missing")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..compress.report import CalibrationRecord
     from ..compress.rounding import Grid
 
-__all__ = ["Quantised", "calibrated", "fit_config", "pack", "rounded_to_nearest"]
+__all__ = ["Quantised", "calibrated", "dequantised", "fit_config", "pack", "rounded_to_nearest"]
 
 _PRESETS = {"fp8": "FP8_DYNAMIC", "w8a8": "W8A8", "w8a16": "W8A16", "w4a16": "W4A16"}
 _CODES = {"fp8": "fp8", "w8a8": "int8", "w8a16": "int8", "w4a16": "int4"}
@@ -125,6 +125,37 @@ def pack(quantised: Quantised, config: VllmConfig) -> Any:
     assert compressor is not None, "the quantisation config was applied above"
     compressor.compress_model(model)
     return compressor
+
+
+def dequantised(directory: Path) -> "PreTrainedModel":
+    """The model that a quantised export stands for, in float32: its weights are scale times code.
+
+    Raises:
+        ModelError: It cannot be read.
+    """
+    import warnings
+
+    import torch
+
+    from ..foreign import reading
+
+    with reading(directory, by="transformers"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that our request to dequantise is what counts
+        from transformers import AutoModelForCausalLM, CompressedTensorsConfig
+
+        read = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=torch.float32,
+            quantization_config=CompressedTensorsConfig(dequantize=True),
+            local_files_only=True,
+        )
+        config = read.config
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        plain: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        names = plain.state_dict().keys()
+        plain.load_state_dict({name: value for name, value in read.state_dict().items() if name in names})
+    return plain.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
 def _left(quantised: Quantised) -> list[str]:

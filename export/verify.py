@@ -47,9 +47,13 @@ def verify(path: Path, *, runtime: str = "all", progress: Callable[[str], None] 
 
 def _open(path: Path) -> Artefact:
     record = record_directory(path) if path.is_file() else path
-    return Artefact(
-        path=path, record=record, manifest=manifest.read(record), reference=reference.load(record)
-    )
+    found = manifest.read(record)
+    if found.format not in PROOFS:
+        raise OptionError(
+            f"{path} holds an {found.format}, which is verified with the model that it is added to: its "
+            "manifest has the KL on held-out text with and without it"
+        )
+    return Artefact(path=path, record=record, manifest=found, reference=reference.load(record))
 
 
 def _choose(format_name: str, runtime: str) -> list[Proof]:

@@ -21,6 +21,7 @@ __all__ = [
     "gain_rate",
     "keep_adapter",
     "merged",
+    "write_adapter",
 ]
 
 # The highest learning rate of each --train where none is given. THE table: measure, then change it here.
@@ -154,13 +155,18 @@ def keep_adapter(model: Any, folder: Path, *, base: str, base_sha256: str) -> No
     """
     shutil.rmtree(folder, ignore_errors=True)
     settings = model.peft_config["default"]
-    settings.base_model_name_or_path = base
-    model.save_pretrained(folder, save_embedding_layers=False)
-    (folder / "README.md").write_text(
+    readme = (
         f"# An adapter for `{base}`\n\nOf rank {settings.r}; it belongs to the weights with SHA-256 "
         f"`{base_sha256}` and to no others, in particular not to the merged checkpoint in the folder above, "
         "which holds it already.\n\n"
         f"    vllm serve {base} --enable-lora --max-lora-rank {settings.r} "
-        "--lora-modules recovered=THIS_FOLDER\n",
-        encoding="utf-8",
+        "--lora-modules recovered=THIS_FOLDER\n"
     )
+    write_adapter(model, folder, base=base, readme=readme)
+
+
+def write_adapter(model: Any, folder: Path, *, base: str, readme: str) -> None:
+    """Write a model's adapter, its page, and where PEFT finds the base."""
+    model.peft_config["default"].base_model_name_or_path = base
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").write_text(readme, encoding="utf-8")

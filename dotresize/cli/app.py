@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ..version import __version__
+from .adapter import adapter
 from .bench import bench
 from .chat import chat
 from .compress import compress_command
@@ -52,6 +53,7 @@ def _root(
 app.command("compress", rich_help_panel="Compress")(compress_command)
 app.command("plan", rich_help_panel="Compress")(plan_command)
 app.command("recover", rich_help_panel="Compress")(recover)
+app.command("adapter", rich_help_panel="Compress")(adapter)
 app.command("verify", rich_help_panel="Check")(verify)
 app.command("info", rich_help_panel="Check")(info)
 app.add_typer(export, name="export", rich_help_panel="Export and serve")

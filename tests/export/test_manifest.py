@@ -10,7 +10,7 @@ from dotresize.errors import ManifestError
 from dotresize.export import manifest
 from dotresize.export.manifest import Check, FileRecord, Manifest
 
-LATER = ("recovery", "quantisation")  # keys that came after the first release of the schema
+LATER = ("recovery", "quantisation", "adaptation")  # keys that came after the first release of the schema
 CHECK = Check(
     name="logits",
     runtime="numpy 2",

@@ -10,7 +10,7 @@ from .run import Minutes
 from .serving import Temperature
 from .texts import WindowTokens
 
-__all__ = ["Teacher", "Tensorboard", "TrainingOptions"]
+__all__ = ["Rank", "Teacher", "Tensorboard", "TrainingOptions"]
 
 _WHAT, _LOSS, _RUN = "What is trained", "Loss", "Run"
 
@@ -21,6 +21,7 @@ Tokens = Annotated[int | None, typer.Option(help="Tokens to train on.", rich_hel
 Train = Annotated[
     str, typer.Option(help="all, lora, layers, norms, readers or writers.", rich_help_panel=_WHAT)
 ]
+Rank = Annotated[int, typer.Option(help="Of what is added to each matrix.", rich_help_panel=_WHAT)]
 LoraRank = Annotated[int | None, typer.Option(help="Rank of the adapter; default 32.", rich_help_panel=_WHAT)]
 KeepAdapter = Annotated[
     bool,
