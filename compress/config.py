@@ -7,12 +7,23 @@ from typing import Any, Literal, get_args
 from ..errors import OptionError
 from .effort import EFFORTS, Amount, Effort
 
-__all__ = ["Compensation", "CompressConfig", "Mass", "Method", "MlpMethod", "Settings"]
+__all__ = [
+    "STREAM_ITEM_BYTES",
+    "Compensation",
+    "CompressConfig",
+    "Mass",
+    "Method",
+    "MlpMethod",
+    "Settings",
+    "StreamDtype",
+]
 
 Method = Literal["dot", "magnitude", "pca", "pca+dot"]
 MlpMethod = Literal["dot", "magnitude", "magnitude+dot", "nystrom"]
 Compensation = Literal["none", "readout", "full"]
 Mass = Literal["uniform", "energy"]
+StreamDtype = Literal["float32", "bfloat16"]
+STREAM_ITEM_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2}
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _DEVICES = ("auto", "cpu", "cuda")
 _LARGEST = 2**63 - 1
@@ -46,6 +57,7 @@ class Settings:
     calibration: str | tuple[str, ...]
     calibration_windows: int | None
     window_tokens: int
+    stream_dtype: StreamDtype = "float32"
     dtype: str
     device: str
     seed: int
@@ -103,6 +115,8 @@ class CompressConfig:
             `hf:NAME[:CONFIG]`; or several, each with `=SHARE` of the windows or an even part of the rest.
         calibration_windows: number of token windows, or None for up to 128.
         window_tokens: tokens per window.
+        stream_dtype: that residual streams are kept in between layers: bfloat16 takes half the room, and
+            rounds both streams after every sublayer.
         dtype: of the written weights; auto keeps the source's.
         device: where the arithmetic runs; auto takes CUDA when there is one.
         seed: draws the calibration windows.
@@ -129,6 +143,7 @@ class CompressConfig:
     calibration: str | tuple[str, ...] = "builtin"
     calibration_windows: int | None = None
     window_tokens: int = 1024
+    stream_dtype: StreamDtype = "float32"
     dtype: str = "auto"
     device: str = "auto"
     seed: int = 42
@@ -146,6 +161,7 @@ class CompressConfig:
         self._check_choice("compensate", self.compensate, get_args(Compensation))
         self._check_choice("mass", self.mass, get_args(Mass))
         self._check_choice("effort", self.effort, get_args(Effort))
+        self._check_choice("stream_dtype", self.stream_dtype, get_args(StreamDtype))
         self._check_choice("dtype", self.dtype, _DTYPES)
         self._check_choice("device", self.device, _DEVICES)
         for name, least in (

@@ -93,6 +93,7 @@ class _Rows:
         read = streams.narrow if streams.entered is None else streams.entered[1]
         assert read is not None
         parts = [stream.values[: streams.fitted] for stream in (read, streams.narrow, streams.dense)]
+        self.dtype = streams.dense.dtype
         if branch.sublayer.is_mlp:
             parts = [part.reshape(-1, 1, part.shape[-1]) for part in parts]
         self.parts = parts
@@ -114,7 +115,7 @@ class _Rows:
 
     def batch(self, part: Tensor) -> _Batch:
         """One step's rows."""
-        read, narrow, dense = (each[part].to(self.job.device) for each in self.parts)
+        read, narrow, dense = (each[part].to(self.job.device, self.dtype) for each in self.parts)
         return _Batch(read, narrow, dense)
 
 

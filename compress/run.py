@@ -1,7 +1,7 @@
 """The recipe: load, draw, plan, survey, narrow layer by layer, assemble."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -158,6 +158,7 @@ def narrow_into(
     ranks = ranks or Ranks()
     progress, settings, device = progress or Silent(), config.settings(), choose_device(config.device)
     plan = make_plan(dense.config, dense.family, config)
+    room = replace(room, dtype=getattr(torch, settings.stream_dtype))
     _check_same(dense, ranks)
     with watch.measure("calibration text"):
         windows = windows_of_first(config, dense, device, progress, work, ranks)

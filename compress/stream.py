@@ -20,16 +20,24 @@ __all__ = ["Stream", "StreamRoom"]
 
 
 class Stream:
-    """Hidden states (w, t, d), float32 or float64; batches of windows are read and added to."""
+    """Hidden states (w, t, d), float32 or float64; batches of windows are read and added to.
 
-    def __init__(self, values: Tensor, mapped: "mmap.mmap | None" = None) -> None:
+    Attributes:
+        values: (w, t, d) on the CPU as they are kept, which may be in fewer bits than they are read in.
+        dtype: that they are read in.
+    """
+
+    def __init__(
+        self, values: Tensor, mapped: "mmap.mmap | None" = None, *, dtype: torch.dtype | None = None
+    ) -> None:
         """Hold values.
 
         Args:
             values: (w, t, d) on the CPU.
             mapped: the file that they lie in, None in memory.
+            dtype: to read them in; None for the one that they have.
         """
-        self.values, self._mapped = values, mapped
+        self.values, self._mapped, self.dtype = values, mapped, dtype or values.dtype
 
     def __len__(self) -> int:
         """Windows."""
@@ -41,15 +49,15 @@ class Stream:
         return self.values.shape
 
     def __getitem__(self, batch: slice) -> Tensor:
-        """Windows (b, t, d): a view of what is in memory, a copy of what is in a file."""
+        """Windows (b, t, d): a view of what is in memory as it is read, a copy of everything else."""
         if self._mapped is None:
-            return self.values[batch]
-        found = self.values[batch].clone()
+            return self.values[batch].to(self.dtype)
+        found = self.values[batch].to(self.dtype, copy=True)
         self._let_go(batch)
         return found
 
     def add(self, batch: slice, change: Tensor) -> None:
-        """Add to windows."""
+        """Add to windows; the sum is rounded once, to what is kept."""
         self.values[batch] += change
         self._let_go(batch)
 
@@ -76,20 +84,23 @@ class StreamRoom:
         directory: for files, which have no name there and are gone when the process is; None keeps streams in
             memory.
         memory_bytes: what one stream may take of it.
+        dtype: that single-precision values are kept in.
     """
 
     directory: Path | None = None
     memory_bytes: int = 0
+    dtype: torch.dtype = torch.float32
 
     def empty(self, windows: int, tokens: int, width: int, dtype: torch.dtype) -> Stream:
-        """A stream (w, t, d) without values.
+        """A stream (w, t, d) without values, to be read in a dtype.
 
         Raises:
             OutputError: the disk is full or not writable.
         """
-        size_bytes = windows * tokens * width * torch.empty((), dtype=dtype).element_size()
+        kept = self.dtype if dtype == torch.float32 else dtype
+        size_bytes = windows * tokens * width * kept.itemsize
         if self.directory is None or size_bytes <= self.memory_bytes:
-            return Stream(torch.empty(windows, tokens, width, dtype=dtype))
+            return Stream(torch.empty(windows, tokens, width, dtype=kept), dtype=dtype)
         try:
             with tempfile.TemporaryFile(dir=self.directory) as file:
                 os.posix_fallocate(file.fileno(), 0, size_bytes)  # a full disk must not be noticed later
@@ -99,7 +110,8 @@ class StreamRoom:
                 f"{self.directory} cannot hold a residual stream of {size_bytes / 1e9:,.2f} GB: {error}. "
                 "Free some space and run again, or give more --stream-memory."
             ) from error
-        return Stream(torch.frombuffer(mapped, dtype=dtype).view(windows, tokens, width), mapped)
+        values = torch.frombuffer(mapped, dtype=kept).view(windows, tokens, width)
+        return Stream(values, mapped, dtype=dtype)
 
     def filled(self, windows: int, tokens: int, make: Callable[[slice], Tensor]) -> Stream:
         """A stream of what `make` gives for each batch of windows, (b, t, d) on the CPU."""

@@ -8,7 +8,7 @@ import torch
 
 from ..bench.roofline.compress_cost import peak_bytes, streamed_peak_bytes
 from ..compress.calibration import DEFAULT_WINDOWS, check_texts, draw_windows
-from ..compress.config import CompressConfig
+from ..compress.config import STREAM_ITEM_BYTES, CompressConfig, Settings
 from ..compress.memory import default_stream_bytes
 from ..compress.mixture import SELF, mixture_of
 from ..compress.plan import Plan, make_plan
@@ -138,7 +138,7 @@ def run_cost(
     work = compression_work(plan, settings, tokens=tokens, window_tokens=config.window_tokens, active=active)
     return RunCost(
         seconds=seconds_of_work(work, rates),
-        peak_memory_bytes=_peak_bytes(opened, plan, sizes, tokens, settings.compensate, base_bytes),
+        peak_memory_bytes=_peak_bytes(opened, plan, sizes, tokens, settings, base_bytes),
         output_bytes=counts.weight_bytes,
         disk_bytes=counts.weight_bytes + (0 if plan.narrow_family.stored_as_named else counts.layer_bytes),
         calibration_tokens=tokens,
@@ -169,11 +169,15 @@ def _texts(config: CompressConfig) -> list[str]:
 
 
 def _peak_bytes(
-    opened: OpenModel, plan: Plan, sizes: PlannedSizes, tokens: int, compensate: str, base_bytes: int
+    opened: OpenModel, plan: Plan, sizes: PlannedSizes, tokens: int, settings: Settings, base_bytes: int
 ) -> int:
     """Of a model that is read and written part by part, or of one that is whole in memory."""
     in_files = opened.family.stored_as_named and all(file.suffix == ".safetensors" for file in opened.files)
-    how: dict[str, Any] = {"tokens": tokens, "compensate": compensate}
+    how: dict[str, Any] = {
+        "tokens": tokens,
+        "compensate": settings.compensate,
+        "stream_item_bytes": STREAM_ITEM_BYTES[settings.stream_dtype],
+    }
     if in_files and plan.narrow_family.stored_as_named:
         return streamed_peak_bytes(sizes, **how, base_bytes=base_bytes, stream_bytes=default_stream_bytes())
     return peak_bytes(sizes, **how, base_bytes=base_bytes + loaded_bytes(opened))

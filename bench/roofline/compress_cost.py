@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 
 from ...compress.activations import BATCH_TOKENS, batches
+from ...compress.config import STREAM_ITEM_BYTES
 from ...compress.job import keeps_inner
 from ...compress.report import Counts, Report, Widths
 from ...compress.source import DenseModel
@@ -58,11 +59,18 @@ def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> 
         compensate=report.config["compensate"],
         base_bytes=base_bytes,
         batch_tokens=batch_tokens,
+        stream_item_bytes=STREAM_ITEM_BYTES[report.config["stream_dtype"]],
     )
 
 
 def peak_bytes(
-    sizes: Sizes, *, tokens: int, compensate: str, base_bytes: int, batch_tokens: int = BATCH_TOKENS
+    sizes: Sizes,
+    *,
+    tokens: int,
+    compensate: str,
+    base_bytes: int,
+    batch_tokens: int = BATCH_TOKENS,
+    stream_item_bytes: int = _SINGLE,
 ) -> int:
     """Resident memory at the worst moment of a compression on the processor.
 
@@ -76,9 +84,10 @@ def peak_bytes(
         compensate: of the run, see `CompressConfig`.
         base_bytes: resident before it, with the dense model loaded.
         batch_tokens: tokens that visit a layer at once.
+        stream_item_bytes: of a value of a residual stream.
     """
     dense, narrow, counts = sizes.dense, sizes.narrow, sizes.narrow_counts
-    streams = sum(_stream_bytes(sizes, tokens, compensate))
+    streams = sum(_stream_bytes(sizes, tokens, compensate, stream_item_bytes))
     fit = _fit_bytes(sizes, tokens, compensate, batch_tokens)
     head = 0
     if counts.head_parameters != sizes.dense_counts.head_parameters:
@@ -88,7 +97,13 @@ def peak_bytes(
 
 
 def streamed_peak_bytes(
-    sizes: Sizes, *, tokens: int, compensate: str, base_bytes: int, stream_bytes: int
+    sizes: Sizes,
+    *,
+    tokens: int,
+    compensate: str,
+    base_bytes: int,
+    stream_bytes: int,
+    stream_item_bytes: int = _SINGLE,
 ) -> int:
     """The same of a model that stays in its files and is written part by part.
 
@@ -102,9 +117,11 @@ def streamed_peak_bytes(
         compensate: of the run, see `CompressConfig`.
         base_bytes: resident before it.
         stream_bytes: what one stream, and the layers that stay for the reference, may take of memory.
+        stream_item_bytes: of a value of a residual stream.
     """
     dense, narrow, counts = sizes.dense, sizes.narrow, sizes.narrow_counts
-    streams = sum(size for size in _stream_bytes(sizes, tokens, compensate) if size <= stream_bytes)
+    each = _stream_bytes(sizes, tokens, compensate, stream_item_bytes)
+    streams = sum(size for size in each if size <= stream_bytes)
     dense_layer = _SINGLE * sizes.dense_counts.layer_parameters // dense.num_hidden_layers
     fit = dense_layer + _fit_bytes(sizes, tokens, compensate, BATCH_TOKENS)
     item_bytes = counts.weight_bytes // counts.total_parameters
@@ -115,10 +132,10 @@ def streamed_peak_bytes(
     return base_bytes + max(streams + fit, streams + tables, reference)
 
 
-def _stream_bytes(sizes: Sizes, tokens: int, compensate: str) -> list[int]:
+def _stream_bytes(sizes: Sizes, tokens: int, compensate: str, item_bytes: int) -> list[int]:
     """Of each residual stream."""
     narrow = [] if compensate == "none" else [sizes.narrow.hidden_size]
-    return [tokens * width * _SINGLE for width in (sizes.dense.hidden_size, *narrow)]
+    return [tokens * width * item_bytes for width in (sizes.dense.hidden_size, *narrow)]
 
 
 def _fit_bytes(sizes: Sizes, tokens: int, compensate: str, batch_tokens: int) -> int:

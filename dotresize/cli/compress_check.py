@@ -108,6 +108,7 @@ def _check_disk(run: CompressRun, opened: "OpenModel") -> None:
 
     Streams on the disk count where their number of windows was given.
     """
+    from ..compress.config import STREAM_ITEM_BYTES
     from ..compress.plan import make_plan
     from ..compress.resume import work_path
     from ..compress.sizes import predict_counts
@@ -125,7 +126,7 @@ def _check_disk(run: CompressRun, opened: "OpenModel") -> None:
     if config.calibration_windows is not None:
         tokens = config.calibration_windows * config.window_tokens
         widths = [plan.dense.hidden_size, plan.narrow.hidden_size][: 1 if config.compensate == "none" else 2]
-        sizes = [4 * tokens * width for width in widths]  # float32
+        sizes = [STREAM_ITEM_BYTES[config.stream_dtype] * tokens * width for width in widths]
         parts["residual streams while it runs"] = sum(size for size in sizes if size > stream_bytes_of(run))
     check_room(output, parts, free_bytes=free_bytes_at(output))
 

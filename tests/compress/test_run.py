@@ -142,6 +142,20 @@ def test_thorough_trains_every_sublayer_on_windows_of_its_own(dense: DenseModel)
     assert len([fit for fit in fits if fit.site == "mlp.gate_up"]) == 2 * 3
 
 
+@pytest.mark.parametrize("effort", [*EFFORTS, "thorough"])
+def test_streams_of_half_the_bits_give_nearly_the_same_model(dense: DenseModel, effort: Effort) -> None:
+    config = replace(SMALL, effort=effort, calibration_windows=12)
+    exact, rounded = (
+        compress(dense, replace(config, stream_dtype=dtype))  # type: ignore[arg-type]
+        for dtype in ("float32", "bfloat16")
+    )
+    assert rounded.report.config["stream_dtype"] == "bfloat16"
+    wanted, found = logits_of(exact.model), logits_of(rounded.model)
+    change, original = wanted - logits_of(dense.model), wanted.norm()
+    assert 0 < (found - wanted).norm() < 0.1 * original
+    assert (found - wanted).norm() < 0.5 * change.norm(), "less than what narrowing changes"
+
+
 def test_compensation_brings_the_logits_closer(dense: DenseModel) -> None:
     """On held-out tokens, with enough calibration tokens for 64 columns (1920 of them)."""
     held_out = draw_windows(SMALL.calibration, dense.tokenizer, windows=None, window_tokens=64, seed=0)

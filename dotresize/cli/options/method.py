@@ -67,6 +67,13 @@ NeuronSteps = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+StreamDtype = Annotated[
+    str,
+    typer.Option(
+        help="Residual streams between layers: float32, or bfloat16 in half the room.",
+        rich_help_panel=_PANEL,
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,3 +90,4 @@ class MethodOptions:
     ridge_share: RidgeShare = None
     effort: Effort = None
     neuron_steps: NeuronSteps = None
+    stream_dtype: StreamDtype = "float32"
