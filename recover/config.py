@@ -6,10 +6,12 @@ from typing import Any, Literal, get_args
 
 from ..errors import OptionError
 
-__all__ = ["RecoverConfig", "Train"]
+__all__ = ["DIVERGENCES", "RecoverConfig", "Train"]
 
 Train = Literal["all", "lora", "layers", "norms", "readers", "writers"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Divergence = Literal["forward", "jensen-shannon", "reverse"]
+DIVERGENCES = {"forward": 0.0, "jensen-shannon": 0.5, "reverse": 1.0}  # TRL's `beta`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class RecoverConfig:
         teacher_top_k: keep only the teacher's likeliest tokens, computed once and cached on disk.
         stream_weight: of the error of the residual stream, beside the divergence.
         text_weight: of the text's own next tokens, beside the divergence.
+        on_policy: train on what the student writes after the first quarter of each window, with TRL.
+        divergence: on its own text: forward, jensen-shannon or reverse Kullback-Leibler (reverse).
         held_out_windows: of each text, never trained on, to choose the best state.
         evaluations: how often these are scored, the start not counted.
         patience: evaluations without a better state after which training stops.
@@ -65,6 +69,8 @@ class RecoverConfig:
     teacher_top_k: int | None = None
     stream_weight: float = 0.0
     text_weight: float = 0.0
+    on_policy: bool = False
+    divergence: Divergence | None = None
     held_out_windows: int = 4
     evaluations: int = 10
     patience: int = 3
@@ -102,12 +108,29 @@ class RecoverConfig:
             )
         if self.teacher_top_k is not None and self.stream_weight:
             raise OptionError("--stream-weight needs the teacher itself; leave --teacher-top-k out.")
+        self._check_on_policy()
         if self.batch_windows % self.micro_windows:
             raise OptionError(
                 f"--batch-windows {self.batch_windows} is not a multiple of "
                 f"--micro-windows {self.micro_windows}."
             )
         self._check_numbers()
+
+    def _check_on_policy(self) -> None:
+        if self.divergence is not None and self.divergence not in DIVERGENCES:
+            raise OptionError(f"--divergence is {self.divergence!r}; choose one of {', '.join(DIVERGENCES)}.")
+        if not self.on_policy:
+            if self.divergence is not None:
+                raise OptionError(
+                    f"--divergence {self.divergence} has no effect without --on-policy; leave it out."
+                )
+            return
+        for name in ("teacher_top_k", "stream_weight", "text_weight", "shard"):
+            if getattr(self, name):
+                raise OptionError(
+                    f"--{name.replace('_', '-')} has no effect with --on-policy, whose loss is TRL's; leave "
+                    "one of them out."
+                )
 
     def _check_numbers(self) -> None:
         for name, value, least in (

@@ -10,9 +10,11 @@ import torch
 
 from ..compress.progress import Silent
 from .batches import WindowSet, stand_ins
+from .heads import finishing_for_now
 from .held_out import HeldOut
 from .memory import Memory, memory_of, saved_bytes
 from .memory_errors import naming_the_setting
+from .on_policy import generation_seconds
 from .setup import Setup
 from .shapes import memory_from_configs
 from .shards import processes
@@ -106,20 +108,23 @@ def _measured(setup: Setup) -> tuple[float, float, int]:
     batch = {"token_ids": windows.to(setup.student.device), "place": torch.arange(len(windows))}
     setup.student.train()
     besides = [*setup.student.parameters(), *setup.student.buffers(), *setup.teacher.parameters()]
-    saved = saved_bytes(lambda: distiller.compute_loss(setup.student, batch), besides)
     seconds = []
-    for _ in range(_MEASURED_STEPS):
+    with finishing_for_now(setup.student):
+        saved = saved_bytes(lambda: distiller.compute_loss(setup.student, batch), besides)
+        for _ in range(_MEASURED_STEPS):
+            started = perf_counter()
+            distiller.compute_loss(setup.student, batch).backward()
+            seconds.append(perf_counter() - started)
+        setup.student.zero_grad(set_to_none=True)
+        held_out = HeldOut(setup.teacher, {"": windows[:1]})
         started = perf_counter()
-        distiller.compute_loss(setup.student, batch).backward()
-        seconds.append(perf_counter() - started)
-    setup.student.zero_grad(set_to_none=True)
-    processes = distiller.accelerator.num_processes
-    held_out = HeldOut(setup.teacher, {"": windows[:1]})
-    started = perf_counter()
-    distiller.score(held_out, setup.student)
-    evaluation = perf_counter() - started
-    step = min(seconds) * max(1, config.batch_windows // (config.micro_windows * processes))
-    return step, evaluation, saved
+        distiller.score(held_out, setup.student)
+        evaluation = perf_counter() - started
+    rounds = max(1, config.batch_windows // (config.micro_windows * distiller.accelerator.num_processes))
+    step = min(seconds)
+    if config.on_policy:
+        step += generation_seconds(config, setup.student, batch["token_ids"])
+    return step * rounds, evaluation, saved
 
 
 def _process_bytes(setup: Setup) -> int:

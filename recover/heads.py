@@ -4,7 +4,8 @@ Some families scale or cap the logits behind the head. Applying the head to a fe
 keeps memory bounded, so these steps are repeated here; a test compares each family with its class.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,7 @@ from .chunks import Head
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Finish", "finishing", "head_of", "plain_again", "run_decoder"]
+__all__ = ["Finish", "finishing", "finishing_for_now", "head_of", "plain_again", "run_decoder"]
 
 Finish = Callable[[Tensor, tuple[Tensor, ...], Head], Tensor]
 
@@ -57,6 +58,20 @@ def finishing(model: "PreTrainedModel") -> None:
 def plain_again(model: "PreTrainedModel") -> None:
     """The class's own call."""
     model.__dict__.pop("forward", None)
+
+
+@contextmanager
+def finishing_for_now(model: Any) -> Iterator[None]:
+    """Inside, a model, or the one that PEFT has wrapped, has the call of `finishing`."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    before = inner.__dict__.get("forward")
+    finishing(inner)
+    try:
+        yield
+    finally:
+        plain_again(inner)
+        if before is not None:
+            inner.forward = before
 
 
 def run_decoder(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .chunks import Head, chunked_forward_kl
-from .heads import Finish, finishing, head_of, plain_again, run_decoder
+from .heads import Finish, finishing_for_now, head_of, run_decoder
 
 __all__ = ["HeldOut", "divergences", "score"]
 
@@ -54,14 +54,8 @@ class HeldOut:
 
 def divergences(teacher: Any, student: Any, held_out: dict[str, Tensor]) -> dict[str, float]:
     """Of windows that are scored once; see `HeldOut`."""
-    before = student.__dict__.get("forward")
-    finishing(student)
-    try:
+    with finishing_for_now(student):
         return HeldOut(teacher, held_out).divergences(student)
-    finally:
-        plain_again(student)
-        if before is not None:
-            student.forward = before
 
 
 def score(now: dict[str, float], start: dict[str, float]) -> float:

@@ -26,6 +26,7 @@ from .board import Board
 from .config import RecoverConfig
 from .estimate import Estimate, estimate
 from .load import load
+from .on_policy import check_trl
 from .run import recover
 from .setup import prepare
 from .shards import from_first, is_first
@@ -76,6 +77,8 @@ def run(
         OutputError: the output is in the way or cannot be written.
     """
     check_free(output, force=force)
+    if config.on_policy:
+        check_trl()
     board = Board(tensorboard if is_first() and not dry_run else None)
     check_writable(output)
     opened, original = _opened(narrow, teacher, output, config)

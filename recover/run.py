@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..compress.progress import Progress, Silent
 from ..errors import ConvergenceError
-from .batches import Texts, WindowSet
+from .batches import Texts
 from .board import Board
 from .config import RecoverConfig
 from .heads import plain_again
@@ -19,7 +19,6 @@ from .schedule import default_warmup
 from .setup import Setup
 from .shards import is_first, whole
 from .teacher import Kept, keep_top_k
-from .train import Distiller
 from .trainable import ADAPTER, choose_trainable, default_learning_rate, keep_adapter, merged
 from .watch import Curve, Watch, best_state
 
@@ -72,11 +71,8 @@ def recover(
     """
     config, progress = setup.config, progress or Silent()
     held_out = HeldOut(setup.teacher, texts.held_out)
-    distiller = setup.distiller(
-        work, steps=steps, kept=_kept(setup, texts, work, progress), train_dataset=WindowSet(texts.train)
-    )
+    distiller = setup.trainer(work, texts.train, steps=steps, kept=_kept(setup, texts, work, progress))
     watch = _watched(distiller, held_out, config, work, steps, progress=progress, say=say, board=board)
-    start = {} if config.shard else {name: value.clone() for name, value in _trained(setup.student).items()}
     try:
         with naming_the_setting(config):
             distiller.train(resume_from_checkpoint=_last_checkpoint(work))
@@ -90,7 +86,7 @@ def recover(
     effective = replace(config, learning_rate=default_learning_rate(config), warmup=warmup).to_dict()
     if config.shard and not is_first():
         return Outcome(model=setup.student, curve=watch.curve, stopped_by=watch.stopped_by, config=effective)
-    return _outcome(setup, work, watch, start, effective)
+    return _outcome(setup, work, watch, effective)
 
 
 def _kept(setup: Setup, texts: Texts, work: Path, progress: Progress) -> Kept | None:
@@ -104,7 +100,7 @@ def _kept(setup: Setup, texts: Texts, work: Path, progress: Progress) -> Kept | 
 
 
 def _watched(
-    distiller: Distiller, held_out: HeldOut, config: RecoverConfig, work: Path, steps: int, **told: Any
+    distiller: Any, held_out: HeldOut, config: RecoverConfig, work: Path, steps: int, **told: Any
 ) -> Watch:
     """What keeps the best state and saves; told at every step of the distiller."""
     watch = Watch(
@@ -122,22 +118,20 @@ def _watched(
     return watch
 
 
-def _outcome(
-    setup: Setup, work: Path, watch: Watch, start: dict[str, Tensor], effective: dict[str, Any]
-) -> Outcome:
-    """The student in its best state, as a plain model."""
+def _outcome(setup: Setup, work: Path, watch: Watch, effective: dict[str, Any]) -> Outcome:
+    """The student in its best state, as a plain model; the start is read again rather than kept."""
     config, student = setup.config, setup.student
-    if config.shard:
+    if config.shard or not watch.curve.best_step:
         student = choose_trainable(setup.fresh().float(), config)
-    state = best_state(work, watch.curve) if watch.curve.best_step else start
-    student.load_state_dict(state, strict=False)
+    if watch.curve.best_step:
+        student.load_state_dict(best_state(work, watch.curve), strict=False)
     adapter = None
     if config.keep_adapter:
         adapter = work / ADAPTER
         keep_adapter(student, adapter, base=setup.base, base_sha256=setup.start.sha256)
     model = merged(student, config)
     plain_again(model)
-    model.config.use_cache = setup.use_cache
+    model.config, model.generation_config = setup.stock_config, setup.stock_generation
     return Outcome(
         model=model.eval().requires_grad_(False),
         curve=watch.curve,

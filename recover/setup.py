@@ -1,6 +1,7 @@
 """Both models where they compute, and what is trained, before any text is read."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from ..compress.report import Source
 from ..compress.run import choose_device
 from ..compress.source import DenseModel
 from ..errors import OptionError
+from .batches import WindowSet
 from .config import RecoverConfig
 from .heads import finishing
+from .on_policy import on_policy_distiller
 from .shards import meet, shard_teacher
-from .teacher import check_same_vocabulary, projection
+from .teacher import Kept, check_same_vocabulary, projection
 from .train import Distiller, teacher_dtype, training_arguments
 from .trainable import choose_trainable
 
@@ -33,9 +36,25 @@ class Setup:
     start: Source  # of the student
     base: str  # how the start is found again
     project: Tensor | None
-    fresh: Callable[[], Any]  # reads the start again, for a student whose weights are in shards
+    fresh: Callable[[], Any]  # reads the start again: where nothing improved, or weights are in shards
     resident_bytes: int  # of the process with both models in it
-    use_cache: bool  # of the student's config; the Trainer turns it off
+    tokenizer: Any  # of both
+    stock_config: Any  # the student's; trainers change it
+    stock_generation: Any  # likewise
+
+    def trainer(self, work: Path, windows: Tensor, *, steps: int, kept: Kept | None) -> Any:
+        """What trains over so many steps: a `Distiller`, or TRL's trainer with the same calls."""
+        if not self.config.on_policy:
+            return self.distiller(work, steps=steps, kept=kept, train_dataset=WindowSet(windows))
+        return on_policy_distiller(
+            self.config,
+            work / "trainer",
+            steps=steps,
+            student=self.student,
+            teacher=self.teacher,
+            tokenizer=self.tokenizer,
+            windows=windows,
+        )
 
     def distiller(self, work: Path, *, steps: int, **rest: Any) -> Distiller:
         """The loop over so many steps, keeping its states below `work`."""
@@ -54,7 +73,7 @@ def prepare(
     teacher: DenseModel,
     config: RecoverConfig,
     *,
-    fresh: Callable[[], Any] | None = None,
+    fresh: Callable[[], Any],
 ) -> Setup:
     """Put both models where they compute and fix what is trained.
 
@@ -62,7 +81,7 @@ def prepare(
         narrow: the start.
         teacher: the original.
         config: what to do.
-        fresh: reads the start's model again; needed with `shard`.
+        fresh: reads the start's model again.
 
     Raises:
         InputError: teacher and student do not belong together.
@@ -83,15 +102,19 @@ def prepare(
     else:
         taught.to(device)
         student.to(device)
-    finishing(student)
+    stock = deepcopy((student.config, student.generation_config))
+    if not config.on_policy:
+        finishing(student)
     return Setup(
         config=config,
         teacher=taught,
         student=choose_trainable(student, config),
         start=narrow.source,
         base=narrow.source.name,
-        fresh=fresh or (lambda: narrow.model),
+        fresh=fresh,
         project=project,
         resident_bytes=psutil.Process().memory_info().rss,
-        use_cache=bool(student.config.use_cache),
+        tokenizer=narrow.tokenizer,
+        stock_config=stock[0],
+        stock_generation=stock[1],
     )

@@ -23,7 +23,16 @@ from .shards import products_in_bfloat16, sharding_arguments
 from .teacher import Kept
 from .trainable import default_learning_rate, gain_rate
 
-__all__ = ["Distiller", "fast_products", "teacher_dtype", "training_arguments"]
+__all__ = [
+    "Distiller",
+    "adam_groups_at_own_rates",
+    "fast_products",
+    "rate_schedule",
+    "teacher_dtype",
+    "training_arguments",
+    "training_settings",
+    "uses_bfloat16",
+]
 
 
 class Distiller(Trainer):
@@ -128,27 +137,32 @@ class Distiller(Trainer):
 
     def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
         """The Trainer's, with gains and biases at the rate that suits them (`gain_rate`)."""
-        if self.optimizer is not None:
-            return self.optimizer
-        optimizer = super().create_optimizer(*given)
-        for group in optimizer.param_groups:
-            if all(parameter.ndim <= 1 for parameter in group["params"]):
-                group["lr"] = gain_rate(self.recovery.train, group["lr"])
-        return optimizer
+        if self.optimizer is None:
+            adam_groups_at_own_rates(super().create_optimizer(*given), self.recovery)
+        return self.optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
         """The rate of `schedule.rate_factor`."""
         if self.lr_scheduler is None:
-            warmup = self.recovery.warmup
-            warmup = default_warmup(num_training_steps) if warmup is None else warmup
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                self.optimizer if optimizer is None else optimizer,  # type: ignore[arg-type]
-                lambda step: rate_factor(step, num_training_steps, warmup),
-            )
+            chosen = self.optimizer if optimizer is None else optimizer
+            self.lr_scheduler = rate_schedule(chosen, num_training_steps, self.recovery)
             self._created_lr_scheduler = True
         return self.lr_scheduler
+
+
+def adam_groups_at_own_rates(optimizer: torch.optim.Optimizer, config: RecoverConfig) -> None:
+    """Give gains and biases the rate that suits them (`gain_rate`)."""
+    for group in optimizer.param_groups:
+        if all(parameter.ndim <= 1 for parameter in group["params"]):
+            group["lr"] = gain_rate(config.train, group["lr"])
+
+
+def rate_schedule(optimizer: Any, steps: int, config: RecoverConfig) -> torch.optim.lr_scheduler.LambdaLR:
+    """The rate of `schedule.rate_factor` over so many steps."""
+    warmup = default_warmup(steps) if config.warmup is None else config.warmup
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, warmup))
 
 
 def _of_text(hidden: Tensor, head: Head, token_ids: Tensor) -> Tensor:
@@ -161,7 +175,15 @@ def _of_text(hidden: Tensor, head: Head, token_ids: Tensor) -> Tensor:
 def training_arguments(
     config: RecoverConfig, work: Path, *, steps: int, processes: int | None = None
 ) -> TrainingArguments:
-    """The Trainer's settings; checkpoints are asked for by a callback, not by a number of steps.
+    """The Trainer's arguments; see `training_settings`."""
+    settings = training_settings(config, work, steps=steps, processes=processes)
+    return TrainingArguments(**sharding_arguments(config), **settings)
+
+
+def training_settings(
+    config: RecoverConfig, work: Path, *, steps: int, processes: int | None = None
+) -> dict[str, Any]:
+    """What every trainer is set to; checkpoints are asked for by a callback, not by a number of steps.
 
     Args:
         config: of the recovery.
@@ -180,8 +202,7 @@ def training_arguments(
             f"--micro-windows {config.micro_windows} each; take a multiple of {at_once}."
         )
     checkpointing = config.activation_checkpointing and not config.shard  # FSDP has its own
-    return TrainingArguments(
-        **sharding_arguments(config),
+    return dict(
         output_dir=str(work),
         max_steps=steps,
         per_device_train_batch_size=config.micro_windows,

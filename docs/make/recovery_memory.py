@@ -58,7 +58,9 @@ def measure(narrow: str, teacher: str, train: str, windows: str) -> tuple[int, i
         evaluations=1,
         device="cpu",
     )
-    setup = prepare(load_dense(narrow), load_dense(teacher), config)
+    start, taught = load_dense(narrow), load_dense(teacher)
+    setup = prepare(start, taught, config, fresh=lambda: load_dense(narrow).model)
+    del start, taught
     predicted = estimate(setup, texts=1).memory.total
     tokens = stand_ins(config, int(setup.student.config.vocab_size))
     Path("/proc/self/clear_refs").write_text("5")  # the fullest is counted anew from here

@@ -36,7 +36,7 @@ def test_a_teacher_of_another_vocabulary_is_refused(
     other = deepcopy(pico_tokenizer)
     other.add_tokens(["a token of its own"])
     with pytest.raises(InputError, match="has another vocabulary than .* so it cannot teach it"):
-        prepare(narrow, replace(teacher, tokenizer=other), CONFIG)
+        prepare(narrow, replace(teacher, tokenizer=other), CONFIG, fresh=lambda: narrow.model)
 
 
 def test_a_start_without_lineage_is_recovered_and_that_is_said(

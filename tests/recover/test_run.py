@@ -1,6 +1,7 @@
 """Training on picos: it gets nearer to the teacher, never ends worse than it began, and resumes."""
 
 import signal
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ def texts_of(windows: Tensor) -> Texts:
 
 
 def set_up(teacher: DenseModel, narrow: DenseModel, **changes: object) -> Setup:
-    return prepare(narrow, teacher, replace(CONFIG, **changes))  # type: ignore[arg-type]
+    start = deepcopy(narrow.model)
+    config = replace(CONFIG, **changes)  # type: ignore[arg-type]
+    return prepare(narrow, teacher, config, fresh=lambda: start)
 
 
 def test_a_run_that_only_does_harm_gives_back_the_start(

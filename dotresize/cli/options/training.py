@@ -50,6 +50,20 @@ StreamWeight = Annotated[
 TextWeight = Annotated[
     float, typer.Option(help="Weight of the text's own next tokens.", rich_help_panel=_LOSS)
 ]
+OnPolicy = Annotated[
+    bool,
+    typer.Option(
+        "--on-policy",
+        help="Learn on what the model itself writes after the first quarter of each window, with TRL. Slow.",
+        rich_help_panel=_LOSS,
+    ),
+]
+Divergence = Annotated[
+    str | None,
+    typer.Option(
+        help="With --on-policy: forward, jensen-shannon or reverse (default).", rich_help_panel=_LOSS
+    ),
+]
 BatchWindows = Annotated[int, typer.Option(help="Windows per step.", rich_help_panel=_RUN)]
 MicroWindows = Annotated[
     int, typer.Option(help="Windows that a process holds at once.", rich_help_panel=_RUN)
@@ -93,6 +107,8 @@ class TrainingOptions:
     teacher_top_k: TeacherTopK = None
     stream_weight: StreamWeight = 0.0
     text_weight: TextWeight = 0.0
+    on_policy: OnPolicy = False
+    divergence: Divergence = None
     batch_windows: BatchWindows = 8
     micro_windows: MicroWindows = 2
     shard: Shard = False

@@ -1,0 +1,60 @@
+"""A student that learns on what it writes itself, through TRL."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dotresize.compress.source import DenseModel
+from dotresize.errors import OptionError
+from dotresize.recover.config import RecoverConfig
+from dotresize.recover.estimate import estimate
+from dotresize.recover.held_out import divergences
+from dotresize.recover.run import recover
+
+from .test_run import set_up, texts_of
+
+OWN_TEXT = {"on_policy": True, "learning_rate": 3e-3, "evaluations": 2, "batch_windows": 4}
+
+
+@pytest.mark.parametrize("changes", [{}, {"train": "lora", "divergence": "forward"}])
+def test_it_comes_nearer_to_the_teacher_and_is_a_stock_model_again(
+    teacher: DenseModel, narrow: DenseModel, windows: Tensor, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    config, names = narrow.model.config.to_dict(), set(narrow.model.state_dict())
+    setup, texts = set_up(teacher, narrow, **OWN_TEXT, **changes), texts_of(windows)
+    start = divergences(teacher.model, narrow.model, texts.held_out)
+    found = estimate(setup, texts=1)
+    assert found.step_seconds is not None and found.step_seconds > 0
+    outcome = recover(setup, texts, tmp_path, steps=10)
+    end = divergences(teacher.model, outcome.model, texts.held_out)
+    assert outcome.improved
+    assert end["own"] < start["own"]
+    assert outcome.model.config.to_dict() == config
+    assert set(outcome.model.state_dict()) == names
+    assert outcome.model.generate(torch.tensor([[5, 6]]), max_new_tokens=2).shape == (1, 4)
+    assert [point.step for point in outcome.curve.points] == [0, 5, 10]
+    assert all(point.loss is not None for point in outcome.curve.points[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"divergence": "reverse"}, "--divergence reverse has no effect without --on-policy"),
+        ({"on_policy": True, "divergence": "backward"}, "choose one of forward, jensen-shannon, reverse"),
+        ({"on_policy": True, "teacher_top_k": 4}, "--teacher-top-k has no effect with --on-policy"),
+        ({"on_policy": True, "shard": True}, "--shard has no effect with --on-policy"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        RecoverConfig(text=("builtin",), tokens=100, **options)  # type: ignore[arg-type]
+
+
+def test_without_trl_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dotresize.recover import on_policy
+
+    monkeypatch.setattr(on_policy, "find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=r"pip install 'dotresize\[recover\]'"):
+        on_policy.check_trl()
