@@ -1,13 +1,17 @@
 """How much memory is free for this process, and how much of it what is only convenient to keep may take."""
 
+import ctypes
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-__all__ = ["default_stream_bytes", "free_memory_bytes"]
+__all__ = ["default_stream_bytes", "free_memory_bytes", "map_large_blocks"]
 
 _SHARE = 4  # one part of so many of what is free
 _GROUPS = Path("/sys/fs/cgroup")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_LARGE_BLOCK_BYTES = 2**20
 
 
 def free_memory_bytes() -> int:
@@ -26,6 +30,19 @@ def free_memory_bytes() -> int:
 def _number(file: Path) -> int | None:
     text = file.read_text().strip() if file.is_file() else ""
     return int(text) if text.isdigit() else None
+
+
+def map_large_blocks() -> None:
+    """From now on, this process's blocks of a mebibyte and more go back to the system when they are freed.
+
+    glibc raises its limit for that up to 32 MiB as blocks are freed (mallopt(3)); below it they lie in the
+    heap, whose holes stay, so that the process grows with every layer. Other C libraries are left as they
+    are.
+    """
+    with suppress(OSError, AttributeError):
+        heap = ctypes.CDLL(None).mallopt
+        heap(_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+        heap(_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
 
 
 def default_stream_bytes(processes: int = 1) -> int:

@@ -26,7 +26,8 @@ def test_it_comes_nearer_to_the_teacher_and_is_a_stock_model_again(
     setup, texts = set_up(teacher, narrow, **OWN_TEXT, **changes), texts_of(windows)
     start = divergences(teacher.model, narrow.model, texts.held_out)
     found = estimate(setup, texts=1)
-    assert found.step_seconds is not None and found.step_seconds > 0
+    assert found.step_seconds is not None
+    assert found.step_seconds > 0
     outcome = recover(setup, texts, tmp_path, steps=10)
     end = divergences(teacher.model, outcome.model, texts.held_out)
     assert outcome.improved
