@@ -113,7 +113,7 @@ def on_policy_distiller(
 def _trainer_class(trl: Any) -> Any:
     from transformers import PrinterCallback
 
-    from .train import adam_groups_at_own_rates, rate_schedule
+    from .train import adam_at_own_rates, rate_schedule
 
     class OnPolicyDistiller(trl.DistillationTrainer):  # type: ignore[misc]  # its base is known at run time
         """Trains a student to give the teacher's distribution on what it writes itself."""
@@ -122,6 +122,8 @@ def _trainer_class(trl: Any) -> Any:
             super().__init__(**rest)
             self.remove_callback(PrinterCallback)
             self.recovery = config
+            self.optimizer: torch.optim.Optimizer | None = self.optimizer
+            self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = self.lr_scheduler
             self.on_loss: Callable[[float], None] = lambda _: None
 
         def _send_telemetry(self) -> None:
@@ -146,18 +148,20 @@ def _trainer_class(trl: Any) -> Any:
 
         def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
             """The Trainer's, with gains and biases at the rate that suits them."""
-            if self.optimizer is None:
-                adam_groups_at_own_rates(super().create_optimizer(*given), self.recovery)
-            return self.optimizer
+            if self.optimizer is not None:
+                return self.optimizer
+            self.optimizer = found = adam_at_own_rates(super().create_optimizer(*given), self.recovery)
+            return found
 
         def create_scheduler(
             self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
         ) -> torch.optim.lr_scheduler.LRScheduler:
             """The rate of `schedule.rate_factor`."""
-            if self.lr_scheduler is None:
-                chosen = self.optimizer if optimizer is None else optimizer
-                self.lr_scheduler = rate_schedule(chosen, num_training_steps, self.recovery)
-                self._created_lr_scheduler = True
-            return self.lr_scheduler
+            if self.lr_scheduler is not None:
+                return self.lr_scheduler
+            chosen = self.optimizer if optimizer is None else optimizer
+            self.lr_scheduler = found = rate_schedule(chosen, num_training_steps, self.recovery)
+            self._created_lr_scheduler = True
+            return found
 
     return OnPolicyDistiller

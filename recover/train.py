@@ -25,7 +25,7 @@ from .trainable import default_learning_rate, gain_rate
 
 __all__ = [
     "Distiller",
-    "adam_groups_at_own_rates",
+    "adam_at_own_rates",
     "fast_products",
     "rate_schedule",
     "teacher_dtype",
@@ -138,7 +138,7 @@ class Distiller(Trainer):
     def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
         """The Trainer's, with gains and biases at the rate that suits them (`gain_rate`)."""
         if self.optimizer is None:
-            adam_groups_at_own_rates(super().create_optimizer(*given), self.recovery)
+            self.optimizer = adam_at_own_rates(super().create_optimizer(*given), self.recovery)
         return self.optimizer
 
     def create_scheduler(
@@ -152,11 +152,12 @@ class Distiller(Trainer):
         return self.lr_scheduler
 
 
-def adam_groups_at_own_rates(optimizer: torch.optim.Optimizer, config: RecoverConfig) -> None:
-    """Give gains and biases the rate that suits them (`gain_rate`)."""
+def adam_at_own_rates(optimizer: torch.optim.Optimizer, config: RecoverConfig) -> torch.optim.Optimizer:
+    """The same, with gains and biases at the rate that suits them (`gain_rate`)."""
     for group in optimizer.param_groups:
         if all(parameter.ndim <= 1 for parameter in group["params"]):
             group["lr"] = gain_rate(config.train, group["lr"])
+    return optimizer
 
 
 def rate_schedule(optimizer: Any, steps: int, config: RecoverConfig) -> torch.optim.lr_scheduler.LambdaLR:

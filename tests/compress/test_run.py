@@ -146,8 +146,7 @@ def test_thorough_trains_every_sublayer_on_windows_of_its_own(dense: DenseModel)
 def test_streams_of_half_the_bits_give_nearly_the_same_model(dense: DenseModel, effort: Effort) -> None:
     config = replace(SMALL, effort=effort, calibration_windows=12)
     exact, rounded = (
-        compress(dense, replace(config, stream_dtype=dtype))  # type: ignore[arg-type]
-        for dtype in ("float32", "bfloat16")
+        compress(dense, replace(config, stream_dtype=dtype)) for dtype in ("float32", "bfloat16")
     )
     assert rounded.report.config["stream_dtype"] == "bfloat16"
     wanted, found = logits_of(exact.model), logits_of(rounded.model)

@@ -1,6 +1,7 @@
 """A student that learns on what it writes itself, through TRL."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,8 @@ def test_it_comes_nearer_to_the_teacher_and_is_a_stock_model_again(
     assert end["own"] < start["own"]
     assert outcome.model.config.to_dict() == config
     assert set(outcome.model.state_dict()) == names
-    assert outcome.model.generate(torch.tensor([[5, 6]]), max_new_tokens=2).shape == (1, 4)
+    student: Any = outcome.model
+    assert student.generate(torch.tensor([[5, 6]]), max_new_tokens=2).shape == (1, 4)
     assert [point.step for point in outcome.curve.points] == [0, 5, 10]
     assert all(point.loss is not None for point in outcome.curve.points[1:])
 
