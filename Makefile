@@ -24,7 +24,7 @@ PLAN_ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-recover bench-hostile bench-faults bench-plan bench-scale \
+.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-recover bench-bits bench-hostile bench-faults bench-plan bench-scale \
 	soak pins clean
 
 help:  ## list these commands
@@ -50,6 +50,9 @@ bench-fidelity: set-up  ## measure each claim of the paper and write docs/FIDELI
 
 bench-recover: set-up  ## recover a model (RECOVER_ARGS="--narrow DIR") and write docs/RECOVER.md (hours; goes on)
 	@$(VENV_PYTHON) -m docs.make.recovery $(RECOVER_ARGS)
+
+bench-bits: set-up  ## measure width, bits and both at equal bytes and write docs/BITS.md (hours; goes on)
+	@$(VENV_PYTHON) -m docs.make.bits $(BITS_ARGS)
 
 bench: set-up  ## measure MODEL against the demo's original, side by side, and write a report to bench-out/
 	@$(VENV_PYTHON) -m dotresize.cli bench demo:smollm2-135m $(MODEL) -o bench-out --force $(BENCH_ARGS)

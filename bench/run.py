@@ -16,6 +16,7 @@ from ..errors import DotresizeError, InputError, OptionError, OutputError
 from ..export.staging import check_apart
 from ..locks import locked
 from .judge.judgement import judge
+from .measure.baseline import named
 from .measure.local_engine import LocalEngine
 from .measure.online import Online
 from .measure.prepare import prepare, settle
@@ -70,7 +71,8 @@ def run_bench(
     progress = progress or Silent()
     settings = settle(settings)
     _check_free(directory, resume=resume, force=force)
-    check_apart(directory, [path for source in sources if (path := Path(source).expanduser()).exists()])
+    places = [Path(named(source).model).expanduser() for source in sources]
+    check_apart(directory, [path for path in places if path.exists()])
     work, fresh = directory / WORK_NAME, not directory.exists()
     with _locked(directory):
         known = directory / RESULTS_NAME

@@ -17,6 +17,7 @@ from ...serve.model_facts import is_onnx_directory
 from ..record.results import BenchModel
 from ..record.settings import BenchSettings
 from ..roofline.model_cost import describe
+from .baseline import check_baselines, named, quantised
 from .making import making_of
 
 __all__ = ["prepare", "settle", "unique_names"]
@@ -47,7 +48,8 @@ def prepare(sources: list[str], settings: BenchSettings, work: Path, progress: P
     """Bring every model into the form that the engine loads; finished ones are reused.
 
     Args:
-        sources: the original first; directories, or any MODEL that `dotresize compress` takes.
+        sources: the original first; directories, or any MODEL that `dotresize compress` takes, each also as
+            MODEL@PRECISION (`baseline`).
         settings: settled.
         work: gets copies where the user's own directory does not fit the engine.
         progress: told about every model.
@@ -58,6 +60,7 @@ def prepare(sources: list[str], settings: BenchSettings, work: Path, progress: P
     """
     if len(sources) < 2:
         raise InputError("one model is no comparison; name the original and at least one narrow model")
+    check_baselines(sources, settings)
     names = unique_names(sources)
     work.mkdir(parents=True, exist_ok=True)
     progress.begin("preparing the models", len(sources))
@@ -84,9 +87,15 @@ def unique_names(sources: list[str]) -> list[str]:
 
 
 def _directory(name: str, source: str, settings: BenchSettings, work: Path) -> Path:
+    source, precision = named(source)
     path = Path(source).expanduser()
     if settings.engine == "onnx":
-        return path if is_onnx_directory(path) else _exported(name, source, settings, work)
+        settings = replace(settings, precision=precision or settings.precision)  # type: ignore[arg-type]
+        return (
+            path if precision is None and is_onnx_directory(path) else _exported(name, source, settings, work)
+        )
+    if precision is not None:
+        return _quantised(name, source, precision, settings, work)
     if is_onnx_directory(path):
         raise ModelError(
             f"{source} is an ONNX export, which the {settings.engine} engine does not load; give the "
@@ -102,6 +111,17 @@ def _stored(name: str, source: str, work: Path) -> Path:
     target = work / _file_name(name)
     if not (target / MANIFEST_NAME).is_file():
         save_dense(load_dense(source, any_family=True), target)
+    return target
+
+
+def _quantised(name: str, source: str, precision: str, settings: BenchSettings, work: Path) -> Path:
+    """A quantised export, from the directory itself where that is a checkpoint of ours."""
+    target = work / _file_name(name)
+    if not (target / MANIFEST_NAME).is_file():
+        path = Path(source).expanduser()
+        ours = (path / MANIFEST_NAME).is_file()
+        checkpoint = path if ours else _stored(name.removesuffix(f"@{precision}"), source, work)
+        quantised(checkpoint, target, precision, settings)
     return target
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from ...compress.source import load_dense
 from ...errors import MissingDependencyError
 from ...export.model_files import load_tokenizer, read_config, read_genai_config
+from ...export.quantise import dequantised
 from ...foreign import reading
 from .perplexity import log_probabilities_of
 from .perplexity_in_turn import Scorer
@@ -43,7 +44,11 @@ def context_tokens(directory: Path, model_format: str) -> int | None:
 
 
 def _transformers_scorer(directory: Path, device: torch.device, dtype: str) -> Scorer:
-    model = load_dense(str(directory), any_family=True).model
+    """A quantised model is scored as the floats that its weights stand for, its activations as they are."""
+    if read_config(directory).get("quantization_config") is None:
+        model = load_dense(str(directory), any_family=True).model
+    else:
+        model = dequantised(directory)
     model.to(device)  # type: ignore[arg-type]
     if dtype != "auto":
         model.to(getattr(torch, dtype))

@@ -30,7 +30,11 @@ def bench(
     context: typer.Context,
     models: Annotated[
         list[str],
-        typer.Argument(metavar="ORIGINAL NARROW...", help="With --compare: two results files, old and new."),
+        typer.Argument(
+            metavar="ORIGINAL NARROW...",
+            help="MODEL@w8a8 (w4a16; ONNX: int8, int4) is quantised first, as a baseline. With --compare: "
+            "two results files, old and new.",
+        ),
     ],
     options: BenchOptions,
     compute: ComputeOptions,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dotresize.bench.measure.baseline import named
 from dotresize.bench.measure.prepare import prepare, settle, unique_names
 from dotresize.bench.record.settings import BenchSettings
 from dotresize.compress.progress import Silent
@@ -74,3 +75,59 @@ def test_settings_out_of_range_are_refused(changes: dict[str, object], message: 
 def test_one_model_is_no_comparison(pico_llama: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="name the original and at least one narrow model"):
         prepare([str(pico_llama)], settle(BenchSettings(engine="transformers")), tmp_path, Silent())
+
+
+def test_a_baseline_is_a_model_and_a_precision(tmp_path: Path) -> None:
+    assert named("demo:smollm2-135m@w8a8") == ("demo:smollm2-135m", "w8a8")
+    assert named("a/b@int4") == ("a/b", "int4")
+    assert named("me@home/model") == ("me@home/model", None)
+    (tmp_path / "m@w8a8").mkdir()
+    assert named(f"{tmp_path}/m@w8a8") == (f"{tmp_path}/m@w8a8", None)
+
+
+@pytest.mark.parametrize(
+    ("precision", "settings", "message"),
+    [
+        (
+            "w8a8",
+            BenchSettings(engine="transformers"),
+            "the transformers engine runs models as they are stored",
+        ),
+        ("w8a8", BenchSettings(engine="onnx"), "the onnx engine has fp32, fp16, bf16, int8, int4"),
+        ("int4", BenchSettings(engine="vllm"), "the vllm engine has fp8, w8a8, w8a16, w4a16"),
+        ("w8a16", BenchSettings(engine="vllm", device="cpu"), "no kernel for w8a16 on a CPU"),
+        ("w8a8", BenchSettings(engine="vllm", device="cpu", dtype="float32"), "give --dtype bfloat16"),
+    ],
+)
+def test_a_baseline_that_cannot_run_is_refused_before_a_model_is_read(
+    precision: str, settings: BenchSettings, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        prepare(["no/model", f"no/model@{precision}"], settle(settings), tmp_path / "work", Silent())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_baseline_is_quantised_once_and_its_quality_can_be_measured(
+    pico_llama: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from dotresize.bench.quality.scorers import open_scorer
+
+    pytest.importorskip("compressed_tensors")
+    settings = settle(BenchSettings(engine="vllm", device="cpu", dtype="bfloat16"))
+    sources = [str(pico_llama), f"{pico_llama}@w4a16"]
+    with pytest.raises(InputError, match="a model is named twice"):
+        prepare([*sources, sources[1]], settings, tmp_path, Silent())
+    original, baseline = prepare(sources, settings, tmp_path, Silent())
+    assert (baseline.name, baseline.format, baseline.precision) == ("llama-tied@w4a16", "vllm", "w4a16")
+    assert baseline.weight_bytes < 0.6 * original.weight_bytes
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert prepare(sources, settings, tmp_path, Silent()) == [original, baseline]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == made
+    window = torch.arange(5, 69)
+    wide, few = (
+        open_scorer(Path(model.path), model.format, device=torch.device("cpu"), dtype="float32")(window)
+        for model in (original, baseline)
+    )
+    assert 0.0 < float((wide.exp() * (wide - few)).sum(-1).mean()) < 1.0
