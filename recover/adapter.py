@@ -10,10 +10,7 @@ from torch import Tensor
 
 from ..compress.calibration_windows import calibration_windows
 from ..compress.config import CompressConfig
-from ..compress.dense import DenseModel
-from ..compress.file_hash import files_sha256
 from ..compress.progress import Progress
-from ..compress.report import Source
 from ..compress.run import check_inputs, choose_device
 from ..compress.self_text import CACHE_FOLDER
 from ..compress.source import OpenModel, open_model
@@ -22,8 +19,7 @@ from ..export import manifest
 from ..export.adaptation import Adaptation
 from ..export.checkpoint import weight_records
 from ..export.manifest import MANIFEST_NAME, Manifest, Provenance
-from ..export.model_files import load_config, load_tokenizer, read_config
-from ..export.quantise import dequantised
+from ..export.quantised_source import QuantisedExport, open_quantised
 from ..export.staging import check_apart, check_free, check_writable, staged_directory
 from .adapter_fit import fit_adapter
 from .low_rank import LowRank
@@ -104,7 +100,7 @@ def make_adapter(
         )
     check_free(output, force=force)
     check_writable(output)
-    original, base = open_model(teacher), _opened(narrow)
+    original, base = open_model(teacher), open_quantised(narrow) or open_model(narrow)
     check_apart(output, [original.path, base.path])
     _check_together(original, base)
     check_inputs(original, config.texts)
@@ -136,38 +132,7 @@ def make_adapter(
     return _written(model, narrow, record, adaptation, output, force=force)
 
 
-class _Quantised:
-    """A quantised export for vLLM, opened; loaded as the floats that it stands for."""
-
-    def __init__(self, directory: Path) -> None:
-        record = manifest.read(directory)
-        self.path, self.config, self.tokenizer = directory, load_config(directory), load_tokenizer(directory)
-        self.source = Source(
-            name=directory.resolve().name,
-            kind="directory",
-            model_type=self.config.model_type,
-            architecture=str(read_config(directory, ("architectures",))["architectures"][0]),
-            sha256=files_sha256((name, file.sha256) for name, file in record.files.items()),
-            dequantised_from=record.precision,
-            licence=None,
-        )
-
-    def load(self) -> DenseModel:
-        """Read the weights."""
-        return DenseModel(
-            model=dequantised(self.path), tokenizer=self.tokenizer, generation_config=None, source=self.source
-        )
-
-
-def _opened(narrow: str) -> "OpenModel | _Quantised":
-    path = Path(narrow)
-    ours = (path / MANIFEST_NAME).is_file() and (path / "config.json").is_file()
-    if ours and read_config(path).get("quantization_config") is not None:
-        return _Quantised(path)
-    return open_model(narrow)
-
-
-def _check_together(teacher: OpenModel, narrow: "OpenModel | _Quantised") -> None:
+def _check_together(teacher: OpenModel, narrow: OpenModel | QuantisedExport) -> None:
     name = narrow.path.name
     check_same_vocabulary(teacher.tokenizer, narrow.tokenizer, (teacher.spec, name))
     depths = teacher.config.num_hidden_layers, narrow.config.num_hidden_layers

@@ -9,7 +9,7 @@ from torch import Tensor
 from ...compress.source import load_dense
 from ...errors import MissingDependencyError
 from ...export.model_files import load_tokenizer, read_config, read_genai_config
-from ...export.quantise import dequantised
+from ...export.quantised_source import open_quantised
 from ...foreign import reading
 from .perplexity import log_probabilities_of
 from .perplexity_in_turn import Scorer
@@ -45,10 +45,9 @@ def context_tokens(directory: Path, model_format: str) -> int | None:
 
 def _transformers_scorer(directory: Path, device: torch.device, dtype: str) -> Scorer:
     """A quantised model is scored as the floats that its weights stand for, its activations as they are."""
-    if read_config(directory).get("quantization_config") is None:
-        model = load_dense(str(directory), any_family=True).model
-    else:
-        model = dequantised(directory)
+    quantised = open_quantised(str(directory))
+    dense = quantised.load() if quantised else load_dense(str(directory), any_family=True)
+    model = dense.model
     model.to(device)  # type: ignore[arg-type]
     if dtype != "auto":
         model.to(getattr(torch, dtype))

@@ -19,10 +19,10 @@ from dotresize.bench.record.results import read
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
 from dotresize.compress.progress import Progress
-from dotresize.compress.source import DEMO_MODEL, load_dense
+from dotresize.compress.source import DEMO_MODEL, load_dense, open_model
 from dotresize.export.dense import save_dense
 from dotresize.export.manifest import MANIFEST_NAME
-from dotresize.export.quantise import dequantised
+from dotresize.export.quantised_source import open_quantised
 
 from . import kept_results
 from .bits_page import render
@@ -97,7 +97,7 @@ def run(
             "bits": bits,
             "path": path.name,
             "bytes": sum(each.stat().st_size for each in path.glob("*.safetensors")),
-            "quality": _quality(setting, path, bits, progress),
+            "quality": _quality(setting, path, progress),
         }
         kept_results.store(file, results)
     if speed:
@@ -130,7 +130,7 @@ def _dotresize(arguments: list[str]) -> None:
     subprocess.run([sys.executable, "-m", "dotresize", *arguments], check=True)
 
 
-def _quality(setting: Setting, path: Path, bits: str, progress: Progress) -> dict[str, Any]:
+def _quality(setting: Setting, path: Path, progress: Progress) -> dict[str, Any]:
     dense = load_dense(setting.model)
     windows = windows_of_texts(
         list(setting.evaluation.values()),
@@ -138,8 +138,8 @@ def _quality(setting: Setting, path: Path, bits: str, progress: Progress) -> dic
         at_most=setting.evaluation_windows,
         window_tokens=setting.evaluation_window_tokens,
     )
-    row = load_dense(str(path)).model if bits == "bfloat16" else dequantised(path)
-    return measure_texts({"dense": dense.model, "row": row.float()}, windows, progress=progress)
+    row = (open_quantised(str(path)) or open_model(str(path))).load()
+    return measure_texts({"dense": dense.model, "row": row.model.float()}, windows, progress=progress)
 
 
 def _speeds(results: dict[str, Any], builds: Path) -> dict[str, float]:

@@ -29,12 +29,18 @@ def perplexity_command(
     from ..bench.quality.text_quality import measure_texts, windows_of_texts
     from ..compress.run import choose_device
     from ..compress.source import load_dense
+    from ..export.quantised_source import open_quantised
     from .progress import ProgressBar
     from .tables import quality_tables
 
     _check(models, window_tokens, evaluation_windows)
     torch_device = choose_device(device)
-    loaded = {name: load_dense(name, any_family=True, trust_remote_code=trust_remote_code) for name in models}
+    loaded = {
+        name: quantised.load()
+        if (quantised := open_quantised(name))
+        else load_dense(name, any_family=True, trust_remote_code=trust_remote_code)
+        for name in models
+    }
     check_same_tokenizer({name: each.tokenizer for name, each in loaded.items()})
     texts = windows_of_texts(
         evaluation or ["builtin"],
