@@ -26,16 +26,21 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Widths:
-    """The dimensions that decide shapes."""
+    """The dimensions that decide shapes: what every description of a model is made of."""
 
     hidden_size: int
-    intermediate_size: int
+    intermediate_size: int  # 0 where nothing states it
     num_hidden_layers: int
     num_attention_heads: int
     num_key_value_heads: int
     head_dim: int
     vocab_size: int
     num_experts: int = 0  # of each layer; 0 in a model without
+
+    @property
+    def cache_elements_per_token(self) -> int:
+        """Keys and values of one token in all layers."""
+        return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The dimensions of a model, from its config: the one place that works out head_dim."""
+"""The dimensions of a model, from its config: the one place that works out what a config leaves out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from .families import Family, Inner
 from .report import Widths
 
-__all__ = ["head_dim_of", "inner_size", "standard_names", "unit_size", "widths_of"]
+__all__ = ["head_dim_of", "inner_size", "known_widths", "standard_names", "unit_size", "widths_of"]
 
 # What GPT-2 and OPT call a width in config.json, and everybody else.
 _OTHER_NAMES = {
@@ -30,30 +30,32 @@ def standard_names(config: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def head_dim_of(config: Any) -> int:
-    """Width of one head: what the config says, else hidden size over heads.
+def known_widths(config: Any, family: Family | None = None) -> dict[str, int]:
+    """What a config says of its dimensions, under their names in `Widths`, and what follows from them.
 
     Args:
         config: a Hugging Face config, or the dictionary in `config.json`.
+        family: when known: experts are counted, and the MLP's width is the one that is narrowed.
     """
     whole = standard_names(config if isinstance(config, Mapping) else config.to_dict())
-    return int(whole.get("head_dim") or whole["hidden_size"] // whole["num_attention_heads"])
+    heads, hidden = whole.get("num_attention_heads"), whole.get("hidden_size")
+    found = {name: whole.get(name) for name in Widths.__dataclass_fields__ if name != "num_experts"}
+    found["num_key_value_heads"] = found["num_key_value_heads"] or heads
+    found["head_dim"] = found["head_dim"] or (hidden // heads if heads and hidden else None)
+    if family is not None:
+        found["intermediate_size"] = whole.get(family.inner_key) or found["intermediate_size"]
+        found["num_experts"] = whole[family.experts_key] if family.experts_key else 0
+    return {name: int(value) for name, value in found.items() if value is not None}
 
 
-def widths_of(config: Any, family: Family) -> Widths:
-    """The dimensions of a Hugging Face config."""
-    heads = config.num_attention_heads
-    inner = getattr(config, family.inner_key, None)  # None in a GPT-2: four times the hidden size
-    return Widths(
-        hidden_size=config.hidden_size,
-        intermediate_size=4 * config.hidden_size if inner is None else inner,
-        num_hidden_layers=config.num_hidden_layers,
-        num_attention_heads=heads,
-        num_key_value_heads=getattr(config, "num_key_value_heads", None) or heads,
-        head_dim=head_dim_of(config),
-        vocab_size=config.vocab_size,
-        num_experts=getattr(config, family.experts_key) if family.experts_key else 0,
-    )
+def widths_of(config: Any, family: Family | None = None) -> Widths:
+    """The dimensions of a config that states or implies all of them; see `known_widths`."""
+    return Widths(**{"intermediate_size": 0, **known_widths(config, family)})
+
+
+def head_dim_of(config: Any) -> int:
+    """Width of one head: what the config says, else hidden size over heads."""
+    return known_widths(config)["head_dim"]
 
 
 def unit_size(inner: Inner, widths: Widths) -> int:

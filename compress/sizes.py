@@ -56,11 +56,7 @@ def sizes_of(model: nn.Module, config: "PreTrainedConfig", family: Family, dtype
         layer_parameters=body,
         weight_bytes=stored * item_bytes,
         flops_per_token=2 * (matrices + head.numel()),
-        kv_cache_bytes_per_token=2
-        * widths.num_hidden_layers
-        * widths.num_key_value_heads
-        * widths.head_dim
-        * item_bytes,
+        kv_cache_bytes_per_token=widths.cache_elements_per_token * item_bytes,
     )
 
 

@@ -1,21 +1,20 @@
 """What is this directory or file? Works for everything that dotresize writes, and for foreign models."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..compress.report import Report
+from ..compress.shape import known_widths
 from ..compress.weight_files import read_headers
 from ..errors import ModelError
-from ..json_files import validated
-from . import manifest
-from .manifest import MANIFEST_NAME, Manifest
-from .model_files import open_gguf, read_config, read_object
+from .manifest import Manifest, read_if_any
+from .model_files import is_onnx_directory, open_gguf, read_config, read_genai_config
 from .to_gguf import record_directory
 
 __all__ = ["ArtefactInfo", "inspect_artefact"]
 
-_WIDTHS = {
+_GGUF_KEYS = {
     "hidden_size": "embedding_length",
     "intermediate_size": "feed_forward_length",
     "num_hidden_layers": "block_count",
@@ -24,29 +23,6 @@ _WIDTHS = {
     "head_dim": "attention.key_length",
     "vocab_size": "vocab_size",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Decoder:
-    """Widths in genai_config.json; a foreign one may lack any."""
-
-    hidden_size: int | None = None
-    num_hidden_layers: int | None = None
-    num_attention_heads: int | None = None
-    num_key_value_heads: int | None = None
-    head_size: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _GenaiModel:
-    decoder: _Decoder = field(default_factory=_Decoder)
-    vocab_size: int | None = None
-    type: str = "unknown"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Genai:
-    model: _GenaiModel = field(default_factory=_GenaiModel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +52,8 @@ def inspect_artefact(path: Path) -> ArtefactInfo:
         return _gguf(path)
     if not path.is_dir():
         raise ModelError(f"{path} does not exist; expected a model directory or a .gguf file")
-    record = manifest.read(path) if (path / MANIFEST_NAME).exists() else None
-    if (path / "genai_config.json").is_file():
+    record = read_if_any(path)
+    if is_onnx_directory(path):
         return _onnx(path, record)
     if (path / "config.json").is_file():
         return _checkpoint(path, record)
@@ -98,7 +74,7 @@ def _checkpoint(path: Path, record: Manifest | None) -> ArtefactInfo:
         precision=record.precision if record else "+".join(sorted(dtypes)) or "unknown",
         ours=record is not None,
         architecture=(config.get("architectures") or ["unknown"])[0],
-        widths={name: int(config[name]) for name in _WIDTHS if config.get(name) is not None},
+        widths=known_widths(config),
         parameters=_recorded_parameters(record)
         if quantised
         else sum(math.prod(header.shape) for header in headers),
@@ -109,21 +85,16 @@ def _checkpoint(path: Path, record: Manifest | None) -> ArtefactInfo:
 
 
 def _onnx(path: Path, record: Manifest | None) -> ArtefactInfo:
-    where = path / "genai_config.json"
-    model = validated(_Genai, read_object(where), str(where), ModelError).model
-    widths = {} if model.vocab_size is None else {"vocab_size": model.vocab_size}
-    for name in _WIDTHS:
-        value = getattr(model.decoder, {"head_dim": "head_size"}.get(name, name), None)
-        widths |= {} if value is None else {name: value}
-    if record is not None and record.report is not None:
-        widths["intermediate_size"] = record.report.narrow.intermediate_size
+    model = read_genai_config(path).model
+    inner = record.report.narrow.intermediate_size if record and record.report else 0
+    widths = replace(model.widths, intermediate_size=inner)
     return ArtefactInfo(
         path=str(path),
         format="onnx",
         precision=f"{record.precision} for {record.provider}" if record else "unknown",
         ours=record is not None,
         architecture=model.type,
-        widths=widths,
+        widths={name: width for name, width in vars(widths).items() if width},
         parameters=_recorded_parameters(record),
         weight_bytes=sum(file.stat().st_size for file in path.glob("*.onnx*")),
         provenance=_provenance(record),
@@ -132,8 +103,7 @@ def _onnx(path: Path, record: Manifest | None) -> ArtefactInfo:
 
 
 def _gguf(path: Path) -> ArtefactInfo:
-    beside = record_directory(path)
-    record = manifest.read(beside) if (beside / MANIFEST_NAME).exists() else None
+    record = read_if_any(record_directory(path))
     with open_gguf(path) as reader:
         values = {
             key: found.contents()
@@ -143,7 +113,7 @@ def _gguf(path: Path) -> ArtefactInfo:
         kinds = {tensor.tensor_type.name.lower() for tensor in reader.tensors if len(tensor.shape) > 1}
         parameters = sum(int(tensor.n_elements) for tensor in reader.tensors)
     architecture = str(values.get("general.architecture", "unknown"))
-    widths = {name: values.get(f"{architecture}.{key}") for name, key in _WIDTHS.items()}
+    widths = {name: values.get(f"{architecture}.{key}") for name, key in _GGUF_KEYS.items()}
     return ArtefactInfo(
         path=str(path),
         format="gguf",

@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-__all__ = ["copy_licences"]
+__all__ = ["LICENCE_FILES", "copy_licences"]
 
-_PATTERNS = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 _LARGEST_BYTES = 1_000_000  # what is larger is no licence
 
 
@@ -18,7 +18,7 @@ def copy_licences(source: Path, directory: Path) -> None:
     """
     if not source.is_dir():
         return
-    for pattern in _PATTERNS:
+    for pattern in LICENCE_FILES:
         for file in sorted(source.glob(pattern)):
             if file.is_file() and file.stat().st_size <= _LARGEST_BYTES:
                 shutil.copyfile(file, directory / file.name)

@@ -30,6 +30,7 @@ __all__ = [
     "Provenance",
     "file_record",
     "read",
+    "read_if_any",
     "write",
 ]
 
@@ -156,6 +157,15 @@ def read(directory: Path) -> Manifest:
         return Manifest.from_dict(data)
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}; make the directory again") from error
+
+
+def read_if_any(directory: Path) -> Manifest | None:
+    """The manifest, or None when the directory has none.
+
+    Raises:
+        ManifestError: It is damaged or from a newer version.
+    """
+    return read(directory) if (directory / MANIFEST_NAME).exists() else None
 
 
 def write(manifest: Manifest, directory: Path) -> None:

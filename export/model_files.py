@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compress.model_config import check_config
+from ..compress.report import Widths
 from ..compress.shape import standard_names
 from ..errors import ModelError
 from ..foreign import reading
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GENAI_CONFIG",
     "GenaiConfig",
+    "is_onnx_directory",
     "load_config",
     "load_tokenizer",
     "open_gguf",
@@ -79,6 +81,19 @@ class GenaiModel:
     context_length: int
     type: str = "unknown"
 
+    @property
+    def widths(self) -> Widths:
+        """The dimensions; such a file says nothing of the MLP's."""
+        return Widths(
+            hidden_size=self.decoder.hidden_size,
+            intermediate_size=0,
+            num_hidden_layers=self.decoder.num_hidden_layers,
+            num_attention_heads=self.decoder.num_attention_heads,
+            num_key_value_heads=self.decoder.num_key_value_heads,
+            head_dim=self.decoder.head_size,
+            vocab_size=self.vocab_size,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenaiConfig:
@@ -119,6 +134,11 @@ def read_config(directory: Path, required: tuple[str, ...] = ()) -> dict[str, An
         if getattr(known, key) in (None, []):
             raise ModelError(f"{path} lacks a usable {key!r}; expected a decoder-only language model")
     return config
+
+
+def is_onnx_directory(directory: Path) -> bool:
+    """Whether ONNX Runtime GenAI can open it."""
+    return (directory / GENAI_CONFIG).is_file()
 
 
 def read_genai_config(directory: Path) -> GenaiConfig:

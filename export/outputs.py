@@ -9,6 +9,7 @@ from ..errors import OutputError
 from ..json_files import read_json
 from ..paths import LONGEST_NAME_BYTES, path_of
 from .leftovers import clean
+from .licences import LICENCE_FILES
 
 __all__ = [
     "GGUF_MARK",
@@ -25,6 +26,7 @@ _MANIFEST = "dotresize.json"
 # What compress and the exports write, families of tokenizers included, beside the manifest.
 _WRITTEN = (
     *("README.md", "config.json", "generation_config.json", "genai_config.json", "recipe.yaml", "reference"),
+    *("recovery.svg", "adapter"),
     *(
         "*.safetensors",
         "*.safetensors.index.json",
@@ -39,6 +41,7 @@ _WRITTEN = (
         ".dotresize.json.*.dotresize-tmp",
         ".README.md.*.dotresize-tmp",
     ),  # of a run that was killed while it added its measurements
+    *LICENCE_FILES,
     *("additional_chat_templates", "preprocessor_config.json", "processor_config.json"),
 )
 _LARGEST_MANIFEST_BYTES = 64 * 2**20
@@ -90,13 +93,12 @@ def clean_up(target: Path) -> None:
 
 def _check_directory(target: Path) -> None:
     """Refuse to replace a directory that is not ours, or that somebody has put something into."""
-    names = sorted(entry.name for entry in target.iterdir())
-    if names and not is_ours(target):
+    if any(target.iterdir()) and not is_ours(target):
         raise OutputError(
             f"{target} holds files that dotresize did not write (there is no {_MANIFEST} of ours); "
             "--force does not delete it, remove it yourself or choose another output"
         )
-    strange = [name for name in names if name != _MANIFEST and not any(fnmatch(name, w) for w in _WRITTEN)]
+    strange = _others(target, (_MANIFEST, *_WRITTEN))
     if strange:
         more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
         raise OutputError(
@@ -105,11 +107,18 @@ def _check_directory(target: Path) -> None:
         )
 
 
+def _others(directory: Path, patterns: Iterable[str]) -> list[str]:
+    """What lies in a directory under none of these names."""
+    known = tuple(patterns)
+    names = sorted(entry.name for entry in directory.iterdir())
+    return [name for name in names if not any(fnmatch(name, pattern) for pattern in known)]
+
+
 def is_ours(directory: Path) -> bool:
     """Whether a directory carries a manifest that dotresize wrote, of whatever version, and what it names.
 
     A copied manifest beside somebody's own files is none of ours. The folder beside a GGUF file holds a
-    manifest and the reference only.
+    manifest, the reference and licences only.
     """
     path = directory / _MANIFEST
     if path.is_symlink() or not path.is_file():
@@ -126,7 +135,7 @@ def is_ours(directory: Path) -> bool:
     ):
         return False
     if content["format"] == "gguf":
-        return {entry.name for entry in directory.iterdir()} <= {_MANIFEST, "reference"}
+        return not _others(directory, (_MANIFEST, "reference", *LICENCE_FILES))
     return bool(files) and all("\0" not in name and (directory / name).is_file() for name in files)
 
 

@@ -17,6 +17,7 @@ from . import manifest
 from .gguf_forms import GgufForm, form_of
 from .gguf_tensors import GgufType, TensorPlan, plan_tensors, planned_bytes, rope_factors, write_tensors
 from .gguf_tokenizer import GgufTokenizer, read_tokenizer
+from .licences import copy_licences
 from .manifest import Manifest
 from .model_files import open_gguf, read_config
 from .outputs import GGUF_MARK, clean_up
@@ -117,6 +118,7 @@ def export_gguf(
         staged_file(output, force=replace_file) as temporary,
     ):
         _write(source, temporary, form, plan, tokenizer, config, progress)
+        copy_licences(source.directory, folder)
         record = Manifest(
             format="gguf",
             precision=config.type + ("+f16" if any(entry.fell_back for entry in plan) else ""),

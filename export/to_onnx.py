@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from ..errors import MissingDependencyError, ModelError, OptionError
 from . import manifest
 from .child import ChildError, run_child
+from .licences import copy_licences
 from .manifest import Manifest
 from .room import check_room, free_bytes_at, matrix_bytes, stored_headers
 from .source import ExportSource, check_model, copy_reference, open_source
@@ -102,6 +103,7 @@ def export_onnx(
         progress(f"building ONNX {config.precision} for {config.provider}")
         _build(source, temporary, config, progress)
         progress("hashing")
+        copy_licences(source.directory, temporary)
         record = Manifest(
             format="onnx",
             precision=config.precision,

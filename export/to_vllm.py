@@ -11,6 +11,7 @@ from ..compress.strict_load import load_strictly
 from ..errors import MissingDependencyError, WidthError
 from . import manifest
 from .checkpoint import complete_config, save_weights, weight_records
+from .licences import copy_licences
 from .manifest import Manifest
 from .model_files import read_config
 from .quantisation import Quantisation
@@ -64,6 +65,7 @@ def export_vllm(
         if compressor is not None:
             compressor.update_config(str(temporary))
         copy_tokenizer(source, temporary)
+        copy_licences(source.directory, temporary)
         record = Manifest(
             format="vllm",
             precision=config.dtype if config.quantize == "none" else config.quantize,

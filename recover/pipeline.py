@@ -17,7 +17,6 @@ from ..compress.self_text import CACHE_FOLDER, SelfText
 from ..compress.source import DenseModel, OpenModel, open_model
 from ..errors import ManifestError, OptionError
 from ..export import manifest
-from ..export.licences import copy_licences
 from ..export.manifest import Manifest
 from ..export.staging import check_apart, check_free, check_writable
 from ..locks import in_turn
@@ -105,9 +104,16 @@ def run(
         record = None
         if is_first():
             record = save_recovered(
-                outcome, start, parent, taught.source, texts.record, output, dtype=dtype, force=force
+                outcome,
+                start,
+                parent,
+                taught.source,
+                texts.record,
+                output,
+                dtype=dtype,
+                force=force,
+                licences=opened.path,
             )
-            copy_licences(opened.path, output)
             shutil.rmtree(state)
             work.discard()
     return Recovered(estimate=found, record=record)

@@ -10,6 +10,7 @@ from ..compress.shape import head_dim_of
 from ..compress.source import DenseModel
 from ..export import card, manifest
 from ..export.checkpoint import weight_records, write_model
+from ..export.licences import copy_licences
 from ..export.manifest import Manifest
 from ..export.recovery import Recovery, RecoveryText
 from ..export.staging import staged_directory
@@ -30,6 +31,7 @@ def save_recovered(
     *,
     dtype: torch.dtype,
     force: bool = False,
+    licences: Path | None = None,
 ) -> Manifest:
     """Write the best state in the dtype that the start was stored in, with a reference of its own.
 
@@ -42,6 +44,7 @@ def save_recovered(
         directory: where to write.
         dtype: of the stored weights.
         force: replace an earlier output.
+        licences: the start's directory, whose licence files are carried over.
 
     Raises:
         OutputError: the output exists, cannot be written, or the disk is full.
@@ -59,6 +62,8 @@ def save_recovered(
             head_dim=head_dim_of(model.config),
         )
         _write_card(recovery, report, temporary)
+        if licences is not None:
+            copy_licences(licences, temporary)
         if outcome.adapter is not None:
             shutil.copytree(outcome.adapter, temporary / ADAPTER)
         record = Manifest(

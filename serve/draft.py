@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 
 from ..errors import ModelError, OptionError
-from ..export.model_files import read_config
+from ..export.model_files import is_onnx_directory, read_config
 from ..export.vocabulary import tokenizer_sha256
-from .model_facts import ModelFacts, is_onnx_directory, read_facts
+from .model_facts import ModelFacts, read_facts
 from .options import DRAFT_TOKENS, ServeOptions
 
 __all__ = ["check_draft", "draft_facts", "draft_flags", "draft_notes", "draft_warnings", "speculative_flags"]

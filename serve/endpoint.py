@@ -18,6 +18,8 @@ from typing import Self
 import httpx
 
 from ..errors import EngineError, MissingDependencyError, OutputError, VerificationError
+from ..export.manifest import read_if_any
+from ..export.model_files import is_onnx_directory
 from ..export.reference import load as load_reference
 from .client import Client
 from .command import Command
@@ -26,7 +28,7 @@ from .engine_log import LogFollower, explain_failure, useful
 from .engine_process import EngineProcess
 from .greedy_check import GreedyCheck, check_greedy, near_tie_logits
 from .machine import read_machine
-from .model_facts import is_onnx_directory, manifest_of, read_facts
+from .model_facts import read_facts
 from .onnx_command import onnx_command
 from .options import ServeOptions
 from .ports import check_port_is_free, free_port
@@ -155,7 +157,7 @@ class Endpoint:
             VerificationError: They differ.
             EngineError: A request failed.
         """
-        manifest = manifest_of(options.directory)
+        manifest = read_if_any(options.directory)
         if manifest is None or manifest.reference is None:
             return None
         reference = load_reference(options.directory)
@@ -212,7 +214,7 @@ def _answers(http: httpx.Client, model_name: str) -> bool:
 
 
 def _refuse_failed_verification(directory: Path) -> None:
-    manifest = manifest_of(directory)
+    manifest = read_if_any(directory)
     if manifest is not None and manifest.verified is False:
         failed = ", ".join(check.name for check in manifest.verification if not check.passed)
         raise VerificationError(

@@ -9,31 +9,24 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..compress.shape import head_dim_of
+from ..compress.report import Widths
+from ..compress.shape import widths_of
 from ..errors import ModelError
-from ..export.manifest import MANIFEST_NAME, Manifest
-from ..export.manifest import read as read_manifest
+from ..export.manifest import Manifest, read_if_any
 from ..export.model_files import read_config, read_object
 from ..foreign import reading
 from ..json_files import validated
 
-__all__ = ["ModelFacts", "check_weight_files", "is_onnx_directory", "manifest_of", "read_facts"]
+__all__ = ["DTYPE_BYTES", "ModelFacts", "check_weight_files", "read_facts"]
 
-ONNX_MARK = "genai_config.json"
 LENGTH_BYTES = 8  # a safetensors file starts with the length of its header
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelFacts:
+class ModelFacts(Widths):
     """The numbers of one Hugging Face checkpoint that decide how it can be served."""
 
-    hidden_size: int
-    intermediate_size: int | None
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
     max_position_embeddings: int | None
     dtype: str  # of the stored weights
     weight_bytes: int
@@ -41,7 +34,7 @@ class ModelFacts:
 
     def kv_cache_bytes_per_token(self, dtype: str) -> int:
         """Keys and values of one token in all layers."""
-        return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim * DTYPE_BYTES[dtype]
+        return self.cache_elements_per_token * DTYPE_BYTES[dtype]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +42,6 @@ class _Index:
     """What is read from the index of several weight files."""
 
     weight_map: dict[str, str]
-
-
-def is_onnx_directory(directory: Path) -> bool:
-    """Whether ONNX Runtime GenAI can open it."""
-    return (directory / ONNX_MARK).exists()
 
 
 def read_facts(directory: Path) -> ModelFacts:
@@ -65,30 +53,15 @@ def read_facts(directory: Path) -> ModelFacts:
     """
     if not directory.is_dir():
         raise ModelError(f"{directory} is not a directory; expected the output of `dotresize compress`")
-    config = read_config(directory, ("num_attention_heads", "hidden_size", "num_hidden_layers"))
+    config = read_config(directory, ("num_attention_heads", "hidden_size", "num_hidden_layers", "vocab_size"))
     weights = check_weight_files(directory)
-    heads, hidden_size = config["num_attention_heads"], config["hidden_size"]
     return ModelFacts(
-        hidden_size=hidden_size,
-        intermediate_size=config.get("intermediate_size") or config.get("ffn_dim"),
-        num_hidden_layers=config["num_hidden_layers"],
-        num_attention_heads=heads,
-        num_key_value_heads=config.get("num_key_value_heads") or heads,
-        head_dim=head_dim_of(config),
+        **vars(widths_of(config)),
         max_position_embeddings=config.get("max_position_embeddings"),
         dtype=config.get("dtype") or config.get("torch_dtype") or "float32",
         weight_bytes=sum(path.stat().st_size for path in weights),
-        manifest=manifest_of(directory),
+        manifest=read_if_any(directory),
     )
-
-
-def manifest_of(directory: Path) -> Manifest | None:
-    """The manifest, or None when the directory has none.
-
-    Raises:
-        ManifestError: It is damaged or from a newer version.
-    """
-    return read_manifest(directory) if (directory / MANIFEST_NAME).exists() else None
 
 
 def check_weight_files(directory: Path) -> tuple[Path, ...]:

@@ -4,8 +4,8 @@ import importlib.util
 import sys
 
 from ..errors import MissingDependencyError, ModelError, OptionError
+from ..export.model_files import is_onnx_directory
 from .command import Command
-from .model_facts import is_onnx_directory
 from .options import ServeOptions
 
 __all__ = ["API_KEY_VARIABLE", "onnx_command"]

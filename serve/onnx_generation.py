@@ -17,11 +17,11 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from ..errors import InputError, ModelError, OptionError
+from ..export.model_files import GENAI_CONFIG
 from .onnx_sampling import choose_token
 
 __all__ = ["Generation", "OnnxModel", "Piece"]
 
-GENAI_CONFIG = "genai_config.json"
 PREFILL_TOKENS = 128  # of a prompt at once: while it computes, the runtime lets no other thread run
 
 

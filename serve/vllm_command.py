@@ -121,7 +121,7 @@ def choose_device(options: ServeOptions, machine: Machine, install: VllmInstall 
 
 def _splits(facts: ModelFacts, ranks: int) -> bool:
     queries, keys = facts.num_attention_heads, facts.num_key_value_heads
-    return not (queries % ranks or (keys % ranks and ranks % keys) or (facts.intermediate_size or 0) % ranks)
+    return not (queries % ranks or (keys % ranks and ranks % keys) or facts.intermediate_size % ranks)
 
 
 def _flags(options: ServeOptions, port: int) -> tuple[str, ...]:

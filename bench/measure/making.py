@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from ...export import manifest
 from ...export.artefact_info import inspect_artefact
-from ...export.manifest import MANIFEST_NAME
+from ...export.manifest import read_if_any
 from ..record.making import Making
 
 __all__ = ["making_of"]
@@ -16,7 +15,7 @@ def making_of(directory: Path) -> Making | None:
     Raises:
         ManifestError: its manifest is damaged.
     """
-    record = manifest.read(directory) if (directory / MANIFEST_NAME).is_file() else None
+    record = read_if_any(directory)
     if record is None or record.report is None:
         return None
     report, recovery = record.report, record.recovery

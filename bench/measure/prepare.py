@@ -11,9 +11,9 @@ from ...errors import InputError, ModelError
 from ...export.artefact_info import inspect_artefact
 from ...export.dense import save_dense
 from ...export.manifest import MANIFEST_NAME
+from ...export.model_files import is_onnx_directory
 from ...export.to_onnx import OnnxConfig, export_onnx
 from ...serve.machine import read_machine
-from ...serve.model_facts import is_onnx_directory
 from ..record.results import BenchModel
 from ..record.settings import BenchSettings
 from ..roofline.model_cost import describe

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ...compress.report import Widths
 from ...errors import InputError
 from ...export.staging import write_atomically
 from ...json_files import read_json, validated
@@ -54,7 +55,7 @@ class PartCost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchModel:
+class BenchModel(Widths):
     """One model as it was measured. The first of a run is the original."""
 
     name: str  # unique in the run
@@ -64,13 +65,6 @@ class BenchModel:
     precision: str  # of the stored weights
     sha256: str  # over the weight files
     tokenizer_sha256: str  # over the vocabulary
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    vocab_size: int
     parameters: int
     weight_bytes: int  # on disk
     kv_bytes_per_token: int  # keys and values of one token, in the dtype of the run

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from ...serve.model_facts import DTYPE_BYTES
 from ..record.results import BenchModel, Part
 from .timing import time_in_turn
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["time_kernels"]
 
-FLOAT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 MEMORY_FRACTION = 0.4  # of what is free: larger models are timed on their first layers and scaled
 
 
@@ -50,7 +50,7 @@ def time_kernels(
         from .onnx_kernels import time_onnx_kernels
 
         return time_onnx_kernels(model, batch_tokens, threads, head_rows=rows)
-    if dtype not in FLOAT_BYTES or not set(model.precision.split("+")) <= set(FLOAT_BYTES):
+    if dtype not in DTYPE_BYTES or not set(model.precision.split("+")) <= set(DTYPE_BYTES):
         return {}
     return _torch_seconds(model, batch_tokens, rows, device, dtype, threads)
 
@@ -69,7 +69,7 @@ def _torch_seconds(
         row = row.to(device, getattr(torch, dtype))
         return row.repeat(outputs, 1)  # copying one row is fast, and no value is zero or tiny
 
-    layers = _layers_that_fit(model, device, FLOAT_BYTES[dtype])
+    layers = _layers_that_fit(model, device, DTYPE_BYTES[dtype])
     query, key_value = model.num_attention_heads * model.head_dim, model.num_key_value_heads * model.head_dim
     attention = [
         (matrix(query + 2 * key_value, model.hidden_size), matrix(model.hidden_size, query))

@@ -11,12 +11,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from ...compress.shape import widths_of
 from ...errors import ModelError
 from ...export.artefact_info import inspect_artefact
-from ...export.model_files import read_config
+from ...export.model_files import is_onnx_directory, read_config
 from ...export.vocabulary import tokenizer_sha256
 from ...foreign import reading
-from ...serve.model_facts import DTYPE_BYTES, is_onnx_directory, read_facts
+from ...serve.model_facts import DTYPE_BYTES, read_facts
 from ..record.results import BenchModel
 from .onnx_cost import describe_onnx
 from .tensor_cost import TensorCost, part_of, total, weights_sha256
@@ -47,7 +48,7 @@ def describe(directory: Path, *, name: str, source: str, dtype: str) -> BenchMod
     if is_onnx_directory(directory):
         return describe_onnx(directory, name=name, source=source)
     facts = read_facts(directory)
-    config = read_config(directory, ("vocab_size",))
+    config = read_config(directory)
     run_dtype = facts.dtype if dtype == "auto" else dtype
     if run_dtype not in DTYPE_BYTES:
         raise ModelError(
@@ -55,7 +56,7 @@ def describe(directory: Path, *, name: str, source: str, dtype: str) -> BenchMod
         )
     costs = _checkpoint_costs(directory, bool(config.get("tie_word_embeddings")), DTYPE_BYTES[run_dtype])
     info = inspect_artefact(directory)
-    if facts.intermediate_size is None:
+    if not facts.intermediate_size:
         raise ModelError(
             f"{directory / 'config.json'} has no intermediate_size; such models are not supported"
         )
@@ -67,13 +68,7 @@ def describe(directory: Path, *, name: str, source: str, dtype: str) -> BenchMod
         precision=_precision(info.precision),
         sha256=weights_sha256(directory, sorted(directory.glob("*.safetensors"))),
         tokenizer_sha256=tokenizer_sha256(directory),
-        hidden_size=facts.hidden_size,
-        intermediate_size=facts.intermediate_size,
-        num_hidden_layers=facts.num_hidden_layers,
-        num_attention_heads=facts.num_attention_heads,
-        num_key_value_heads=facts.num_key_value_heads,
-        head_dim=facts.head_dim,
-        vocab_size=config["vocab_size"],
+        **vars(widths_of(config)),
         parameters=sum(cost.parameters for cost in costs),
         weight_bytes=info.weight_bytes,
         kv_bytes_per_token=facts.kv_cache_bytes_per_token(run_dtype),

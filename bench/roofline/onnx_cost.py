@@ -1,6 +1,6 @@
 """Costs of an ONNX Runtime GenAI directory, from its graph without the weights beside it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,9 +58,9 @@ def describe_onnx(directory: Path, *, name: str, source: str) -> BenchModel:
     proto = read_graph(directory)
     graph = _index(proto)
     costs = [_cost(graph, tensor) for tensor in proto.initializer]
-    decoder, info = model.decoder, inspect_artefact(directory)
+    info = inspect_artefact(directory)
     matrices = [node for node in proto.node if node.op_type in MATRIX_OPERATORS]
-    cache_items = 2 * decoder.num_hidden_layers * decoder.num_key_value_heads * decoder.head_size
+    widths = replace(model.widths, intermediate_size=_intermediate_size(directory, graph, matrices))
     files = sorted(path for path in directory.iterdir() if ".onnx" in path.name and path.is_file())
     return BenchModel(
         name=name,
@@ -70,16 +70,10 @@ def describe_onnx(directory: Path, *, name: str, source: str) -> BenchModel:
         precision=_precision(graph, matrices, info.precision),
         sha256=weights_sha256(directory, files),
         tokenizer_sha256=tokenizer_sha256(directory),
-        hidden_size=decoder.hidden_size,
-        intermediate_size=_intermediate_size(directory, graph, matrices),
-        num_hidden_layers=decoder.num_hidden_layers,
-        num_attention_heads=decoder.num_attention_heads,
-        num_key_value_heads=decoder.num_key_value_heads,
-        head_dim=decoder.head_size,
-        vocab_size=model.vocab_size,
+        **vars(widths),
         parameters=sum(cost.parameters for cost in costs),
         weight_bytes=info.weight_bytes,
-        kv_bytes_per_token=cache_items * _cache_item_bytes(directory, proto),
+        kv_bytes_per_token=widths.cache_elements_per_token * _cache_item_bytes(directory, proto),
         parts=total(costs),
         compute_dtype=_compute_dtype(graph, matrices),
         head_every_position=_head_every_position(graph, matrices),

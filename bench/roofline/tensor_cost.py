@@ -8,7 +8,7 @@ from typing import get_args
 
 from ...errors import ManifestError, ModelError
 from ...export import manifest
-from ...serve.model_facts import manifest_of
+from ...export.manifest import read_if_any
 from ..record.results import Part, PartCost
 
 __all__ = ["TensorCost", "part_of", "total", "weights_sha256"]
@@ -72,7 +72,7 @@ def weights_sha256(directory: Path, files: list[Path]) -> str:
     Raises:
         ManifestError: A file has another size than recorded.
     """
-    record = manifest_of(directory)
+    record = read_if_any(directory)
     known = record.files if record else {}
     records = []
     for path in files:

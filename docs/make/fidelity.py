@@ -13,6 +13,7 @@ from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
 from dotresize.compress.calibration import draw_windows, leading_windows
 from dotresize.compress.progress import Progress
+from dotresize.compress.shape import head_dim_of
 from dotresize.compress.source import DEMO_MODEL, DenseModel, load_dense
 from dotresize.compress.survey import embed
 from dotresize.compress.transport import activation_cost, solve_transport
@@ -81,7 +82,7 @@ def _stream_and_plan(dense: DenseModel, setting: Setting) -> tuple[torch.Tensor,
 
 def _compute(dense: DenseModel) -> dict[str, Any]:
     config = dense.model.config
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    head = head_dim_of(config)
     shape = LayerShape(
         config.hidden_size,
         config.intermediate_size,

@@ -76,13 +76,13 @@ def _check(models: list[str], window_tokens: int, evaluation_windows: int | None
 
 def _calibrations(models: list[str]) -> "dict[str, CalibrationRecord]":
     """What the manifests beside the models say that they were calibrated on."""
-    from ..export.manifest import MANIFEST_NAME, read
+    from ..export.manifest import read_if_any
     from ..paths import path_of
 
     found = {}
     for name in models:
         directory = path_of(name, "MODEL")
-        report = read(directory).report if (directory / MANIFEST_NAME).is_file() else None
-        if report is not None:
-            found[name] = report.calibration
+        record = read_if_any(directory)
+        if record is not None and record.report is not None:
+            found[name] = record.report.calibration
     return found

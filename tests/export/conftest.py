@@ -98,6 +98,7 @@ def pico_saved(
 ) -> Path:
     directory = tmp_path_factory.mktemp("saved") / "pico"
     save(compressed(pico_llama_untied), directory)
+    (directory / "LICENSE").write_text("of the pico model")
     return directory
 
 

@@ -61,7 +61,11 @@ def test_keys_that_llama_cpp_would_guess_wrong_are_written(pico_saved: Path, tmp
     assert reader.fields["tokenizer.ggml.pre"].contents() == "gpt-2"
     assert "<s>" in reader.fields["tokenizer.chat_template"].contents()
     assert {t.tensor_type.name for t in reader.tensors} == {"F32", "Q8_0"}
-    assert manifest.read(record_directory(tmp_path / "m.gguf")).precision == "q8_0"
+    beside = record_directory(tmp_path / "m.gguf")
+    assert manifest.read(beside).precision == "q8_0"
+    assert (beside / "LICENSE").read_text() == "of the pico model"
+    export_gguf(pico_saved, tmp_path / "m.gguf", GgufConfig(type="f16"), force=True)  # in nobody's way
+    assert manifest.read(beside).precision == "f16"
 
 
 def test_rotation_by_neighbours_equals_rotation_by_halves() -> None:

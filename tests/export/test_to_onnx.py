@@ -11,6 +11,7 @@ import pytest
 from dotresize.errors import ManifestError, ModelError, OptionError, OutputError
 from dotresize.export import manifest
 from dotresize.export.checkpoint import save
+from dotresize.export.outputs import check_free
 from dotresize.export.to_onnx import OnnxConfig, export_onnx
 from dotresize.export.verify import verify
 
@@ -56,6 +57,8 @@ def test_the_builder_is_named_without_the_commit_of_the_repository_around_it(int
 def test_int4_passes_and_one_flipped_scale_fails(int4: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(int4, tmp_path / "broken"))
     assert misses(int4) == set()
+    assert (int4 / "LICENSE").read_text() == "of the pico model"
+    check_free(int4, force=True)  # a licence is in the way of no repetition
     flip_scales(broken, blocks=1)
     assert "file hashes" in misses(broken)
 

@@ -9,6 +9,7 @@ import pytest
 
 from dotresize.errors import ManifestError, OptionError, TextError, WidthError
 from dotresize.export import manifest
+from dotresize.export.outputs import check_free
 from dotresize.export.to_vllm import VllmConfig, export_vllm
 from dotresize.export.verify import verify
 
@@ -39,6 +40,8 @@ def test_plain_is_the_same_model_in_another_dtype(pico_saved: Path, tmp_path: Pa
     for name, value in after.items():
         torch.testing.assert_close(value, before[name].to(torch.bfloat16), rtol=0, atol=0)
     assert (tmp_path / "out" / "chat_template.jinja").exists()
+    assert (tmp_path / "out" / "LICENSE").read_text() == "of the pico model"
+    check_free(tmp_path / "out", force=True)  # a licence is in the way of no repetition
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from dotresize.compress.self_text import CACHE_FOLDER
 from dotresize.compress.source import load_dense
 from dotresize.errors import DotresizeError, InputError, MissingDependencyError, OptionError, TextError
 from dotresize.export import manifest
+from dotresize.export.outputs import check_free
 from dotresize.recover.config import RecoverConfig
 
 TEXT = Path(__file__).parents[1] / "compress" / "text.txt"
@@ -148,6 +149,7 @@ def test_the_course_is_drawn_and_written_for_tensorboard(
     assert "<svg" in picture
     assert "nats per token" in picture
     assert "(recovery.svg)" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    check_free(tmp_path / "out", force=True)  # what a recovery wrote may be replaced by its repetition
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(
