@@ -21,10 +21,11 @@ RECOVER_ARGS ?=
 FAULTS_ARGS ?=
 SCALE_ARGS ?=
 PLAN_ARGS ?=
+TASKS_ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-recover bench-bits bench-hostile bench-faults bench-plan bench-scale \
+.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-recover bench-bits bench-hostile bench-faults bench-plan bench-scale bench-tasks \
 	soak pins clean
 
 help:  ## list these commands
@@ -71,6 +72,9 @@ bench-plan: set-up  ## measure plans against each axis alone, and their predicti
 
 bench-scale: set-up  ## measure the memory of compress against depth and size and write docs/SCALE.md (an hour)
 	@$(VENV_PYTHON) -m docs.make.scale $(SCALE_ARGS)
+
+bench-tasks: set-up  ## score models on tasks without a network (TASKS_ARGS="--narrow DIR") and write docs/TASKS.md (goes on)
+	@$(VENV_PYTHON) -m docs.make.tasks $(TASKS_ARGS)
 
 bench-faults: set-up  ## kill commands at 200 random moments and repeat them (half an hour)
 	@$(VENV_PYTHON) -m tests.hostile.faults $(FAULTS_ARGS)

@@ -20,7 +20,7 @@ from ..roofline.model_cost import describe
 from .baseline import check_baselines, named, quantised
 from .making import making_of
 
-__all__ = ["prepare", "settle", "unique_names"]
+__all__ = ["prepare", "settle", "stored", "unique_names"]
 
 
 def settle(settings: BenchSettings) -> BenchSettings:
@@ -103,11 +103,11 @@ def _directory(name: str, source: str, settings: BenchSettings, work: Path) -> P
         )
     if path.is_dir() and inspect_artefact(path).format in ("huggingface", "vllm"):
         return path
-    return _stored(name, source, work)
+    return stored(name, source, work)
 
 
-def _stored(name: str, source: str, work: Path) -> Path:
-    """A checkpoint made from a GGUF file, the demo model or a hub id."""
+def stored(name: str, source: str, work: Path) -> Path:
+    """A checkpoint made from a GGUF file, the demo model or a hub id, in a folder of `work`."""
     target = work / _file_name(name)
     if not (target / MANIFEST_NAME).is_file():
         save_dense(load_dense(source, any_family=True), target)
@@ -130,7 +130,7 @@ def _exported(name: str, source: str, settings: BenchSettings, work: Path) -> Pa
     target = work / f"{_file_name(name)}-onnx-{settings.precision}"
     if not (target / MANIFEST_NAME).is_file():
         path = Path(source).expanduser()
-        checkpoint = path if (path / MANIFEST_NAME).is_file() else _stored(name, source, work)
+        checkpoint = path if (path / MANIFEST_NAME).is_file() else stored(name, source, work)
         provider: Literal["cpu", "cuda"] = "cuda" if settings.device == "cuda" else "cpu"
         export_onnx(checkpoint, target, OnnxConfig(precision=settings.precision, provider=provider))
     return target

@@ -1,14 +1,15 @@
 """`dotresize tasks`: lm-eval scores of directories or endpoints, side by side."""
 
 import json
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .lists import check_choice, names
-from .options.bench import Limit, LogSamples, NumFewshot, TaskDirectory, Tasks, Tokenizer
+from .options.bench import Limit, LogSamples, NumFewshot, Offline, TaskDirectory, Tasks, Tokenizer
 from .options.groups import grouped
 from .options.run import ComputeOptions, Json, OptionalOutput
 from .options.serving import ServedModelName
@@ -28,11 +29,13 @@ def tasks_command(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="DIR|URL...", help="Directories of any format, or endpoints: http://HOST:PORT/v1"
+            metavar="MODEL|URL...",
+            help="Directories of any format, hub ids, demo:smollm2-135m, or endpoints: http://HOST:PORT/v1",
         ),
     ],
-    tasks: Tasks,
     compute: ComputeOptions,
+    tasks: Tasks = "",
+    offline: Offline = False,
     task_directory: TaskDirectory = None,
     limit: Limit = None,
     num_fewshot: NumFewshot = None,
@@ -42,10 +45,11 @@ def tasks_command(
     served_model_name: ServedModelName = None,
     as_json: Json = False,
 ) -> None:
-    """Score models on lm-eval tasks: its own (online), or local files."""
+    """Score models on lm-eval tasks: its own (online), those of --offline, or local files."""
     from dataclasses import asdict
 
     from ..bench.measure.prepare import unique_names
+    from ..bench.quality.offline.suite import TASKS, mean_scores, write_suite
     from ..bench.quality.tasks import run_tasks
     from ..errors import OptionError
     from ..export.staging import staged_directory
@@ -57,12 +61,22 @@ def tasks_command(
         raise OptionError(f"--num-fewshot is {num_fewshot}; expected 0 or more")
     if log_samples and output is None:
         raise OptionError("--log-samples has nowhere to write; name a directory with --output")
-    named = zip(unique_names(models), models, strict=True)
-    asked = [_model(name, place, tokenizer, served_model_name) for name, place in named]
-    with ProgressBar() as progress, staged_directory(output) if output else nullcontext() as directory:
+    if offline and task_directory is not None:
+        raise OptionError("--task-directory and --offline each say where the tasks are; leave one out")
+    data: dict[str, Any] = {}
+    with ExitStack() as stack:
+        progress = stack.enter_context(ProgressBar())
+        directory = stack.enter_context(staged_directory(output)) if output else None
+        work = Path(stack.enter_context(TemporaryDirectory(prefix="dotresize-tasks-")))
+        named = zip(unique_names(models), models, strict=True)
+        asked = [_model(name, place, tokenizer, served_model_name, work) for name, place in named]
+        chosen = names(tasks)
+        if offline:
+            task_directory, chosen = work, chosen or list(TASKS)
+            data["offline"] = write_suite(work, [task for task in TASKS if task in chosen])
         scores = run_tasks(
             asked,
-            names(tasks),
+            chosen,
             task_directory=task_directory,
             limit=limit,
             **vars(compute),
@@ -70,7 +84,8 @@ def tasks_command(
             samples_directory=directory if log_samples else None,
             progress=progress,
         )
-        data = {"scores": [asdict(score) for score in scores]}
+        scores += mean_scores(scores) if offline else []
+        data["scores"] = [asdict(score) for score in scores]
         if directory is not None:
             (directory / "scores.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     emit(data, _table(scores), as_json=as_json)
@@ -103,7 +118,8 @@ def _refuse_without_effect(
         raise OptionError(f"{option} belongs to directories, and only endpoints were named; leave it out")
 
 
-def _model(name: str, place: str, tokenizer: Path | None, served_name: str | None) -> "TaskModel":
+def _model(name: str, place: str, tokenizer: Path | None, served_name: str | None, work: Path) -> "TaskModel":
+    from ..bench.measure.prepare import stored
     from ..bench.quality.tasks import TaskModel
     from ..errors import OptionError
     from ..export.artefact_info import inspect_artefact
@@ -117,7 +133,9 @@ def _model(name: str, place: str, tokenizer: Path | None, served_name: str | Non
             served_name=served_name or tokenizer.resolve().name,
             tokenizer=str(tokenizer.resolve()),
         )
-    directory = Path(place).resolve()
+    directory = Path(place).expanduser().resolve()
+    if not directory.is_dir():
+        directory = stored(name, place, work)
     return TaskModel(name=name, location=str(directory), format=inspect_artefact(directory).format)
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "Limit",
     "LogSamples",
     "NumFewshot",
+    "Offline",
     "Speculative",
     "TaskDirectory",
     "Tasks",
@@ -72,6 +73,15 @@ Tasks = Annotated[
 ]
 TaskDirectory = Annotated[
     Path | None, typer.Option(help="Directory with local task files.", rich_help_panel=_TASKS)
+]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        help="Four tasks made of texts that Python carries, without a network: offline_cloze, offline_pairs, "
+        "offline_arithmetic, offline_code; --tasks names some of them.",
+        rich_help_panel=_TASKS,
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(help="Documents per task at most.", rich_help_panel=_TASKS)]
 NumFewshot = Annotated[

@@ -1,0 +1,1 @@
+"""lm-eval tasks made of texts that this Python carries: scores without a network."""

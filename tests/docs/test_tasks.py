@@ -1,0 +1,31 @@
+"""The page of tasks on a pico: every score once, going on after an interrupt, and its text."""
+
+from pathlib import Path
+
+import pytest
+
+from docs.make import tasks
+from docs.make.tasks_page import render
+
+
+def test_scores_are_kept_and_make_a_page(
+    pico_llama: Path, pico_llama_untied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, file = [str(pico_llama), str(pico_llama_untied)], tmp_path / "page.json"
+    chosen = ("offline_arithmetic",)
+    monkeypatch.setattr(tasks, "write_suite", lambda directory: write_suite(directory, chosen))
+    results = tasks.run(models[:1], file, tmp_path / "builds", limit=8, tasks=chosen)
+    before = results["models"][models[0]]["tasks"]
+    results = tasks.run(models, file, tmp_path / "builds", limit=8, tasks=chosen)
+    assert results["models"][models[0]]["tasks"] == before  # its seconds, too: it did not run again
+    marks = {name: each["tasks"][chosen[0]]["right"] for name, each in results["models"].items()}
+    assert [len(each) for each in marks.values()] == [8, 8]
+
+    page = render(results)
+    first, second = (each.count("1") / 8 * 100 for each in marks.values())
+    assert f"| {models[0]} | {first:.1f} ± " in page
+    assert f"| {models[1]} | {second - first:+.1f} ± " in page
+    assert "A trial: 8 questions of each." in page
+
+
+write_suite = tasks.write_suite
