@@ -166,7 +166,8 @@ def _engine(settings: BenchSettings, work: Path, models: list[BenchModel]) -> Ca
     """Which part of the engine measures a turn."""
     offline = (VllmOffline if settings.engine == "vllm" else LocalEngine)(settings, work)
     offline.check(models)
-    others: dict[str, Engine] = {"online": Online(settings, work)}
+    online = Online(settings, work)
+    others: dict[str, Engine] = {"online": online, "rate": online}
     if "speculative" in settings.scenarios:
         others["speculative"] = speculative = Speculative(settings, work, models)
         speculative.check(models)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
+from ..compress.precision import has_fast_bfloat16
 from ..errors import ConvergenceError, OptionError
 from .chunks import Head, by_autograd, chunked_forward_kl, chunked_mean
 from .config import RecoverConfig
@@ -243,12 +244,10 @@ def fast_products(config: RecoverConfig, device: torch.device) -> torch.autocast
 
 
 def uses_bfloat16(config: RecoverConfig) -> bool:
-    """Whether matrix products run in bfloat16: as asked, or where the device has instructions for it."""
+    """Whether matrix products run in bfloat16: as asked, or where that is quicker."""
     if config.precision != "auto":
         return config.precision == "bfloat16"
-    if _on_cuda(config):
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return has_fast_bfloat16(torch.device("cuda" if _on_cuda(config) else "cpu"))
 
 
 def teacher_dtype(config: RecoverConfig) -> torch.dtype:

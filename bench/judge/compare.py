@@ -39,7 +39,7 @@ class Change:
     """
 
     model: str
-    scenario: Literal["latency", "throughput", "online", "memory", "quality", "speculative"]
+    scenario: Literal["latency", "throughput", "online", "rate", "memory", "quality", "speculative"]
     load: int | None  # None for quality
     metric: str
     old: float

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from ..record.rates import per_second
 from ..record.results import BenchModel, Estimate
 
 __all__ = [
@@ -85,6 +86,12 @@ METRICS = {
         name="total throughput",
         definition="input and output tokens of all requests divided by the wall time",
     ),
+    "goodput": Metric(
+        label="goodput",
+        name="goodput",
+        definition="requests that kept every objective (--slo-ttft-seconds, --slo-tpot-seconds), divided by "
+        "the wall time from the first arrival to the last end",
+    ),
     "requests_per_second": Metric(
         label="requests/s",
         name="request throughput",
@@ -131,6 +138,8 @@ def load_text(scenario: str, load: int) -> str:
     """E.g. "batch size 8", "16 requests in flight"."""
     if scenario == "latency":
         return f"batch size {load}"
+    if scenario == "rate":
+        return f"{per_second(load):.4g} requests/s"
     if scenario not in LOADS:
         return MISSING
     if scenario == "speculative":

@@ -14,8 +14,10 @@ from ...serve.record import RequestRecord
 from ..process.engine_run import OUT_OF_MEMORY
 from ..process.memory_watch import MemoryWatch
 from ..process.usage import with_usage
+from ..record.rates import per_second
 from ..record.results import BenchModel, Measurement
 from ..record.settings import BenchSettings
+from .arrivals import arrival_seconds, rate_requests
 from .context import context_tokens
 from .schedule import Turn
 from .token_ids import random_prompts
@@ -24,6 +26,7 @@ __all__ = ["Online", "online_requests"]
 
 REQUESTS_PER_SLOT = 4  # each of the requests in flight is replaced this often
 LEAST_REQUESTS = 8
+WARM_UP_REQUESTS = 4  # at once, before requests that arrive at a rate
 MOST_GAPS = 2000  # inter-token latencies kept per measurement, evenly spaced over the run
 DIGITS = 6  # microseconds
 
@@ -41,9 +44,9 @@ class Online:
     folder: Path
 
     def measure(self, model: BenchModel, turn: Turn) -> list[Measurement]:
-        """One measurement per number of requests in flight, all on one endpoint."""
+        """One measurement per number of requests in flight, or per rate, all on one endpoint."""
         blanks = [
-            Measurement(model=model.name, round=turn.round, scenario="online", load=load, status="ok")
+            Measurement(model=model.name, round=turn.round, scenario=turn.scenario, load=load, status="ok")
             for load in turn.loads
         ]
         try:
@@ -79,18 +82,24 @@ class Online:
         )
 
     def _at(self, endpoint: Endpoint, model: BenchModel, blank: Measurement) -> Measurement:
-        count = online_requests(blank.load)
+        at_rate = blank.scenario == "rate"
+        rate = per_second(blank.load)
+        count = rate_requests(rate) if at_rate else online_requests(blank.load)
         prompts = random_prompts(
             count, self.settings.input_tokens, vocab_size=model.vocab_size, seed=self.settings.seed
         ).tolist()
+        arrivals = arrival_seconds(count, rate, self.settings.seed, blank.round) if at_rate else None
         with MemoryWatch(endpoint.pid) as watch:
-            records, seconds = asyncio.run(self._load(endpoint, prompts, blank.load))
+            records, seconds = asyncio.run(self._load(endpoint, prompts, blank.load, arrivals))
         return with_usage(self._judged(blank, records, seconds), watch.report)
 
     async def _load(
-        self, endpoint: Endpoint, prompts: list[list[int]], concurrency: int
+        self, endpoint: Endpoint, prompts: list[list[int]], concurrency: int, arrivals: list[float] | None
     ) -> tuple[list[RequestRecord], float]:
-        """All requests, `concurrency` at a time, after an untimed warm-up; and how long they took."""
+        """All requests after an untimed warm-up, and how long they took.
+
+        They are sent `concurrency` at a time, each as soon as another one ended; or when they arrive.
+        """
         sampling = Sampling(max_tokens=self.settings.output_tokens, ignore_eos=True)
         waiting = list(enumerate(prompts))
         records: dict[int, RequestRecord] = {}
@@ -104,10 +113,18 @@ class Online:
                     place, prompt = waiting.pop(0)
                     records[place] = await ask(prompt)
 
+            async def visitor(place: int, arrival: float) -> None:
+                await asyncio.sleep(max(0.0, started + arrival - perf_counter()))
+                records[place] = await ask(prompts[place])
+
+            at_once = concurrency if arrivals is None else WARM_UP_REQUESTS
             for _ in range(self.settings.warmup):
-                await asyncio.gather(*(ask(prompt) for prompt in prompts[:concurrency]))
+                await asyncio.gather(*(ask(prompt) for prompt in prompts[:at_once]))
             started = perf_counter()
-            await asyncio.gather(*(user() for _ in range(concurrency)))
+            if arrivals is None:
+                await asyncio.gather(*(user() for _ in range(concurrency)))
+            else:
+                await asyncio.gather(*(visitor(*each) for each in enumerate(arrivals)))
             seconds = perf_counter() - started
         return [records[place] for place in sorted(records)], seconds
 

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from ..record.rates import per_minute
 from ..record.settings import BenchSettings
 
 __all__ = ["Turn", "turns"]
 
-Measured = Literal["latency", "throughput", "online", "memory", "speculative"]
+Measured = Literal["latency", "throughput", "online", "rate", "memory", "speculative"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ def _loads(settings: BenchSettings, *, first: bool) -> list[tuple[Measured, tupl
         found.append(("throughput", (settings.requests,)))
     if "online" in settings.scenarios:
         found.append(("online", settings.concurrency))
+        if settings.request_rates:
+            found.append(("rate", tuple(map(per_minute, settings.request_rates))))
     if "speculative" in settings.scenarios:
         found += [("speculative", (count,)) for count in (0, *settings.draft_tokens)]
     return found

@@ -96,8 +96,8 @@ class Measurement:
 
     model: str
     round: int  # 0 ... rounds - 1
-    scenario: Literal["latency", "throughput", "online", "memory", "speculative"]
-    load: int  # batch size, number of requests, requests in flight, or draft tokens (0: alone)
+    scenario: Literal["latency", "throughput", "online", "rate", "memory", "speculative"]
+    load: int  # batch size, requests, requests in flight, requests a minute, or draft tokens (0: alone)
     status: Literal["ok", "out of memory", "failed"]
     error: str = ""  # one line; empty when ok
     # "ttft_seconds", "tpot_seconds", "itl_seconds", "e2e_seconds", "output_tokens_per_second", ... -> samples

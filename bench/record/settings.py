@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from ...errors import OptionError
+from .rates import is_whole_a_minute
 
 __all__ = [
     "DEFAULT_SCENARIOS",
@@ -39,6 +40,7 @@ NEEDED_SCENARIOS: dict[str, tuple[Scenario, ...]] = {  # field -> those that it 
     "batch_sizes": ("latency", "throughput"),
     "requests": ("throughput",),
     "concurrency": ("online",),
+    "request_rates": ("online",),
     "repeats": ("latency", "speculative"),
     "warmup": ("latency", "throughput", "speculative"),
     "draft_tokens": ("speculative",),
@@ -49,6 +51,8 @@ NEEDED_SCENARIOS: dict[str, tuple[Scenario, ...]] = {  # field -> those that it 
     "task_directory": ("quality",),
     "task_limit": ("quality",),
 }
+_WITH = {"task_directory": "tasks", "task_limit": "tasks"}  # field -> what it needs
+_WITH |= {"slo_ttft_seconds": "request_rates", "slo_tpot_seconds": "request_rates"}
 # What the command line calls a field, where that is another name.
 FLAGS = {
     "precision": "dtype",
@@ -74,6 +78,9 @@ class BenchSettings:
     output_tokens: int = 128  # at least 2: decoding is what follows the first token
     batch_sizes: tuple[int, ...] = (1, 8, 32)  # of the latency scenario
     concurrency: tuple[int, ...] = (1, 4, 16)  # of the online scenario: requests in flight
+    request_rates: tuple[float, ...] = ()  # of the online scenario, too: requests a second, come what may
+    slo_ttft_seconds: float | None = None  # objectives that a request has to keep to count as good
+    slo_tpot_seconds: float | None = None
     requests: int = 64  # of the throughput scenario; online sends 4 per request in flight, at least 8
     rounds: int = 5  # how often every model is measured
     draft_tokens: tuple[int, ...] = (1, 2, 4)  # of the speculative scenario: proposed before each check
@@ -137,10 +144,10 @@ class BenchSettings:
                     f"--{flag} belongs to the scenario {' or '.join(needed)}, which is not measured: leave "
                     "it out, or add one of them to --scenarios"
                 )
-        for name in ("task_directory", "task_limit"):
-            if getattr(self, name) is not None and not self.tasks:
+        for name, other in _WITH.items():
+            if getattr(self, name) is not None and not getattr(self, other):
                 flag = FLAGS.get(name, name.replace("_", "-"))
-                raise OptionError(f"--{flag} cannot take effect without --tasks")
+                raise OptionError(f"--{flag} cannot take effect without --{other.replace('_', '-')}")
 
     def _check_choices(self) -> None:
         choices = {
@@ -169,6 +176,7 @@ class BenchSettings:
                 raise OptionError(f"--{name} is {value}, expected {low} to {high}")
         if self.task_limit is not None and not 1 <= self.task_limit <= MAX_TOKENS:
             raise OptionError(f"--limit is {self.task_limit}, expected 1 to {MAX_TOKENS}")
+        self._check_rates()
         several = {
             "batch-sizes": self.batch_sizes,
             "concurrency": self.concurrency,
@@ -180,3 +188,20 @@ class BenchSettings:
             for value in values:
                 if not 1 <= value <= MAX_LOAD:
                     raise OptionError(f"--{name} names {value}, expected 1 to {MAX_LOAD}")
+
+    def _check_rates(self) -> None:
+        rates = self.request_rates
+        if len(set(rates)) != len(rates):
+            raise OptionError(f"--request-rates is {rates}, expected different numbers such as 0.5,1,2")
+        for rate in rates:
+            if not (1 / 60 <= rate <= MAX_LOAD and is_whole_a_minute(rate)):
+                raise OptionError(
+                    f"--request-rates names {rate:g}, expected requests a second that make whole ones a "
+                    f"minute, such as 0.5 or 2, up to {MAX_LOAD}"
+                )
+        for name in ("slo_ttft_seconds", "slo_tpot_seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= MAX_TOKENS:
+                raise OptionError(
+                    f"--{name.replace('_', '-')} is {value}, expected a positive number of seconds"
+                )

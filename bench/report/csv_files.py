@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from io import StringIO
 
+from ..judge.rates import rate_points
 from ..record.results import Comparison, Results
+from ..record.samples import quantile
 
-__all__ = ["comparisons_csv", "samples_csv"]
+__all__ = ["comparisons_csv", "rates_csv", "samples_csv"]
 
 _COMPARED = [field.name for field in fields(Comparison) if field.name != "pairs"]
 
@@ -26,6 +28,23 @@ def samples_csv(results: Results) -> str:
         samples = [[name, n, x] for name, values in each.samples.items() for n, x in enumerate(values)]
         rows += [[*point, *sample] for sample in samples] or [[*point, None, None, None]]
     return _csv(columns, rows)
+
+
+def rates_csv(results: Results) -> str:
+    """A row per model and request rate; p99 of however few requests there were."""
+    columns = ["model", "arrive_per_second", "finish_per_second", "requests"]
+    columns += [f"{name}_seconds_{share}" for name in ("ttft", "tpot") for share in ("p50", "p99")]
+    rows = [
+        [point.model, point.rate, point.finished_per_second, len(point.ttft_seconds)]
+        + [
+            quantile(each, share)
+            for each in (point.ttft_seconds, point.tpot_seconds)
+            for share in (0.5, 0.99)
+        ]
+        + [point.goodput, point.good_share]
+        for point in rate_points(results)
+    ]
+    return _csv([*columns, "goodput_per_second", "good_share"], rows)
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

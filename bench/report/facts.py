@@ -1,6 +1,7 @@
 """What a reader needs to check the numbers: machine, models, lost points, gaps, definitions."""
 
 from ..judge.paired import LEAST_DIFFERENCE, LEAST_ROUNDS
+from ..judge.rates import objectives
 from ..judge.wording import METRICS, MISSING, bytes_text, keys, load_text, metric, significant
 from ..record.results import Results
 from .content import Table
@@ -178,6 +179,8 @@ def not_measured(results: Results) -> list[str]:
 def metric_terms(results: Results) -> list[tuple[str, str]]:
     """Label and definition of every metric that appears."""
     used = {key for measurement in results.measurements for key in measurement.samples}
+    if objectives(results):
+        used.add("goodput")
     known = [key for key in METRICS if key in used]
     terms = [(f"{metric(key).label}, {metric(key).name}", metric(key).definition) for key in known]
     if results.ceilings:

@@ -27,7 +27,7 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def write_report(results: Results, directory: Path, *, results_file: str = RESULTS_FILE) -> None:
-    """Write `report.html`, `report.md`, `comparisons.csv` and `samples.csv`, each in one step.
+    """Write `report.html`, `report.md`, `comparisons.csv`, `samples.csv` and `rates.csv`, each in one step.
 
     Args:
         results: what `results.read` gives; it may be incomplete.
@@ -42,7 +42,7 @@ def write_report(results: Results, directory: Path, *, results_file: str = RESUL
             raise MissingDependencyError(
                 f'the report needs {module}, which is not installed: pip install "dotresize[bench]"'
             )
-    from .csv_files import comparisons_csv, samples_csv
+    from .csv_files import comparisons_csv, rates_csv, samples_csv
     from .markdown import render_markdown
 
     report = build_report(results, results_file)
@@ -51,6 +51,8 @@ def write_report(results: Results, directory: Path, *, results_file: str = RESUL
     write_atomically(directory / "report.md", render_markdown(report))
     write_atomically(directory / "comparisons.csv", comparisons_csv(results))
     write_atomically(directory / "samples.csv", samples_csv(results))
+    if results.settings.request_rates:
+        write_atomically(directory / "rates.csv", rates_csv(results))
 
 
 def render_page(report: "Report") -> str:
@@ -113,9 +115,10 @@ def _cautions(results: Results) -> list[str]:
 
 def _sections(results: Results, results_file: str) -> "list[Section]":
     from ..judge.speculative_words import speculative_words
-    from . import charts, charts_latency, charts_memory, charts_parts, facts, tables
+    from . import charts, charts_latency, charts_memory, charts_parts, charts_rate, facts, tables
     from .content import Section
     from .decision_table import quotes
+    from .rate_table import rate_table, rate_words
     from .speculative_table import speculative_table
 
     source = _source(results, results_file)
@@ -146,6 +149,13 @@ def _sections(results: Results, results_file: str) -> "list[Section]":
             chart=charts.speedup_chart(results, source),
         ),
         *speed,
+        Section(
+            key="rates",
+            title="Under a given request rate",
+            paragraphs=rate_words(results),
+            chart=charts_rate.rate_chart(results, source),
+            tables=_present(rate_table(results)),
+        ),
         drafts,
         Section(
             key="parts",

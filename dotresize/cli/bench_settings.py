@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .lists import names, numbers, words
+from .lists import names, numbers, rates, words
 from .options.bench import BenchOptions
 from .options.dtypes import canonical, onnx_precision
 from .options.texts import one_text
@@ -39,6 +39,9 @@ def bench_settings(
         output_tokens=options.output_tokens,
         batch_sizes=numbers("batch-sizes", options.batch_sizes),
         concurrency=numbers("concurrency", options.concurrency or ""),
+        request_rates=rates("request-rates", options.request_rates),
+        slo_ttft_seconds=options.slo_ttft_seconds,
+        slo_tpot_seconds=options.slo_tpot_seconds,
         requests=options.requests,
         rounds=options.rounds,
         repeats=options.repeats,

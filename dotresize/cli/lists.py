@@ -1,6 +1,6 @@
 """Options that hold several values, separated by commas, or one of several kinds."""
 
-__all__ = ["check_choice", "fractions", "names", "number", "number_or_fraction", "numbers", "words"]
+__all__ = ["check_choice", "fractions", "names", "number", "number_or_fraction", "numbers", "rates", "words"]
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -78,12 +78,25 @@ def fractions(option: str, text: str) -> tuple[float, ...]:
     Raises:
         OptionError: Something else is among them.
     """
+    return _floats(option, text, "fractions such as 0.9,0.75")
+
+
+def rates(option: str, text: str) -> tuple[float, ...]:
+    """How often something happens.
+
+    Raises:
+        OptionError: Something else is among them.
+    """
+    return _floats(option, text, "numbers such as 0.5,1,2")
+
+
+def _floats(option: str, text: str, expected: str) -> tuple[float, ...]:
     from ..errors import OptionError
 
     try:
         return tuple(float(part) for part in names(text))
     except ValueError as error:
-        raise OptionError(f"--{option} is {text!r}, expected fractions such as 0.9,0.75") from error
+        raise OptionError(f"--{option} is {text!r}, expected {expected}") from error
 
 
 def words(option: str, text: str) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def tasks_command(
         asked = [_model(name, place, tokenizer, served_model_name, work) for name, place in named]
         chosen = names(tasks)
         if offline:
-            task_directory, chosen = work, chosen or list(TASKS)
+            task_directory, chosen = work, chosen or TASKS
             data["offline"] = write_suite(work, [task for task in TASKS if task in chosen])
         scores = run_tasks(
             asked,

@@ -6,6 +6,7 @@ import pytest
 
 from docs.make import tasks
 from docs.make.tasks_page import render
+from dotresize.bench.quality.offline.suite import write_suite
 
 
 def test_scores_are_kept_and_make_a_page(
@@ -26,6 +27,3 @@ def test_scores_are_kept_and_make_a_page(
     assert f"| {models[0]} | {first:.1f} ± " in page
     assert f"| {models[1]} | {second - first:+.1f} ± " in page
     assert "A trial: 8 questions of each." in page
-
-
-write_suite = tasks.write_suite

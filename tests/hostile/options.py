@@ -51,7 +51,7 @@ OTHERS = (
     *(["bench", "model", "nowhere", "-o", "report", name, "NUMBER"] for name in (
         "--input-tokens", "--output-tokens", "--requests", "--rounds", "--repeats", "--warmup", "--seed",
         "--evaluation-windows", "--window-tokens", "--batch-sizes", "--concurrency", "--limit",
-        "--draft-tokens",
+        "--draft-tokens", "--request-rates", "--slo-ttft-seconds", "--slo-tpot-seconds",
     )),
     ["bench", "model", "nowhere", "-o", "report", "--scenarios", "CHOICE"],
     ["bench", "model", "nowhere", "-o", "report", "--vllm-flags", "CHOICE"],

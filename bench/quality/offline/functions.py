@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 __all__ = ["functions"]
 
 _CALLS = 5  # that a completion has to answer, and one more that its description shows
-_WORDS = ("apple", "banana", "class", "eagle", "garden", "island", "night", "ocean", "planet", "river")
-_WORDS += ("stone", "taxi", "train", "window", "yellow", "sea")
+_WORDS = (
+    *("apple", "banana", "class", "eagle", "garden", "island", "night", "ocean", "planet", "river"),
+    *("stone", "taxi", "train", "window", "yellow", "sea"),
+)
 _LETTERS = "aeinrst"
 _FEW, _FEWEST, _LENGTHS = range(2, 7), range(2, 5), range(3, 6)  # of what the arguments have more of
 

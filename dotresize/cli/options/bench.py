@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .load import Concurrency, DraftTokens, VllmFlags
+from .load import Concurrency, DraftTokens, RequestRates, SloTpotSeconds, SloTtftSeconds, VllmFlags
 from .run import Engine
 from .texts import Evaluation, EvaluationWindows
 
@@ -114,6 +114,9 @@ class BenchOptions:
     output_tokens: OutputTokens = 128
     batch_sizes: BatchSizes = "1,8,32"
     concurrency: Concurrency = "1,4,16"
+    request_rates: RequestRates = ""
+    slo_ttft_seconds: SloTtftSeconds = None
+    slo_tpot_seconds: SloTpotSeconds = None
     requests: Requests = 64
     rounds: Rounds = 5
     repeats: Repeats = 3

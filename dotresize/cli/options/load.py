@@ -4,7 +4,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Concurrency", "DraftTokens", "MaxModelLen", "MaxTokens", "TensorParallelSize", "VllmFlags"]
+__all__ = [
+    "Concurrency",
+    "DraftTokens",
+    "MaxModelLen",
+    "MaxTokens",
+    "RequestRates",
+    "SloTpotSeconds",
+    "SloTtftSeconds",
+    "TensorParallelSize",
+    "VllmFlags",
+]
 
 _PANEL = "Load"
 
@@ -12,6 +22,27 @@ Concurrency = Annotated[
     str | None,
     typer.Option(
         help="Requests or sequences at a time; bench and sweep take several, as in 1,4,16.",
+        rich_help_panel=_PANEL,
+    ),
+]
+RequestRates = Annotated[
+    str,
+    typer.Option(
+        help="Also let requests arrive at random, this many a second, ready or not, as in 0.5,1,2.",
+        rich_help_panel=_PANEL,
+    ),
+]
+SloTtftSeconds = Annotated[
+    float | None,
+    typer.Option(
+        help="With --request-rates: a good request has its first token by then (goodput).",
+        rich_help_panel=_PANEL,
+    ),
+]
+SloTpotSeconds = Annotated[
+    float | None,
+    typer.Option(
+        help="With --request-rates: a good request takes at most that for each further token.",
         rich_help_panel=_PANEL,
     ),
 ]

@@ -1,10 +1,13 @@
 """An endpoint under load, through the real server and the real client."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 
+from dotresize.bench.measure.arrivals import arrival_seconds, rate_requests
 from dotresize.bench.measure.online import Online, online_requests
 from dotresize.bench.measure.schedule import Turn
 from dotresize.bench.record.results import BenchModel
@@ -36,6 +39,29 @@ def test_every_request_is_timed_token_by_token(pico_onnx_models: list[BenchModel
         (rate,) = each.samples["output_tokens_per_second"]
         assert rate <= each.load * 6 / min(each.samples["e2e_seconds"])
         assert each.peak_memory_bytes is not None
+
+
+def test_requests_arrive_whether_the_engine_is_ready_or_not(
+    pico_onnx_models: list[BenchModel], tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, request_rates=(4.0,))
+    (measured,) = Online(settings, tmp_path).measure(pico_onnx_models[0], Turn(1, "A", "rate", (4 * 60,)))
+    assert (measured.scenario, measured.load, measured.status, measured.error) == ("rate", 240, "ok", "")
+    assert len(measured.samples["ttft_seconds"]) == rate_requests(4.0) == 40
+    (finished,) = measured.samples["requests_per_second"]
+    assert finished <= 40 / arrival_seconds(40, 4.0, settings.seed, 1)[-1]
+
+
+def test_arrivals_are_a_seeded_poisson_process() -> None:
+    """Gaps of mean 1 / rate and as large a standard deviation; 4,000 of them are within 5 % of it."""
+    arrivals = arrival_seconds(4001, 2.0, 42, 0)
+    gaps = [later - earlier for earlier, later in pairwise(arrivals)]
+    assert arrivals[0] == 0
+    assert mean(gaps) == pytest.approx(0.5, rel=0.05)
+    assert stdev(gaps) == pytest.approx(0.5, rel=0.05)
+    assert arrivals == arrival_seconds(4001, 2.0, 42, 0)
+    assert arrivals != arrival_seconds(4001, 2.0, 42, 1)
+    assert rate_requests(0.5) == 20
 
 
 def test_an_endpoint_that_does_not_start_is_recorded(

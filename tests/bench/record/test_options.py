@@ -26,6 +26,18 @@ BENCH = ["bench", "a", "b", "-o", "out"]
         ),
         ([*BENCH, "--scenarios", "memory", "--requests", "3"], "--requests belongs to"),
         ([*BENCH, "--limit", "3"], "--limit cannot take effect without --tasks"),
+        (
+            [*BENCH, "--slo-ttft-seconds", "1"],
+            "--slo-ttft-seconds cannot take effect without --request-rates",
+        ),
+        (
+            [*BENCH, "--scenarios", "latency", "--request-rates", "1"],
+            "--request-rates belongs to the scenario",
+        ),
+        ([*BENCH, "--request-rates", "fast"], "--request-rates is 'fast', expected numbers such as 0.5,1,2"),
+        ([*BENCH, "--request-rates", "0.01"], "--request-rates names 0.01, expected requests a second"),
+        ([*BENCH, "--request-rates", "1,1"], "--request-rates is (1.0, 1.0), expected different"),
+        ([*BENCH, "--request-rates", "1", "--slo-tpot-seconds", "0"], "--slo-tpot-seconds is 0.0"),
         ([*BENCH, "--limit", "0", "--tasks", "x"], "--limit is 0, expected 1"),
         ([*BENCH, "--evaluation-windows", "0"], "--evaluation-windows is 0, expected 1"),
         ([*BENCH, "--evaluation-windows", "-5"], "--evaluation-windows is -5, expected 1"),

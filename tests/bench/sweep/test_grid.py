@@ -71,8 +71,10 @@ def test_the_commands_parse_as_they_are_written() -> None:
         bench=replace(
             SETTINGS.bench,
             engine="vllm",
-            scenarios=("latency", "quality"),
+            scenarios=("online", "quality"),
             concurrency=(2,),
+            request_rates=(0.5, 2.0),
+            slo_ttft_seconds=0.25,
             text="own text.txt",
             text_windows=3,
             text_window_tokens=64,
@@ -99,6 +101,7 @@ def test_the_commands_parse_as_they_are_written() -> None:
             assert parsed["vllm_flags"] == "--max-num-seqs 8"
             assert (parsed["evaluation_windows"], parsed["window_tokens"]) == (3, 64)
             assert (parsed["tasks"], parsed["limit"]) == ("a,b", 4)
+            assert (parsed["request_rates"], parsed["slo_ttft_seconds"]) == ("0.5,2.0", 0.25)
         if name == "compress":
             assert (parsed["signed"], parsed["reg"], parsed["seed"]) == (False, 0.5, 7)
 

@@ -1,0 +1,28 @@
+"""PURE. When requests arrive that nobody holds back: a Poisson process, the same for every model."""
+
+import math
+from itertools import accumulate
+from random import Random
+
+__all__ = ["arrival_seconds", "rate_requests"]
+
+LEAST_REQUESTS = 20  # so that five rounds show a 99th percentile
+LEAST_SECONDS = 10
+
+
+def rate_requests(rate: float) -> int:
+    """How many requests one measurement sends at a rate per second."""
+    return max(LEAST_REQUESTS, math.ceil(LEAST_SECONDS * rate))
+
+
+def arrival_seconds(count: int, rate: float, seed: int, round_number: int) -> list[float]:
+    """When each request is sent, from the first at 0; gaps are exponential with mean 1 / rate.
+
+    Args:
+        count: requests.
+        rate: per second.
+        seed: of the run.
+        round_number: another one draws other gaps.
+    """
+    draw = Random(f"{seed} {round_number} {rate}")
+    return [0.0, *accumulate(draw.expovariate(rate) for _ in range(count - 1))]
