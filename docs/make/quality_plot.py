@@ -11,17 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from .plot_style import page_style
+
 __all__ = ["quality_svg"]
 
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "quality",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "figure.constrained_layout.use": True,
-}
+_STYLE = {**page_style("quality"), "axes.axisbelow": True, "axes.grid": False}
 _FITTED, _PARTLY, _UNFITTED = "#1b6ca8", "#7fb2d6", "#b0b0b0"
 
 
