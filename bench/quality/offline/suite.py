@@ -1,4 +1,6 @@
-"""Four tasks in lm-eval's own format, written by `python -m dotresize.bench.quality.offline.suite DIR`.
+"""Four tasks in lm-eval's own format: `dotresize tasks MODEL --offline` writes and scores them.
+
+`python -m dotresize.bench.quality.offline.suite DIR` writes them for `bench --task-directory`, or for lm-eval.
 
 offline_cloze        the last word of a sentence                      lm-eval's loglikelihood, greedy
 offline_pairs        a sentence against the same with one fault       multiple choice of 2
@@ -146,4 +148,5 @@ def _yaml(task: str) -> str:
 
 
 if __name__ == "__main__":
+    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
     write_suite(Path(sys.argv[1]))
