@@ -120,7 +120,7 @@ def _quantised(name: str, source: str, precision: str, settings: BenchSettings, 
     if not (target / MANIFEST_NAME).is_file():
         path = Path(source).expanduser()
         ours = (path / MANIFEST_NAME).is_file()
-        checkpoint = path if ours else _stored(name.removesuffix(f"@{precision}"), source, work)
+        checkpoint = path if ours else stored(name.removesuffix(f"@{precision}"), source, work)
         quantised(checkpoint, target, precision, settings)
     return target
 

@@ -1,6 +1,6 @@
 """Four tasks in lm-eval's own format: `dotresize tasks MODEL --offline` writes and scores them.
 
-`python -m dotresize.bench.quality.offline.suite DIR` writes them for `bench --task-directory`, or for lm-eval.
+`python -m dotresize.bench.quality.offline.suite DIR` writes them for `bench --task-directory` and lm-eval.
 
 offline_cloze        the last word of a sentence                      lm-eval's loglikelihood, greedy
 offline_pairs        a sentence against the same with one fault       multiple choice of 2
