@@ -38,14 +38,19 @@ def known_widths(config: Any, family: Family | None = None) -> dict[str, int]:
         family: when known: experts are counted, and the MLP's width is the one that is narrowed.
     """
     whole = standard_names(config if isinstance(config, Mapping) else config.to_dict())
-    heads, hidden = whole.get("num_attention_heads"), whole.get("hidden_size")
-    found = {name: whole.get(name) for name in Widths.__dataclass_fields__ if name != "num_experts"}
+
+    def value(name: str) -> Any:
+        found = getattr(config, name, None)  # also under a name that the class only knows as an alias
+        return whole.get(name) if found is None else found
+
+    heads, hidden = value("num_attention_heads"), value("hidden_size")
+    found = {name: value(name) for name in Widths.__dataclass_fields__ if name != "num_experts"}
     found["num_key_value_heads"] = found["num_key_value_heads"] or heads
     found["head_dim"] = found["head_dim"] or (hidden // heads if heads and hidden else None)
     if family is not None:
-        found["intermediate_size"] = whole.get(family.inner_key) or found["intermediate_size"]
-        found["num_experts"] = whole[family.experts_key] if family.experts_key else 0
-    return {name: int(value) for name, value in found.items() if value is not None}
+        found["intermediate_size"] = value(family.inner_key) or found["intermediate_size"]
+        found["num_experts"] = value(family.experts_key) if family.experts_key else 0
+    return {name: int(width) for name, width in found.items() if width is not None}
 
 
 def widths_of(config: Any, family: Family | None = None) -> Widths:
