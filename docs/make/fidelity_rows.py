@@ -41,7 +41,7 @@ class Setting:
     window_tokens: int = 512
     calibration_windows: int = 32
     token_counts: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
-    evaluation_windows: int = 8
+    evaluation_windows: int = 4
     evaluation_window_tokens: int = 1024
     widths: tuple[float, float] = (0.8, 0.7)
     mlp_width: float = 2 / 3

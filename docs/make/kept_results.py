@@ -21,6 +21,7 @@ def load(file: Path, setting: "DataclassInstance", *parts: str) -> dict[str, Any
         setting: what all rows share.
         parts: keys that are empty dictionaries at a fresh start.
     """
+    file.parent.mkdir(parents=True, exist_ok=True)  # before the first row, which may take minutes
     asked = json.loads(json.dumps(asdict(setting)))
     if file.is_file():
         kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

@@ -43,7 +43,7 @@ def render(results: dict[str, Any], sources: dict[str, Any], command: str, plot:
 def _introduction(results: dict[str, Any], command: str) -> list[str]:
     setting, environment = results["setting"], results["environment"]
     software = ", ".join(
-        f"{name} {environment[name.lower()]}" for name in ("Python", "torch", "transformers")
+        f"{name} {environment['versions'][name.lower()]}" for name in ("Python", "torch", "transformers")
     )
     calibration = f"{setting['calibration_windows']} x {setting['window_tokens']} tokens"
     windows = setting["evaluation_windows"] or "all"

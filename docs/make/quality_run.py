@@ -4,16 +4,14 @@ Rows are measured one after the other and kept in a JSON file as they finish, so
 benchmark goes on where it stopped. `quality_page` makes the Markdown page from that file alone.
 """
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from dotresize.bench.process.environment import read_environment
 from dotresize.bench.process.memory_watch import MemoryWatch
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
 from dotresize.bench.roofline.compress_cost import forward_seconds, predicted_peak_bytes
@@ -23,9 +21,8 @@ from dotresize.compress.config import CompressConfig
 from dotresize.compress.progress import Progress, Silent
 from dotresize.compress.run import compress
 from dotresize.compress.source import DenseModel, load_dense
-from dotresize.errors import InputError
-from dotresize.json_files import read_json, validated
 
+from .kept_results import load, store
 from .quality_rows import Setting, rows_at
 
 __all__ = ["run_quality"]
@@ -49,10 +46,10 @@ def run_quality(
         only: see `rows_at`.
 
     Raises:
-        InputError: the file is damaged, or a text cannot be used.
+        InputError: a text cannot be used.
     """
     progress = progress or Silent()
-    results = _load(results_file, setting)
+    results = load(results_file, setting, "rows")
     todo = {
         label: config
         for label, config in rows_at(setting, quick=quick, only=only).items()
@@ -69,7 +66,7 @@ def run_quality(
     )
     for label, config in todo.items():
         results["rows"][label] = _measure(dense, config, texts, progress)
-        _store(results_file, results)
+        store(results_file, results)
     return results
 
 
@@ -107,40 +104,4 @@ def _measure(
         "predicted_peak_memory_bytes": predicted_peak_bytes(result.report, base_bytes, BATCH_TOKENS),
         "busy_elsewhere": watch.report.busy_elsewhere,
         "config": config.to_dict(),
-    }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Kept:
-    """What an earlier run left."""
-
-    setting: dict[str, Any]
-    rows: dict[str, dict[str, Any]]
-
-
-def _load(file: Path, setting: Setting) -> dict[str, Any]:
-    wanted = json.loads(json.dumps(asdict(setting)))
-    fresh = {"setting": wanted, "environment": _environment(), "rows": {}}
-    if not file.is_file():
-        return fresh
-    kept: dict[str, Any] = read_json(file, InputError)
-    validated(_Kept, kept, f"{file} (delete it to start anew)", InputError)
-    return kept if kept.get("setting") == wanted else fresh
-
-
-def _store(file: Path, results: dict[str, Any]) -> None:
-    temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-    temporary.rename(file)
-
-
-def _environment() -> dict[str, Any]:
-    """The keys of files that are older than `Environment`."""
-    found = read_environment()
-    known = {key: found.versions[key] for key in ("python", "torch", "transformers")}
-    return known | {
-        "processor": found.processor,
-        "cores": found.cores,
-        "memory_bytes": found.memory_bytes,
-        "cuda": found.gpu,
     }

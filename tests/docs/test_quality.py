@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from docs.make import quality_run as quality
+from docs.make import kept_results
 from docs.make.quality_page import render
 from docs.make.quality_plot import quality_svg
 from docs.make.quality_rows import HEADLINE, Setting, rows_at
@@ -80,7 +80,7 @@ def test_every_method_is_measured_and_finished_rows_are_kept(setting: Setting, t
 def test_another_setting_starts_afresh(setting: Setting, tmp_path: Path) -> None:
     file = tmp_path / "quality.json"
     file.write_text(json.dumps({"setting": {"model": "another"}, "rows": {"hidden: pca, full": {}}}))
-    assert quality._load(file, setting)["rows"] == {}
+    assert kept_results.load(file, setting, "rows")["rows"] == {}
 
 
 def test_rows_can_be_chosen(setting: Setting) -> None:
