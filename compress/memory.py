@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["default_stream_bytes", "free_memory_bytes", "map_large_blocks"]
+__all__ = ["default_stream_bytes", "free_memory_bytes", "map_large_blocks", "release_free_blocks"]
 
 _SHARE = 4  # one part of so many of what is free
 _GROUPS = Path("/sys/fs/cgroup")
@@ -43,6 +43,12 @@ def map_large_blocks() -> None:
         heap = ctypes.CDLL(None).mallopt
         heap(_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
         heap(_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
+
+
+def release_free_blocks() -> None:
+    """Give back to the system what is free between the small blocks of glibc's heap (malloc_trim(3))."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def default_stream_bytes(processes: int = 1) -> int:

@@ -13,6 +13,7 @@ from .dense import Dense
 from .ends import embedded, narrow_embeddings, narrow_head
 from .job import Job, Streams, held_last
 from .layers import advance, drop_layer, narrow_one_layer
+from .memory import release_free_blocks
 from .report import BlockFit
 from .sink import EMBEDDINGS, HEAD, Sink, layer_part
 from .stream import Stream, StreamRoom
@@ -63,6 +64,7 @@ def narrow_tensors(
             fits += _one_layer(job, layer, kept[index], streams, arguments[index], sink)
         else:
             drop_layer(job, layer, streams, arguments[index])
+        release_free_blocks()
     found = sink.finished(HEAD)
     if found is not None:
         return (*fits, *(BlockFit(**fit) for fit in found[1]))
