@@ -15,13 +15,13 @@ from ..compress.progress import Progress, Silent
 from ..errors import DotresizeError, InputError, OptionError, OutputError
 from ..export.staging import check_apart
 from ..locks import locked
+from .drafting.engine import Speculative
 from .judge.judgement import judge
 from .measure.baseline import named
 from .measure.local_engine import LocalEngine
 from .measure.online import Online
 from .measure.prepare import prepare, settle
 from .measure.schedule import Turn, turns
-from .measure.speculative_engine import Speculative
 from .measure.vllm_offline import VllmOffline
 from .process.environment import read_environment
 from .quality.scenario import measure_quality

@@ -1,8 +1,8 @@
 """Imports go errors <- compress <- export <- recover <- serve <- bench <- plan <- cli; no other arrow.
 
-Inside bench they go record <- process <- roofline <- quality <- measure <- judge <- report <- sweep, and no
-two modules of a stage import each other, not even over others. Imports under `if TYPE_CHECKING` and inside
-functions count too: they tie modules together all the same.
+Inside bench they go record <- process <- roofline <- quality <- measure <- drafting <- judge <- report <-
+sweep, and no two modules of a stage import each other, not even over others. Imports under `if TYPE_CHECKING`
+and inside functions count too: they tie modules together all the same.
 """
 
 import ast
@@ -34,6 +34,7 @@ RANKS = {
     "dotresize.bench.roofline": 5.2,
     "dotresize.bench.quality": 5.3,
     "dotresize.bench.measure": 5.4,
+    "dotresize.bench.drafting": 5.45,
     "dotresize.bench.judge": 5.5,
     "dotresize.bench.report": 5.6,
     "dotresize.bench.sweep": 5.7,

@@ -1,19 +1,14 @@
 """Oracles: the libraries' own versions, the system's own files."""
 
-import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
 
-from docs.make.quality_run import _environment
 from dotresize.bench.process.environment import read_environment
 from dotresize.bench.process.nvml import open_nvml
-
-DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def test_it_says_what_the_system_says() -> None:
@@ -36,11 +31,6 @@ def test_nothing_heavy_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_the_quality_page_keeps_its_keys() -> None:
-    kept = json.loads((DOCS / "QUALITY.json").read_text())["environment"]
-    assert set(_environment()) == set(kept)
 
 
 def test_no_gpu_is_none_and_no_guess() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from ...serve.draft import speculative_flags
 from ..record.draft_records import DraftCounts
-from .speculative_request import Decoded, SpeculativeRequest
+from .request import Decoded, SpeculativeRequest
 
 __all__ = ["VllmDecoder"]
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from ...errors import MissingDependencyError, ModelError, TextError
 from ...serve.machine import read_machine
 from ...serve.vllm_command import BASE_SETTINGS, GIBIBYTE
+from ..measure.context import context_tokens
+from ..measure.local_engine import ENVIRONMENT
+from ..measure.schedule import Turn
 from ..process.engine_run import failure_of
 from ..process.usage import with_usage
 from ..process.watched_child import run_watched
 from ..record.results import BenchModel, Measurement
 from ..record.settings import BenchSettings
-from .context import context_tokens
-from .local_engine import ENVIRONMENT
-from .schedule import Turn
-from .speculative_request import SpeculativeAnswer, SpeculativeRequest
+from .request import SpeculativeAnswer, SpeculativeRequest
 
 __all__ = ["Speculative"]
 
@@ -84,7 +84,7 @@ class Speculative:
             settings=self._settings,
         )
         run, found = run_watched(
-            "dotresize.bench.measure.speculative_worker",
+            "dotresize.bench.drafting.worker",
             asked,
             SpeculativeAnswer,
             folder=self._folder,

@@ -1,6 +1,6 @@
 """Decodes prompts in turn, with a draft or without.
 
-    python -m dotresize.bench.measure.speculative_worker REQUEST REPLY
+    python -m dotresize.bench.drafting.worker REQUEST REPLY
 
 REQUEST and REPLY are JSON files (`SpeculativeRequest`, `SpeculativeAnswer`). One process per
 measurement, as for all other scenarios. Decoding is greedy and never stops early, so every run computes
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..process.child_call import answer
 from ..record.draft_records import DraftCounts
-from .speculative_request import Decoded, SpeculativeAnswer, SpeculativeRequest
+from .request import Decoded, SpeculativeAnswer, SpeculativeRequest
 
 
 class Decoder(Protocol):
@@ -68,10 +68,10 @@ def _difference(after: DraftCounts | None, before: DraftCounts | None) -> DraftC
 
 def _decoder(request: SpeculativeRequest) -> Decoder:
     if request.settings.engine == "vllm":
-        from .draft_vllm import VllmDecoder
+        from .vllm_decoder import VllmDecoder
 
         return VllmDecoder(request)
-    from .draft_transformers import TransformersDecoder
+    from .transformers_decoder import TransformersDecoder
 
     return TransformersDecoder(request)
 

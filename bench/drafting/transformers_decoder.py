@@ -8,7 +8,7 @@ import torch
 
 from ...compress.strict_load import load_strictly
 from ..record.draft_records import DraftCounts
-from .speculative_request import Decoded, SpeculativeRequest
+from .request import Decoded, SpeculativeRequest
 
 __all__ = ["TransformersDecoder"]
 
