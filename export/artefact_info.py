@@ -8,6 +8,7 @@ from ..compress.report import Report
 from ..compress.shape import known_widths
 from ..compress.weight_files import read_headers
 from ..errors import ModelError
+from .adaptation import Adaptation
 from .manifest import Manifest, read_if_any
 from .model_files import is_onnx_directory, open_gguf, read_config, read_genai_config
 from .to_gguf import record_directory
@@ -30,7 +31,7 @@ class ArtefactInfo:
     """What can be said about an artefact without running it."""
 
     path: str
-    format: str  # "huggingface", "onnx", "gguf", "vllm"
+    format: str  # "huggingface", "onnx", "gguf", "vllm", "adapter"
     precision: str
     ours: bool  # has a manifest of ours
     architecture: str
@@ -57,6 +58,8 @@ def inspect_artefact(path: Path) -> ArtefactInfo:
         return _onnx(path, record)
     if (path / "config.json").is_file():
         return _checkpoint(path, record)
+    if record is not None and record.adaptation is not None:
+        return _adapter(path, record, record.adaptation)
     raise ModelError(
         f"{path} has neither config.json nor genai_config.json; expected a Hugging Face checkpoint, an ONNX "
         "Runtime GenAI directory, or a .gguf file"
@@ -81,6 +84,22 @@ def _checkpoint(path: Path, record: Manifest | None) -> ArtefactInfo:
         weight_bytes=sum(shard.stat().st_size for shard in path.glob("*.safetensors")),
         provenance=_provenance(record),
         verification=_verification(record),
+    )
+
+
+def _adapter(path: Path, record: Manifest, found: Adaptation) -> ArtefactInfo:
+    return ArtefactInfo(
+        path=str(path),
+        format=record.format,
+        precision=record.precision,
+        ours=True,
+        architecture=f"LoRA of rank {found.rank} for {found.base}",
+        widths={},
+        parameters=None,
+        weight_bytes=sum(file.bytes for file in record.files.values()),
+        provenance=_provenance(record),
+        verification=f"KL to {found.teacher} on held-out text {found.held_out_kl_before:.4f} -> "
+        f"{found.held_out_kl:.4f}",
     )
 
 

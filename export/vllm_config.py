@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from ..compress.calibration import DEFAULT_WINDOWS
 from ..errors import OptionError
 
 __all__ = ["DEFAULT_GROUP", "VllmConfig", "has_gpu", "refuse_without_kernel"]
@@ -59,11 +58,12 @@ class VllmConfig:
         for name, value, known in (
             ("dtype", self.dtype, get_args(Dtype)),
             ("quantize", self.quantize, get_args(Quantisation)),
-            ("rounding", self.rounding or "nearest", get_args(Rounding)),
+            ("rounding", self.rounding, (None, *get_args(Rounding))),
             ("provider", self.provider, ("auto", "cpu", "cuda")),
         ):
             if value not in known:
-                raise OptionError(f"--{name} {value} is unknown, expected one of {', '.join(known)}")
+                names = ", ".join(filter(None, known))
+                raise OptionError(f"--{name} {value} is unknown, expected one of {names}")
         if self.group_size is not None and self.quantize not in _GROUPED:
             raise OptionError(
                 f"--group-size has no effect on --quantize {self.quantize}; it belongs to w4a16 and w8a16"
@@ -98,7 +98,7 @@ class VllmConfig:
             if value is not None and value < 1:
                 raise OptionError(
                     f"--{name.replace('_', '-')} is {value}, a calibration of no tokens; expected at least "
-                    f"1, such as {DEFAULT_WINDOWS if name == 'calibration_windows' else WINDOW_TOKENS}"
+                    f"1, such as {128 if name == 'calibration_windows' else WINDOW_TOKENS}"
                 )
 
     @property

@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 
 from ..errors import ModelError, OptionError
+from ..export.vllm_config import refuse_without_kernel
 from .command import Command
 from .draft import check_draft, draft_flags, draft_notes, draft_warnings
 from .machine import Machine
@@ -47,13 +48,15 @@ def vllm_command(
 
     Raises:
         ModelError: The checkpoint's format is not one that vLLM reads.
-        OptionError: The model cannot be split or sized as asked.
+        OptionError: The model cannot be split or sized as asked, or vLLM has no kernel for its weights.
     """
     check_split(options, facts)
     if draft is not None:
         check_draft(options, facts, draft)
         check_split(replace(options, directory=options.draft or options.directory, max_model_len=None), draft)
     device = choose_device(options, machine, install)
+    if facts.manifest is not None:
+        refuse_without_kernel(facts.manifest.precision, gpu=device == "cuda")
     program = ("vllm", "serve") if install is None else (install.python, *install.serve_arguments)
     command = Command(
         engine="vllm",

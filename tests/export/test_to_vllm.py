@@ -59,6 +59,7 @@ def test_plain_is_the_same_model_in_another_dtype(pico_saved: Path, tmp_path: Pa
         ({"quantize": "w8a8", "rounding": "nearest", "calibration": ("a.txt",)}, "leave one of them out"),
         ({"quantize": "w8a8", "rounding": "calibrated"}, "needs a text: give --calibration builtin"),
         ({"quantize": "w8a8", "rounding": "up"}, "expected one of nearest, calibrated"),
+        ({"quantize": "w8a8", "rounding": ""}, "expected one of nearest, calibrated"),
         ({"quantize": "w8a8", "seed": 1}, "--seed has no effect without --calibration"),
         (
             {"quantize": "w8a8", "calibration": ("a.txt",), "calibration_windows": 0},

@@ -17,6 +17,7 @@ from dotresize.compress.run import compress
 from dotresize.compress.source import load_dense
 from dotresize.errors import DotresizeError, InputError, OptionError
 from dotresize.export import manifest
+from dotresize.export.artefact_info import inspect_artefact
 from dotresize.export.checkpoint import save
 from dotresize.export.dense import save_dense
 from dotresize.export.to_vllm import VllmConfig, export_vllm
@@ -99,6 +100,7 @@ def test_a_quantised_export_gets_most_of_it_back(pico_llama: Path, tmp_path: Pat
     done = adapter(tmp_path / "few-bits", "--teacher", pico_llama, "-o", tmp_path / "a", "--rank", "16", *FEW)
     assert done["matrices"] == 3 * 7
     assert done["held_out_kl"] < 0.5 * done["held_out_kl_before"]
+    assert inspect_artefact(tmp_path / "a").architecture == "LoRA of rank 16 for few-bits"
     with pytest.raises(OptionError, match="holds an adapter, which is verified with the model"):
         verify(tmp_path / "a")
 

@@ -218,6 +218,13 @@ def test_a_format_that_vllm_does_not_read_is_refused() -> None:
         command(replace(SMALL, manifest=manifest), LAPTOP, CPU_BUILD)
 
 
+def test_weights_that_the_device_has_no_kernel_for_are_refused() -> None:
+    facts = replace(SMALL, manifest=Manifest(format="vllm", precision="w8a16", files={}, reference=None))
+    with pytest.raises(OptionError, match="no kernel for w8a16 on a CPU"):
+        command(facts, LAPTOP, CPU_BUILD)
+    assert "--dtype" in command(facts, NODE, GPU_BUILD).shell_line
+
+
 def test_this_machine_is_read() -> None:
     machine = read_machine()
     assert machine.cores >= 1
