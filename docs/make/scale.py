@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dotresize.bench.process.environment import read_environment
+
 from .kept_results import load, store
 from .scale_model import Shape
 from .scale_page import KEPT, PAGE, render
@@ -74,7 +76,7 @@ def _depth(setting: Setting, results: dict[str, Any], *, depths: list[int]) -> N
             run = compress(
                 f"depth-{depth}", replace(setting.narrow, layers=depth), setting.depth_options.split()
             )
-            results["depth"][str(depth)] = asdict(run)
+            results["depth"][str(depth)] = {"machine": _machine(), **asdict(run)}
             store(KEPT, results)
 
 
@@ -82,7 +84,7 @@ def _large(setting: Setting, results: dict[str, Any]) -> None:
     if not results["large"]:
         mechanism, limit = hard_limit(setting.limit_bytes)
         run = compress("large", setting.large, setting.large_options.split(), limit=limit)
-        results["large"] = {"mechanism": mechanism, **asdict(run)}
+        results["large"] = {"machine": _machine(), "mechanism": mechanism, **asdict(run)}
         store(KEPT, results)
 
 
@@ -98,8 +100,14 @@ def _ranks(setting: Setting, results: dict[str, Any], *, counts: list[int]) -> N
             if ranks == 1:
                 torch.save(found[0], kept)
             apart = float((found[0] - torch.load(kept, weights_only=True)).abs().max())
-            results["ranks"][str(ranks)] = {"largest_difference": apart, **asdict(run)}
+            found_here = {"machine": _machine(), "largest_difference": apart}
+            results["ranks"][str(ranks)] = {**found_here, **asdict(run)}
             store(KEPT, results)
+
+
+def _machine() -> str:
+    found = read_environment()
+    return f"{found.processor}, {found.cores} cores"
 
 
 def _look(found: list[Tensor], output: Path) -> None:
@@ -119,7 +127,7 @@ def _layer(setting: Setting, results: dict[str, Any]) -> None:
     if not results["layer"]:
         command = [sys.executable, "-m", "docs.make.scale_layer"]
         said = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
-        results["layer"] = json.loads(said.splitlines()[-1])
+        results["layer"] = {"machine": _machine(), **json.loads(said.splitlines()[-1])}
         store(KEPT, results)
 
 

@@ -16,13 +16,11 @@ PAGE, KEPT = DOCS / "SCALE.md", DOCS / "SCALE.json"
 
 def render(results: dict[str, Any]) -> str:
     """The page; parts that have not been measured are left out."""
-    machine = results["environment"]
     lines = [
         "# Size",
         "",
         "Written by `make bench-scale` from docs/SCALE.json. Weights are random, streams lie on the disk "
         "(`--stream-memory 0`).",
-        f"Machine: {machine['processor']}, {machine['cores']} cores.",
     ]
     if results["depth"]:
         lines += _depth(results)
@@ -50,7 +48,7 @@ def _depth(results: dict[str, Any]) -> Iterator[str]:
     yield from ("", "## Peak resident memory against depth", "")
     yield (
         f"Llama, hidden {shape.hidden}, MLP {shape.mlp}, narrowed to 0.75 of both, full compensation; "
-        f"a layer takes {layer / 1e6:.2f} MB as stored (bfloat16)."
+        f"a layer takes {layer / 1e6:.2f} MB as stored (bfloat16). {_machines(results['depth'])}"
     )
     yield from ("", "| layers | weights, MB | peak resident, MB |", "|---|---|---|")
     for depth, run in results["depth"].items():
@@ -62,6 +60,10 @@ def _depth(results: dict[str, Any]) -> Iterator[str]:
         yield f"Each further layer adds {grows / 1e3:,.1f} kB, {100 * grows / layer:.2f} % of a stored layer."
 
 
+def _machines(runs: dict[str, Any]) -> str:
+    return f"Machine: {' and '.join(sorted({run['machine'] for run in runs.values()}))}."
+
+
 def _large(results: dict[str, Any]) -> Iterator[str]:
     run, setting = results["large"], results["setting"]
     yield from ("", "## A model larger than its memory", "")
@@ -70,7 +72,7 @@ def _large(results: dict[str, Any]) -> Iterator[str]:
         f"{setting['large']['layers']} layers, `{setting['large_options']}`, under a limit of "
         f"{setting['limit_bytes'] / 2**30:.0f} GiB by {run['mechanism']}: {run['seconds']:,.0f} s"
         f"{' after an interruption' if run['resumed'] else ''}, at most {run['peak_bytes'] / 1e9:.2f} GB "
-        "resident."
+        f"resident. {_machines({'': run})}"
     )
 
 
@@ -79,7 +81,8 @@ def _ranks(results: dict[str, Any]) -> Iterator[str]:
     yield from ("", "## Several processes", "")
     yield (
         f"The model of the first table with {setting['ranks_layers']} layers, `{setting['ranks_options']}`, "
-        "gloo, one thread each. Difference: the largest of all logits of 256 tokens, in float32."
+        "gloo, one thread each. Difference: the largest of all logits of 256 tokens, in float32. "
+        f"{_machines(results['ranks'])}"
     )
     yield from (
         "",
@@ -98,7 +101,7 @@ def _layer(found: dict[str, Any]) -> Iterator[str]:
         f"Hidden 4096 to 3072, MLP 14336 to 10752, {found['tokens']:,} tokens, full compensation, one "
         "thread; seconds of the processor. Rates of large products: "
         + ", ".join(f"{rates[kind] / 1e9:,.0f} GFLOP/s {said}" for kind, said in _KINDS.items())
-        + "."
+        + f". {_machines({'': found})}"
     )
     yield ""
     yield (

@@ -10,10 +10,8 @@ from docs.make.scale_page import render, slope
 
 
 def results(**parts: Any) -> dict[str, Any]:
-    machine = {"processor": "a processor", "cores": 2}
     return {
         "setting": asdict(Setting()),
-        "environment": machine,
         "depth": {},
         "large": {},
         "ranks": {},
@@ -27,9 +25,13 @@ def test_the_slope_is_what_a_layer_adds() -> None:
 
 def test_only_what_was_measured_is_on_the_page() -> None:
     run = {"parameters": 10**7, "seconds": 9.0, "steps": {}, "resumed": False}
-    depth = {str(layers): {**run, "peak_bytes": 7e8 + layers * 62_930} for layers in (4, 64)}
+    depth = {
+        str(layers): {**run, "machine": f"processor {layers}", "peak_bytes": 7e8 + layers * 62_930}
+        for layers in (4, 64)
+    }
     page = render(results(depth=depth))
     assert "Each further layer adds 62.9 kB, 1.00 % of a stored layer." in page
+    assert "Machine: processor 4 and processor 64." in page
     assert "Nothing here is measured" in page
     assert "A model larger than its memory" not in page
     assert "Several processes" not in page
