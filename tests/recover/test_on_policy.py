@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 
-from dotresize.compress.source import DenseModel
+from dotresize.compress.source import DenseModel, load_dense
 from dotresize.errors import OptionError
 from dotresize.recover.config import RecoverConfig
 from dotresize.recover.estimate import estimate
 from dotresize.recover.held_out import divergences
-from dotresize.recover.run import recover
+from dotresize.recover.run import Outcome, recover
 
 from .test_run import set_up, texts_of
 
@@ -39,6 +40,32 @@ def test_it_comes_nearer_to_the_teacher_and_is_a_stock_model_again(
     assert student.generate(torch.tensor([[5, 6]]), max_new_tokens=2).shape == (1, 4)
     assert [point.step for point in outcome.curve.points] == [0, 5, 10]
     assert all(point.loss is not None for point in outcome.curve.points[1:])
+
+
+def test_an_interrupted_run_ends_where_the_whole_one_does(
+    pico_llama: Path, narrow_directory: Path, windows: Tensor, tmp_path: Path
+) -> None:
+    """What the student writes is sampled, so the state of the generator has to come back, too."""
+
+    def run(name: str, **more: Any) -> Outcome:
+        (tmp_path / name).mkdir(exist_ok=True)
+        models = load_dense(str(pico_llama)), load_dense(str(narrow_directory))
+        setup = set_up(*models, **OWN_TEXT, save_minutes=0.0)
+        return recover(setup, texts_of(windows), tmp_path / name, steps=4, **more)
+
+    class Stop(Exception):
+        pass
+
+    def stop_late(line: str) -> None:
+        if line.startswith("step 4:"):
+            raise Stop
+
+    whole = run("whole")
+    with pytest.raises(Stop):
+        run("parts", say=stop_late)
+    resumed = run("parts")
+    assert [point.step for point in resumed.curve.points] == [point.step for point in whole.curve.points]
+    assert_close(resumed.model.state_dict(), whole.model.state_dict(), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
