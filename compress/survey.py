@@ -14,7 +14,6 @@ from .dense import Dense
 from .ends import embedded
 from .guards import check_finite
 from .moments import second_moment
-from .precision import fast_products
 from .progress import Progress
 from .ranks import Ranks
 from .stream import Stream, StreamRoom
@@ -64,8 +63,8 @@ def survey_stream(
     """Second moment of x / rms(x) over all norm sites, and how far each layer turns the stream.
 
     Each token counts the same at each site, because that is what the readers behind a norm see;
-    otherwise the first token's huge activations would own the result. Which directions carry energy needs
-    few digits: the layers' matrix products may use the reduced precision that the processor is fastest at.
+    otherwise the first token's huge activations would own the result. Products keep all their digits: in
+    bfloat16, which processors with AMX would use, directions without energy get some.
 
     Args:
         dense: the model; it is only read.
@@ -96,13 +95,12 @@ def survey_stream(
             for branch in branches:
                 read = entered if parallel else x
                 second_moment(total, normalise(read, epsilon, kind).flatten(0, -2))
-                with fast_products():
-                    if observe is None:
-                        change = branch.forward(read)
-                    else:
-                        inner = branch.inner(read)
-                        change = branch.output(inner, read)
-                        observe(index, branch, inner, x, change)
+                if observe is None:
+                    change = branch.forward(read)
+                else:
+                    inner = branch.inner(read)
+                    change = branch.output(inner, read)
+                    observe(index, branch, inner, x, change)
                 x = x + change
                 check_finite(f"layer {index}, {branch.sublayer.name}", x)
             cosine = torch.cosine_similarity(entered, x, dim=-1)
