@@ -72,7 +72,9 @@ def test_two_processes_write_what_one_writes_though_one_is_lost(pico_llama: Path
     assert launch(2, pico_llama, output, *AXES)[0] == 0
     # the sums that the fits solve are float64: in another order they differ by less than float32 shows
     one = alone(pico_llama, tmp_path / "one")
-    assert_close(logits(output), logits(one), rtol=0, atol=1e-5)
+    # ... but with AMX the products of the neuron steps have bfloat16 inputs, whose rounding batches change
+    amx = torch.cpu._is_amx_tile_supported()
+    assert_close(logits(output), logits(one), rtol=0, atol=5e-3 if amx else 1e-5)
     assert {path.name for path in tmp_path.iterdir()} == {"out", "one"}
 
 
