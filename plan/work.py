@@ -93,7 +93,7 @@ class _Shape:
         moments = sites * _moment(self.tokens, dense.hidden_size)
         basis = EIGENVECTORS * dense.hidden_size**3 if self.plan.changes_basis else 0
         passes = dense.num_hidden_layers * sum(self._forward(part, dense) for part in sublayers)
-        return Work(fast=passes, double=moments + basis)
+        return Work(single=passes, double=moments + basis)
 
     def layers(self) -> Work:
         """Both streams through all layers, with the sums and solutions of the fits."""

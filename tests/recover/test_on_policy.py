@@ -17,7 +17,7 @@ from dotresize.recover.run import Outcome, recover
 
 from .test_run import set_up, texts_of
 
-OWN_TEXT = {"on_policy": True, "learning_rate": 3e-3, "evaluations": 2, "batch_windows": 4}
+OWN_TEXT: dict[str, Any] = {"on_policy": True, "learning_rate": 3e-3, "evaluations": 2, "batch_windows": 4}
 
 
 @pytest.mark.parametrize("changes", [{}, {"train": "lora", "divergence": "forward"}])
