@@ -1,5 +1,7 @@
 """Recipes: what was typed wins, what a run writes repeats it, and what no command knows is refused."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,15 @@ def test_quiet_leaves_errors_and_verbose_is_its_opposite(
     assert capsys.readouterr().err == "gone wrong\n"
     with pytest.raises(OptionError, match="both given"):
         set_loudness(quiet=True, verbose=True)
+
+
+def test_bars_of_libraries_stay_off_the_screen_though_torch_is_imported_first() -> None:
+    program = (
+        "from dotresize.cli.output import set_loudness; set_loudness(quiet=False, verbose=False)\n"
+        "import torch\nfrom tqdm.auto import tqdm\nlist(tqdm([1]))"
+    )
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
 
 
 def test_help_is_a_command() -> None:

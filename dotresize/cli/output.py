@@ -87,6 +87,7 @@ def set_loudness(*, quiet: bool, verbose: bool) -> None:
     if verbose:
         os.environ[DEBUG] = "1"
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
+    _no_bars()
 
 
 def styled(text: str, style: str, rest: str = "") -> "Text":
@@ -128,10 +129,16 @@ def quiet_libraries() -> None:
 
     With --verbose, or DOTRESIZE_DEBUG, they stay.
     """
+    _no_bars()
     if os.environ.get(DEBUG):
         return
-    os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported; GGUF loading has no other switch
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+
+
+def _no_bars() -> None:
+    """Of tqdm, which reads this when torch imports it; reading a GGUF file has no other switch."""
+    if not os.environ.get(DEBUG):
+        os.environ.setdefault("TQDM_DISABLE", "1")
