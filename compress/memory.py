@@ -6,12 +6,10 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["default_stream_bytes", "free_memory_bytes", "map_large_blocks", "release_free_blocks"]
+__all__ = ["default_stream_bytes", "free_memory_bytes", "release_free_blocks"]
 
 _SHARE = 4  # one part of so many of what is free
 _GROUPS = Path("/sys/fs/cgroup")
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
-_LARGE_BLOCK_BYTES = 2**20
 
 
 def free_memory_bytes() -> int:
@@ -32,21 +30,12 @@ def _number(file: Path) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def map_large_blocks() -> None:
-    """From now on, this process's blocks of a mebibyte and more go back to the system when they are freed.
-
-    glibc raises its limit for that up to 32 MiB as blocks are freed (mallopt(3)); below it they lie in the
-    heap, whose holes stay, so that the process grows with every layer. Other C libraries are left as they
-    are.
-    """
-    with suppress(OSError, AttributeError):
-        heap = ctypes.CDLL(None).mallopt
-        heap(_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
-        heap(_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
-
-
 def release_free_blocks() -> None:
-    """Give back to the system what is free between the small blocks of glibc's heap (malloc_trim(3))."""
+    """Give back to the system what is free between the blocks of glibc's heap (malloc_trim(3)).
+
+    Blocks below 32 MiB lie there, and their holes stay, so that a process would grow with every layer. Other
+    C libraries are left as they are.
+    """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...compress.precision import evaluation_dtype
 from ...compress.source import load_dense
 from ...errors import MissingDependencyError
 from ...export.model_files import load_tokenizer, read_config, read_genai_config
@@ -24,7 +25,8 @@ def open_scorer(directory: Path, model_format: str, *, device: torch.device, dty
         directory: a Hugging Face directory (exports for vLLM are such, too) or one of ONNX Runtime GenAI.
         model_format: "huggingface", "vllm" or "onnx".
         device: where it runs.
-        dtype: of the weights in transformers; auto keeps the stored one. An ONNX graph has its own.
+        dtype: of the weights in transformers; auto keeps the stored one, or takes float32 on a CPU that has
+            no units for halves. An ONNX graph has its own.
 
     Raises:
         ModelError: it cannot be opened.
@@ -48,9 +50,8 @@ def _transformers_scorer(directory: Path, device: torch.device, dtype: str) -> S
     quantised = open_quantised(str(directory))
     dense = quantised.load() if quantised else load_dense(str(directory), any_family=True)
     model = dense.model
-    model.to(device)  # type: ignore[arg-type]
-    if dtype != "auto":
-        model.to(getattr(torch, dtype))
+    in_dtype = evaluation_dtype(device, model.dtype) if dtype == "auto" else getattr(torch, dtype)
+    model.to(device, in_dtype)
     return lambda window: log_probabilities_of(model, window)
 
 

@@ -88,11 +88,13 @@ def _dense(dense: "Dense", device: "torch.device", resident_bytes: int) -> Any:
     import copy
 
     from ..compress.dense import StreamedModel
+    from ..compress.precision import evaluation_dtype
     from ..export.paged import page
 
+    dtype = evaluation_dtype(device, dense.dtype)
     if not isinstance(dense, StreamedModel):
-        return dense.model.to(device)  # type: ignore[arg-type]
-    hollow = copy.deepcopy(dense.skeleton)
+        return dense.model.to(device, dtype)  # type: ignore[call-overload]
+    hollow = copy.deepcopy(dense.skeleton).to(dtype)
     return page(hollow, dense.weights.places, resident_bytes=resident_bytes, device=device)
 
 

@@ -25,7 +25,6 @@ __all__ = ["run_compress"]
 def run_compress(run: CompressRun) -> None:
     """Check, load, narrow, write, measure, show."""
     quiet_libraries()
-    from ..compress.memory import map_large_blocks
     from ..compress.ranks import joined
     from ..compress.resume import WorkDirectory, work_path
     from ..compress.run import choose_device
@@ -33,7 +32,6 @@ def run_compress(run: CompressRun) -> None:
     from .progress import ProgressBar
     from .tables import compression_tables
 
-    map_large_blocks()
     output, asked = run.output, _asked(run)
     with joined(choose_device(run.config.device)) as ranks:
         if not ranks.is_first:

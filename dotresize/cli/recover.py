@@ -43,12 +43,10 @@ def recover(
     interrupted run resumes when the same command is given again. Several GPUs: torchrun -m dotresize recover.
     """
     quiet_libraries()
-    from ..compress.memory import map_large_blocks
     from ..export.staging import write_atomically
     from ..recover.pipeline import run
     from .progress import ProgressBar
 
-    map_large_blocks()
     config = _config(text, training, compute)
     target = checked_target(hub)
     with ProgressBar() as progress:

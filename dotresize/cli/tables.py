@@ -31,9 +31,9 @@ def compression_tables(
 def plain_table(title: str, *columns: str) -> Table:
     """A table whose columns but the first hold numbers."""
     table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column(columns[0])
+    table.add_column(columns[0], overflow="fold")  # names of models and texts, whole
     for column in columns[1:]:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     return table
 
 
