@@ -51,7 +51,7 @@ def _transformers_scorer(directory: Path, device: torch.device, dtype: str) -> S
     dense = quantised.load() if quantised else load_dense(str(directory), any_family=True)
     model = dense.model
     in_dtype = evaluation_dtype(device, model.dtype) if dtype == "auto" else getattr(torch, dtype)
-    model.to(device, in_dtype)
+    model.to(device, in_dtype)  # type: ignore[arg-type]
     return lambda window: log_probabilities_of(model, window)
 
 

@@ -81,7 +81,8 @@ def _ranks(results: dict[str, Any]) -> Iterator[str]:
     yield from ("", "## Several processes", "")
     yield (
         f"The model of the first table with {setting['ranks_layers']} layers, `{setting['ranks_options']}`, "
-        "gloo, one thread each. Difference: the largest of all logits of 256 tokens, in float32. "
+        "gloo; one process has both cores, of several each has one. Difference: the largest of all logits of "
+        "256 tokens, in float32. "
         f"{_machines(results['ranks'])}"
     )
     yield from (

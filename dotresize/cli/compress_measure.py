@@ -93,8 +93,8 @@ def _dense(dense: "Dense", device: "torch.device", resident_bytes: int) -> Any:
 
     dtype = evaluation_dtype(device, dense.dtype)
     if not isinstance(dense, StreamedModel):
-        return dense.model.to(device, dtype)  # type: ignore[call-overload]
-    hollow = copy.deepcopy(dense.skeleton).to(dtype)
+        return dense.model.to(device, dtype)  # type: ignore[arg-type]
+    hollow = copy.deepcopy(dense.skeleton).to(dtype)  # type: ignore[arg-type]
     return page(hollow, dense.weights.places, resident_bytes=resident_bytes, device=device)
 
 
