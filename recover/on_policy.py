@@ -5,7 +5,6 @@ wrote (Agarwal et al., arXiv:2306.13649). Generation and loss are TRL's; what is
 resumed is as in every other recovery. Experimental.
 """
 
-from collections.abc import Callable
 from copy import deepcopy
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,11 +16,12 @@ from warnings import catch_warnings
 import torch
 from torch import Tensor
 
-from ..errors import ConvergenceError, OptionError
+from ..errors import OptionError
 from .config import DIVERGENCES, RecoverConfig
 from .heads import finishing_for_now
 from .held_out import HeldOut
 from .train import fast_products, training_settings, uses_bfloat16
+from .trainer import RecoveryTrainer
 
 __all__ = ["check_trl", "generation_seconds", "on_policy_distiller"]
 
@@ -101,7 +101,7 @@ def on_policy_distiller(
         beta=DIVERGENCES[config.divergence or "reverse"],
     )
     return _trainer_class(trl)(
-        config,
+        recovery=config,
         model=student,
         teacher_model=teacher,
         args=arguments,
@@ -111,32 +111,16 @@ def on_policy_distiller(
 
 
 def _trainer_class(trl: Any) -> Any:
-    from transformers import PrinterCallback
-
-    from .train import adam_at_own_rates, rate_schedule
-
-    class OnPolicyDistiller(trl.DistillationTrainer):  # type: ignore[misc]  # its base is known at run time
+    class OnPolicyDistiller(RecoveryTrainer, trl.DistillationTrainer):  # type: ignore[misc]  # known at run time
         """Trains a student to give the teacher's distribution on what it writes itself."""
-
-        def __init__(self, config: RecoverConfig, **rest: Any) -> None:
-            super().__init__(**rest)
-            self.remove_callback(PrinterCallback)
-            self.recovery = config
-            self.optimizer: torch.optim.Optimizer | None = self.optimizer
-            self.lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = self.lr_scheduler
-            self.on_loss: Callable[[float], None] = lambda _: None
 
         def _send_telemetry(self) -> None:
             """TRL would tell its makers that it is used."""
 
         def compute_loss(self, *given: Any, **named: Any) -> Any:
             """TRL's loss; not finite is an error."""
-            loss = super().compute_loss(*given, **named)
-            if not bool(torch.isfinite(loss)):
-                raise ConvergenceError(
-                    f"the loss is {float(loss.detach())} at step {self.state.global_step}; try a lower "
-                    "--learning-rate or --dtype float32"
-                )
+            loss: Any = super().compute_loss(*given, **named)
+            self.check_finite(loss)
             self.on_loss(float(loss.detach()) * self.args.gradient_accumulation_steps)
             return loss
 
@@ -145,23 +129,5 @@ def _trainer_class(trl: Any) -> Any:
             plain = self.accelerator.unwrap_model(model)
             with finishing_for_now(plain), fast_products(self.recovery, self.args.device):
                 return held_out.divergences(plain)
-
-        def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
-            """The Trainer's, with gains and biases at the rate that suits them."""
-            if self.optimizer is not None:
-                return self.optimizer
-            self.optimizer = found = adam_at_own_rates(super().create_optimizer(*given), self.recovery)
-            return found
-
-        def create_scheduler(
-            self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
-        ) -> torch.optim.lr_scheduler.LRScheduler:
-            """The rate of `schedule.rate_factor`."""
-            if self.lr_scheduler is not None:
-                return self.lr_scheduler
-            chosen = self.optimizer if optimizer is None else optimizer
-            self.lr_scheduler = found = rate_schedule(chosen, num_training_steps, self.recovery)
-            self._created_lr_scheduler = True
-            return found
 
     return OnPolicyDistiller

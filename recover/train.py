@@ -3,32 +3,29 @@
 Shapes: w windows of t tokens.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from ..compress.precision import has_fast_bfloat16
-from ..errors import ConvergenceError, OptionError
+from ..errors import OptionError
 from .chunks import Head, by_autograd, chunked_forward_kl, chunked_mean
 from .config import RecoverConfig
 from .heads import head_of, run_decoder
 from .held_out import HeldOut
 from .loss import next_token_loss, stream_error, top_k_forward_kl
-from .schedule import default_warmup, rate_factor
 from .shards import processes as launched
 from .shards import products_in_bfloat16, sharding_arguments
 from .teacher import Kept
-from .trainable import default_learning_rate, gain_rate
+from .trainable import default_learning_rate
+from .trainer import RecoveryTrainer
 
 __all__ = [
     "Distiller",
-    "adam_at_own_rates",
     "fast_products",
-    "rate_schedule",
     "teacher_dtype",
     "training_arguments",
     "training_settings",
@@ -36,7 +33,7 @@ __all__ = [
 ]
 
 
-class Distiller(Trainer):
+class Distiller(RecoveryTrainer):
     """Trains a student to give the teacher's next-token distribution."""
 
     def __init__(
@@ -49,10 +46,8 @@ class Distiller(Trainer):
         **rest: Any,
     ) -> None:
         """Take the teacher in memory or its kept tokens; `project` is needed for the stream's error."""
-        super().__init__(**rest)
-        self.remove_callback(PrinterCallback)  # the command line shows progress itself
-        self.recovery, self.teacher, self.kept, self.project = config, teacher, kept, project
-        self.on_loss: Callable[[float], None] = lambda _: None
+        super().__init__(recovery=config, **rest)
+        self.teacher, self.kept, self.project = teacher, kept, project
         if self.is_fsdp_enabled and uses_bfloat16(config):
             products_in_bfloat16(self.accelerator.state.fsdp_plugin)
         # the loss is a mean over equal windows: accumulated steps need no rescaling by tokens
@@ -84,11 +79,7 @@ class Distiller(Trainer):
                 return loss
 
             loss: Tensor = model(inputs["token_ids"], finish=finish, stream=self.project is not None)
-        if not bool(torch.isfinite(loss)):
-            raise ConvergenceError(
-                f"the loss is {float(loss.detach())} at step {self.state.global_step}; try a lower "
-                "--learning-rate or --dtype float32"
-            )
+        self.check_finite(loss)
         self.on_loss(float(loss.detach()))
         return loss
 
@@ -135,36 +126,6 @@ class Distiller(Trainer):
         """Divergences on held-out windows, with products as fast as in training."""
         with fast_products(self.recovery, self.args.device):
             return held_out.divergences(self.accelerator.unwrap_model(model))
-
-    def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
-        """The Trainer's, with gains and biases at the rate that suits them (`gain_rate`)."""
-        if self.optimizer is None:
-            self.optimizer = adam_at_own_rates(super().create_optimizer(*given), self.recovery)
-        return self.optimizer
-
-    def create_scheduler(
-        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
-    ) -> torch.optim.lr_scheduler.LRScheduler:
-        """The rate of `schedule.rate_factor`."""
-        if self.lr_scheduler is None:
-            chosen = self.optimizer if optimizer is None else optimizer
-            self.lr_scheduler = rate_schedule(chosen, num_training_steps, self.recovery)
-            self._created_lr_scheduler = True
-        return self.lr_scheduler
-
-
-def adam_at_own_rates(optimizer: torch.optim.Optimizer, config: RecoverConfig) -> torch.optim.Optimizer:
-    """The same, with gains and biases at the rate that suits them (`gain_rate`)."""
-    for group in optimizer.param_groups:
-        if all(parameter.ndim <= 1 for parameter in group["params"]):
-            group["lr"] = gain_rate(config.train, group["lr"])
-    return optimizer
-
-
-def rate_schedule(optimizer: Any, steps: int, config: RecoverConfig) -> torch.optim.lr_scheduler.LambdaLR:
-    """The rate of `schedule.rate_factor` over so many steps."""
-    warmup = default_warmup(steps) if config.warmup is None else config.warmup
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, warmup))
 
 
 def _of_text(hidden: Tensor, head: Head, token_ids: Tensor) -> Tensor:
