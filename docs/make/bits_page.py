@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from .markdown import table
+
 __all__ = ["front", "kl_of", "render", "share_where_width_helps"]
 
 
@@ -36,7 +38,7 @@ def render(results: dict[str, Any], plot: str) -> str:
             "",
             f"Machine: {machine['processor']}, {machine['cores']} cores.",
             "",
-            *(f"| {' | '.join(each)} |" for each in (heads, ["---"] * len(heads), *cells)),
+            *table(heads, cells),
             "",
             f"![KL over bytes]({plot})",
             "",

@@ -5,6 +5,7 @@ from typing import Any
 
 from .fidelity_compute import LLAMA_70B, LayerShape, break_even
 from .fidelity_rows import REGULARISATIONS
+from .markdown import table
 
 __all__ = ["render"]
 
@@ -51,27 +52,22 @@ def _ratio(results: Results, label: str, text: str) -> float | None:
     return None if row is None or "failed" in row else float(row["texts"][text]["perplexity_ratio"]["value"])
 
 
-def _cells(results: Results, label: str) -> str:
+def _cells(results: Results, label: str) -> list[str]:
     if "failed" in results["rows"].get(label, {}):
-        return " | ".join(["did not converge"] * len(results["setting"]["texts"]))
+        return ["did not converge"] * len(results["setting"]["texts"])
     values = (_ratio(results, label, text) for text in results["setting"]["texts"])
-    return " | ".join("" if value is None else f"{value:.3f}" for value in values)
+    return ["" if value is None else f"{value:.3f}" for value in values]
 
 
 def _table(results: Results, first: str, rows: list[tuple[str, str]]) -> list[str]:
     texts = list(results["setting"]["texts"])
-    head = [f"| {first} | {' | '.join(texts)} |", "|---|" + "---|" * len(texts)]
-    return head + [f"| {name} | {_cells(results, label)} |" for name, label in rows]
+    return table((first, *texts), ([name, *_cells(results, label)] for name, label in rows))
 
 
 def _theorem(results: Results) -> list[str]:
-    lines = [
-        "| identity, on embedded tokens and their transport plan, float64 | largest relative deviation |"
-    ]
-    lines += ["|---|---|"]
-    lines += [f"| {name} | {value:.1e} |" for name, value in results["identities"].items()]
+    heads = "identity, on embedded tokens and their transport plan, float64", "largest relative deviation"
     return [
-        *lines,
+        *table(heads, ((name, f"{value:.1e}") for name, value in results["identities"].items())),
         "",
         "Holds to rounding; the line that the theorem does not promise shows what narrowing gives up.",
     ]
@@ -144,13 +140,14 @@ def _add_on(results: Results) -> list[str]:
 
 
 def _pairs(results: Results, pairs: list[tuple[str, str, str]], first: str, second: str) -> list[str]:
-    lines = [f"| | text | {first} | {second} | change |", "|---|---|---|---|---|"]
+    rows = []
     for name, one, other in pairs:
         for text in results["setting"]["texts"]:
             before, after = _ratio(results, one, text), _ratio(results, other, text)
             if before is not None and after is not None:
-                lines.append(f"| {name} | {text} | {before:.3f} | {after:.3f} | {after / before - 1:+.1%} |")
-    return lines
+                changed = f"{after / before - 1:+.1%}"
+                rows.append((name, text, f"{before:.3f}", f"{after:.3f}", changed))
+    return table(("", "text", first, second, "change"), rows)
 
 
 def _compute(results: Results) -> list[str]:

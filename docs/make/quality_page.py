@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from .markdown import table
 from .quality_rows import Setting, axis_of, rows_at
 
 __all__ = ["render"]
@@ -69,15 +70,15 @@ def _ratios(rows: dict[str, dict[str, Any]]) -> list[str]:
     header = ["method [calibration]", *map(_short, names), "mean", "worst", "mean elsewhere"]
     first = next(iter(rows.values()))["quality"]["texts"]
     dense = [f"{text['models'][0]['perplexity']['value']:.2f}" for text in first]
-    lines = [_cells(header), _cells(["---"] * len(header)), _cells(["dense perplexity", *dense, "", "", ""])]
+    found = [["dense perplexity", *dense, "", "", ""]]
     ordered = sorted(rows.items(), key=lambda item: _summary(item[1], "all texts")["geometric_mean"]["value"])
     for label, row in ordered:
         cells = [_ratio(text["models"][1]) for text in row["quality"]["texts"]]
         whole, foreign = _summary(row, "all texts"), _summary(row, "not calibrated on")
         mean = _plus_minus(whole["geometric_mean"], 3)
         elsewhere = f"{foreign['geometric_mean']['value']:.3f}" if foreign else ""
-        lines.append(_cells([label, *cells, f"**{mean}**", f"{whole['worst']['value']:.2f}", elsewhere]))
-    return lines
+        found.append([label, *cells, f"**{mean}**", f"{whole['worst']['value']:.2f}", elsewhere])
+    return table(header, found)
 
 
 def _ratio(model: dict[str, Any]) -> str:
@@ -111,9 +112,8 @@ def _costs(rows: dict[str, dict[str, Any]]) -> list[str]:
         "beside the prediction of `bench/roofline/compress_cost.py`. \\*: other processes used more than",
         f"{BUSY:.0%} of the machine.",
         "",
-        _cells(header),
-        _cells(["---"] * len(header)),
     ]
+    found = []
     for label, row in rows.items():
         marked = "\\*" if (row["busy_elsewhere"] or 0.0) > BUSY else ""
         cells = [
@@ -125,8 +125,8 @@ def _costs(rows: dict[str, dict[str, Any]]) -> list[str]:
             f"{row['peak_memory_bytes'] / 1e9:.2f}",
             f"{row['predicted_peak_memory_bytes'] / 1e9:.2f}",
         ]
-        lines.append(_cells(cells))
-    return lines
+        found.append(cells)
+    return lines + table(header, found)
 
 
 def _transport(rows: dict[str, dict[str, Any]]) -> list[str]:
@@ -176,19 +176,14 @@ def _calibrations(setting: dict[str, Any]) -> list[str]:
 
 
 def _sources(sources: dict[str, Any]) -> list[str]:
-    lines = [
-        "## Texts",
-        "",
-        _cells(["text", "source", "version", "licence", "documents"]),
-        _cells(["---"] * 5),
-    ]
+    rows = []
     for name, record in sources.items():
         if "missing" in record:
-            lines.append(_cells([name, f"left out: {record['missing']}", "", "", ""]))
+            rows.append([name, f"left out: {record['missing']}", "", "", ""])
             continue
         documents = ", ".join(f"{count} for {half}" for half, count in sorted(record["documents"].items()))
-        lines.append(_cells([name, record["source"], record["version"], record["licence"], documents]))
-    return lines
+        rows.append([name, record["source"], record["version"], record["licence"], documents])
+    return ["## Texts", "", *table(("text", "source", "version", "licence", "documents"), rows)]
 
 
 def _short(name: str) -> str:
@@ -197,10 +192,6 @@ def _short(name: str) -> str:
 
 def _base(text: str) -> str:
     return text.rsplit("/", 1)[-1]
-
-
-def _cells(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _plus_minus(estimate: dict[str, float | None], digits: int) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from .markdown import table
+
 __all__ = ["curves", "render"]
 
 
@@ -37,7 +39,7 @@ def render(results: dict[str, Any], plot: str) -> str:
         "",
         f"Machine: {machine['processor']}, {machine['cores']} cores.",
         "",
-        *(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)),
+        *table(heads, rows),
         "",
         f"![held-out divergence over tokens]({plot})",
         "",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .markdown import table
 from .scale_model import Shape
 from .scale_predicted import predicted
 
@@ -50,10 +51,14 @@ def _depth(results: dict[str, Any]) -> Iterator[str]:
         f"Llama, hidden {shape.hidden}, MLP {shape.mlp}, narrowed to 0.75 of both, full compensation; "
         f"a layer takes {layer / 1e6:.2f} MB as stored (bfloat16). {_machines(results['depth'])}"
     )
-    yield from ("", "| layers | weights, MB | peak resident, MB |", "|---|---|---|")
-    for depth, run in results["depth"].items():
-        sizes = f"{2 * run['parameters'] / 1e6:,.0f} | {run['peak_bytes'] / 1e6:,.1f}"
-        yield f"| {depth} | {sizes} |"
+    yield ""
+    yield from table(
+        ("layers", "weights, MB", "peak resident, MB"),
+        (
+            (depth, f"{2 * run['parameters'] / 1e6:,.0f}", f"{run['peak_bytes'] / 1e6:,.1f}")
+            for depth, run in results["depth"].items()
+        ),
+    )
     if len(results["depth"]) > 1:
         grows = slope({int(depth): run["peak_bytes"] for depth, run in results["depth"].items()})
         yield ""
@@ -85,14 +90,19 @@ def _ranks(results: dict[str, Any]) -> Iterator[str]:
         "256 tokens, in float32. "
         f"{_machines(results['ranks'])}"
     )
-    yield from (
-        "",
-        "| processes | narrowing, s | whole command, s | difference to one |",
-        "|---|---|---|---|",
+    yield ""
+    yield from table(
+        ("processes", "narrowing, s", "whole command, s", "difference to one"),
+        (
+            (
+                ranks,
+                f"{run['steps']['narrow']:,.1f}",
+                f"{run['seconds']:,.1f}",
+                f"{run['largest_difference']:.1e}",
+            )
+            for ranks, run in results["ranks"].items()
+        ),
     )
-    for ranks, run in results["ranks"].items():
-        seconds = f"{run['steps']['narrow']:,.1f} | {run['seconds']:,.1f}"
-        yield f"| {ranks} | {seconds} | {run['largest_difference']:.1e} |"
 
 
 def _layer(found: dict[str, Any]) -> Iterator[str]:
@@ -111,6 +121,5 @@ def _layer(found: dict[str, Any]) -> Iterator[str]:
         + f") take {found['bound_seconds']:,.0f} s; measured {found['seconds']:,.0f} s: "
         f"{100 * found['bound_seconds'] / found['seconds']:.0f} % of the bound."
     )
-    yield from ("", "| part | s |", "|---|---|")
-    for part, seconds in found["parts"].items():
-        yield f"| {part} | {seconds:,.1f} |"
+    yield ""
+    yield from table(("part", "s"), ((part, f"{seconds:,.1f}") for part, seconds in found["parts"].items()))

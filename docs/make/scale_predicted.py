@@ -14,6 +14,8 @@ from dotresize.compress.sizes import count_sizes
 from dotresize.plan.forecast import PlannedSizes
 from dotresize.plan.work import Rates, Work, compression_work, seconds_of_work
 
+from .markdown import table
+
 __all__ = ["predicted"]
 
 # hidden, MLP, layers, heads of Llama 3.1; all have eight groups of heads of 128 and 128,256 tokens
@@ -49,12 +51,9 @@ def predicted(measured_share: float | None) -> Iterator[str]:
         "measuring; so these are lower bounds. Largest part: the layers, sums and activations that are on a "
         "GPU at once; what exceeds 80 GB does not fit. Streams: of all GPUs together."
     )
-    names = " | ".join(f"h, {name}" for name in GPUS)
+    heads = ["model", *(f"h, {name}" for name in GPUS), "largest part, GB", "streams, GB", "output, GB"]
     yield ""
-    yield f"| model | {names} | largest part, GB | streams, GB | output, GB |"
-    yield "|---" * (len(GPUS) + 4) + "|"
-    for name, shape in MODELS.items():
-        yield _row(name, *_planned(*shape), share)
+    yield from table(heads, (_row(name, *_planned(*shape), share) for name, shape in MODELS.items()))
 
 
 def _planned(hidden: int, mlp: int, layers: int, heads: int) -> tuple[Plan, PlannedSizes]:
@@ -75,7 +74,7 @@ def _planned(hidden: int, mlp: int, layers: int, heads: int) -> tuple[Plan, Plan
     return plan, sizes
 
 
-def _row(name: str, plan: Plan, sizes: PlannedSizes, share: float) -> str:
+def _row(name: str, plan: Plan, sizes: PlannedSizes, share: float) -> list[str]:
     once, twice = (_seconds(plan, windows) / share for windows in (WINDOWS, 2 * WINDOWS))
     reading = READS * sizes.dense_counts.weight_bytes / DISK_BYTES_PER_SECOND
     by_token = twice - once
@@ -86,7 +85,7 @@ def _row(name: str, plan: Plan, sizes: PlannedSizes, share: float) -> str:
     streams = 4 * WINDOWS * TOKENS * (plan.dense.hidden_size + plan.narrow.hidden_size)
     figures = [f"{each:.2f}" for each in hours]
     figures += [f"{each / 1e9:,.0f}" for each in (part, streams, sizes.narrow_counts.weight_bytes)]
-    return f"| {name} | " + " | ".join(figures) + " |"
+    return [name, *figures]
 
 
 def _seconds(plan: Plan, windows: int) -> float:

@@ -7,6 +7,8 @@ from typing import Any
 
 from dotresize.bench.quality.offline.suite import METRICS
 
+from .markdown import table
+
 __all__ = ["render"]
 
 _WORDS = {
@@ -38,13 +40,13 @@ def render(results: dict[str, Any]) -> str:
         "Percent right, by lm-eval, ± one standard error over questions; mean: of the tasks, each counted "
         f"alike. Weights in {setting['dtype']}, greedy, no examples but those in the questions.{some}",
         "",
-        *_table(heads, scores),
+        *table(heads, scores),
         "",
         *(
             [
                 "Difference to the first model in points, question by question:",
                 "",
-                *_table(heads, changes),
+                *table(heads, changes),
                 "",
             ]
             if changes
@@ -61,10 +63,6 @@ def render(results: dict[str, Any]) -> str:
         + ".",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
 
 
 def _scores(answers: dict[str, Any], tasks: Sequence[str]) -> list[str]:
