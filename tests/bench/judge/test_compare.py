@@ -12,7 +12,8 @@ from dotresize.bench.record.results import Estimate, ModelQuality, Results
 from dotresize.cli.tables_bench import changes_table
 from dotresize.errors import InputError, OptionError
 
-from ..example_results import ORIGINAL, example_results
+from ..example_models import ORIGINAL
+from ..example_results import example_results
 
 
 def find(changes: list[Change], model: str, scenario: str, load: int | None, metric: str) -> Change:

@@ -5,7 +5,8 @@ import pytest
 from dotresize.bench.judge.decision import decision_rows, recommendation
 from dotresize.bench.record.results import Comparison, Estimate, Results
 
-from ..example_results import ORIGINAL, example_results
+from ..example_models import ORIGINAL
+from ..example_results import example_results
 
 
 def decided(results: Results) -> tuple[dict[str, str], str]:

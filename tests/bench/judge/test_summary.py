@@ -5,7 +5,8 @@ import pytest
 from dotresize.bench.judge.summary import headline_comparison, summarise
 from dotresize.bench.record.results import Comparison, Results
 
-from ..example_results import ORIGINAL, example_results
+from ..example_models import ORIGINAL
+from ..example_results import example_results
 
 
 def with_headline(results: Results, **changes) -> str:

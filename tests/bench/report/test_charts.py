@@ -13,7 +13,8 @@ from dotresize.bench.report.charts_latency import latency_chart
 from dotresize.bench.report.charts_memory import memory_chart
 from dotresize.bench.report.charts_parts import part_chart
 
-from ..example_results import ORIGINAL, example_results
+from ..example_models import ORIGINAL
+from ..example_results import example_results
 
 MAKERS = (pareto_chart, speedup_chart, latency_chart, memory_chart, part_chart)
 

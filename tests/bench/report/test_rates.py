@@ -12,7 +12,8 @@ from dotresize.bench.report.csv_files import rates_csv
 from dotresize.bench.report.markdown import render_markdown
 from dotresize.bench.report.page import build_report, render_page
 
-from ..example_results import ORIGINAL, example_results
+from ..example_models import ORIGINAL
+from ..example_results import example_results
 
 
 def with_rates(ttft: float | None = 0.5, tpot: float | None = 0.02) -> Results:

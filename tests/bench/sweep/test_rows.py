@@ -8,7 +8,8 @@ import pytest
 from dotresize.bench.record.results import Results
 from dotresize.bench.sweep.rows import fronts, merge, original_row, point_row
 
-from ..example_results import ORIGINAL, example_results
+from ..example_models import ORIGINAL
+from ..example_results import example_results
 
 
 def point(name: str, seed: int) -> Results:
