@@ -20,7 +20,7 @@ from ..errors import OptionError
 from .config import DIVERGENCES, RecoverConfig
 from .heads import finishing_for_now
 from .held_out import HeldOut
-from .train import fast_products, training_settings, uses_bfloat16
+from .train import autocast_for, training_settings, uses_bfloat16
 from .trainer import RecoveryTrainer
 
 __all__ = ["check_trl", "generation_seconds", "on_policy_distiller"]
@@ -48,7 +48,7 @@ def _prompt_tokens(config: RecoverConfig) -> int:
 def generation_seconds(config: RecoverConfig, student: Any, windows: Tensor) -> float:
     """Seconds in which the student goes on from windows (w, t) to their length, all at once."""
     started = perf_counter()
-    with fast_products(config, student.device):
+    with autocast_for(config, student.device):
         prompts = windows[:, : _prompt_tokens(config)].to(student.device)
         new_tokens = config.window_tokens - _prompt_tokens(config)
         student.generate(
@@ -127,7 +127,7 @@ def _trainer_class(trl: Any) -> Any:
         def score(self, held_out: HeldOut, model: Any) -> dict[str, float]:
             """Divergences on held-out windows, with products as fast as in training."""
             plain = self.accelerator.unwrap_model(model)
-            with finishing_for_now(plain), fast_products(self.recovery, self.args.device):
+            with finishing_for_now(plain), autocast_for(self.recovery, self.args.device):
                 return held_out.divergences(plain)
 
     return OnPolicyDistiller

@@ -25,7 +25,7 @@ from .trainer import RecoveryTrainer
 
 __all__ = [
     "Distiller",
-    "fast_products",
+    "autocast_for",
     "teacher_dtype",
     "training_arguments",
     "training_settings",
@@ -66,7 +66,7 @@ class Distiller(RecoveryTrainer):
             ConvergenceError: it is not finite.
         """
         del return_outputs, num_items_in_batch  # evaluation is ours: see `held_out`
-        with fast_products(self.recovery, inputs["token_ids"].device):
+        with autocast_for(self.recovery, inputs["token_ids"].device):
             target, dense_stream = self._taught(inputs["token_ids"])
 
             def finish(hidden: Tensor, stream: tuple[Tensor, ...], head: Head) -> Tensor:
@@ -124,7 +124,7 @@ class Distiller(RecoveryTrainer):
 
     def score(self, held_out: HeldOut, model: Any) -> dict[str, float]:
         """Divergences on held-out windows, with products as fast as in training."""
-        with fast_products(self.recovery, self.args.device):
+        with autocast_for(self.recovery, self.args.device):
             return held_out.divergences(self.accelerator.unwrap_model(model))
 
 
@@ -196,7 +196,7 @@ def _on_cuda(config: RecoverConfig) -> bool:
     return choose_device(config.device).type == "cuda"
 
 
-def fast_products(config: RecoverConfig, device: torch.device) -> torch.autocast:
+def autocast_for(config: RecoverConfig, device: torch.device) -> torch.autocast:
     """Inside, matrix products have bfloat16 inputs where `uses_bfloat16`; weights and sums stay float32.
 
     Ours rather than the Trainer's, which covers the model's call but not the head that the loss applies.
