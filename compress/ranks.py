@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import EngineError, OptionError
+from ..errors import OptionError
 from .activations import batches
+from .launcher import launched_processes, together
 
 __all__ = ["Item", "Ranks", "joined"]
 
@@ -70,7 +71,7 @@ class Ranks:
     def summed(self, *tensors: Tensor) -> None:
         """Add up over all processes, in place; contiguous tensors."""
         if self.count > 1:
-            with _together():
+            with together():
                 for tensor in tensors:
                     torch.distributed.all_reduce(tensor)
 
@@ -99,7 +100,7 @@ class Ranks:
     def taken_over(self, tensors: Iterable[Tensor]) -> None:
         """Replace values by the first process's, in place; contiguous tensors."""
         if self.count > 1:
-            with _together():
+            with together():
                 for tensor in tensors:
                     torch.distributed.broadcast(tensor, src=0)
 
@@ -137,7 +138,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         OptionError: there are fewer GPUs than processes, or the launcher left out what torchrun sets.
         EngineError: the others cannot be reached.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if launched_processes() == 1:
         yield Ranks()
         return
     try:
@@ -158,26 +159,12 @@ def joined(device: torch.device) -> Iterator[Ranks]:
             )
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"
-    with _together():
+    with together():
         torch.distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
     try:
         yield Ranks(number=number, count=count, number_here=local, count_here=here)
     finally:
         torch.distributed.destroy_process_group()
-
-
-@contextmanager
-def _together() -> Iterator[None]:
-    """Turn what a broken connection says into an error of ours."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        raise EngineError(
-            "another process of this run has ended or cannot be reached; its own message says why. The same "
-            f"command resumes. ({str(error).splitlines()[0][:120]})"
-        ) from error
 
 
 def _kind(name: str, tensor: Tensor) -> tuple[str, str, list[int]]:

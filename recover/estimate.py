@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..compress.launcher import launched_processes
 from ..compress.progress import Silent
 from .batches import WindowSet, stand_ins
 from .heads import finishing_for_now
@@ -17,7 +18,6 @@ from .memory_errors import naming_the_setting
 from .on_policy import generation_seconds
 from .setup import Setup
 from .shapes import memory_from_configs
-from .shards import processes
 from .teacher import likeliest
 from .train import uses_bfloat16
 
@@ -91,7 +91,7 @@ def _counted(setup: Setup) -> Estimate:
             setup.teacher.config,
             config,
             bfloat16=uses_bfloat16(config),
-            processes=processes(),
+            processes=launched_processes(),
         ),
     )
 

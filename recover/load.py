@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..compress.launcher import runs_first
 from ..compress.source import DenseModel, OpenModel, attention_for
 from .config import RecoverConfig
-from .shards import from_first, is_first, meet
+from .shards import from_first, meet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,7 +34,7 @@ def load(opened: OpenModel, config: RecoverConfig, dtype: torch.dtype) -> DenseM
     if not config.shard:
         return opened.load()
     meet(config)
-    if is_first():
+    if runs_first():
         read = opened.load()
         from_first((read.source, read.generation_config))
         return read

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ..compress.launcher import runs_first
 from ..compress.mixture import SELF
 from ..compress.progress import Progress
 from ..compress.resume import WorkDirectory, work_path
@@ -28,7 +29,7 @@ from .load import load
 from .on_policy import check_trl
 from .run import recover
 from .setup import prepare
-from .shards import from_first, is_first
+from .shards import from_first
 from .teacher import check_same_vocabulary
 from .texts import check_texts, parts_of, read_sources
 from .train import teacher_dtype
@@ -78,12 +79,12 @@ def run(
     check_free(output, force=force)
     if config.on_policy:
         check_trl()
-    board = Board(tensorboard if is_first() and not dry_run else None)
+    board = Board(tensorboard if runs_first() and not dry_run else None)
     check_writable(output)
     opened, original = _opened(narrow, teacher, output, config)
     held = check_texts(config, opened.tokenizer)
     parent = _parent(Path(narrow), say)
-    with WorkDirectory(work_path(output) if is_first() and not dry_run else None) as work:
+    with WorkDirectory(work_path(output) if runs_first() and not dry_run else None) as work:
         start, taught = load(opened, config, torch.float32), load(original, config, teacher_dtype(config))
         dtype = start.model.dtype
         setup = prepare(start, taught, config, fresh=lambda: opened.load().model)
@@ -102,7 +103,7 @@ def run(
             say("stopped; the same command goes on from here")
             return Recovered(estimate=found, record=None)
         record = None
-        if is_first():
+        if runs_first():
             record = save_recovered(
                 outcome,
                 start,
@@ -167,7 +168,7 @@ def _state_directory(work: Path, identity: str, windows: torch.Tensor) -> Path:
     digest.update(windows.numpy().tobytes())
     state = work / f"run-{digest.hexdigest()[:16]}"
     state.mkdir(parents=True, exist_ok=True)
-    if is_first():
+    if runs_first():
         for other in work.glob("run-*"):
             if other != state:
                 shutil.rmtree(other)

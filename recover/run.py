@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from ..compress.launcher import runs_first
 from ..compress.progress import Progress, Silent
 from ..errors import ConvergenceError
 from .batches import Texts
@@ -17,7 +18,7 @@ from .held_out import HeldOut
 from .memory_errors import naming_the_setting
 from .schedule import default_warmup
 from .setup import Setup
-from .shards import is_first, whole
+from .shards import whole
 from .teacher import Kept, keep_top_k
 from .trainable import ADAPTER, choose_trainable, default_learning_rate, keep_adapter, merged
 from .watch import Curve, Watch, best_state
@@ -84,7 +85,7 @@ def recover(
     distiller.accelerator.wait_for_everyone()  # the first process writes the states that all read
     warmup = default_warmup(steps) if config.warmup is None else config.warmup
     effective = replace(config, learning_rate=default_learning_rate(config), warmup=warmup).to_dict()
-    if config.shard and not is_first():
+    if config.shard and not runs_first():
         return Outcome(model=setup.student, curve=watch.curve, stopped_by=watch.stopped_by, config=effective)
     return _outcome(setup, work, watch, effective)
 

@@ -1,6 +1,5 @@
 """Weights in shards over a launcher's processes (FSDP2): the student's by Accelerate, the teacher's here."""
 
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,14 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..compress.launcher import launched_processes, runs_first, together
 from ..errors import OptionError
 from .config import RecoverConfig
 
 __all__ = [
     "from_first",
-    "is_first",
     "meet",
-    "processes",
     "products_in_bfloat16",
     "shard_teacher",
     "sharding_arguments",
@@ -23,11 +21,6 @@ __all__ = [
 ]
 
 _READING = timedelta(hours=2)  # that the others wait for the first process to read a large model
-
-
-def is_first() -> bool:
-    """Whether this process reads and writes: the only one, or the first of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def meet(config: RecoverConfig) -> torch.device:
@@ -44,15 +37,15 @@ def meet(config: RecoverConfig) -> torch.device:
 
 
 def from_first(value: Any) -> Any:
-    """What the first process gives, in all of them."""
+    """What the first process gives, in all of them.
+
+    Raises:
+        EngineError: another process has ended or cannot be reached.
+    """
     shared = [value]
-    torch.distributed.broadcast_object_list(shared, src=0)
+    with together():
+        torch.distributed.broadcast_object_list(shared, src=0)
     return shared[0]
-
-
-def processes() -> int:
-    """How many a launcher started, this one included."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def sharding_arguments(config: RecoverConfig) -> dict[str, Any]:
@@ -63,7 +56,7 @@ def sharding_arguments(config: RecoverConfig) -> dict[str, Any]:
     """
     if not config.shard:
         return {}
-    if processes() == 1:
+    if launched_processes() == 1:
         raise OptionError(
             "--shard divides a model over several processes, but this is the only one; start it with "
             "torchrun --nproc-per-node N -m dotresize recover, or leave --shard out"
@@ -98,7 +91,7 @@ def shard_teacher(teacher: Any, device: torch.device) -> None:
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
     from torch.distributed.fsdp import fully_shard
 
-    values = teacher.state_dict() if is_first() else {}
+    values = teacher.state_dict() if runs_first() else {}
     buffers = [(module, name, value) for module in teacher.modules() for name, value in _own_buffers(module)]
     teacher.to("meta")
     teacher.tie_weights()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import TrainingArguments
 
+from ..compress.launcher import launched_processes
 from ..compress.precision import has_fast_bfloat16
 from ..errors import OptionError
 from .chunks import Head, by_autograd, chunked_forward_kl, chunked_mean
@@ -17,7 +18,6 @@ from .config import RecoverConfig
 from .heads import head_of, run_decoder
 from .held_out import HeldOut
 from .loss import next_token_loss, stream_error, top_k_forward_kl
-from .shards import processes as launched
 from .shards import products_in_bfloat16, sharding_arguments
 from .teacher import Kept
 from .trainable import default_learning_rate
@@ -157,7 +157,7 @@ def training_settings(
     Raises:
         OptionError: a batch does not divide evenly.
     """
-    count = launched() if processes is None else processes
+    count = launched_processes() if processes is None else processes
     at_once = config.micro_windows * count
     if config.batch_windows % at_once:
         raise OptionError(

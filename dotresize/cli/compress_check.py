@@ -1,6 +1,5 @@
 """Before `dotresize compress` reads a weight: what it was asked to do, and everything that can be refused."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,9 +40,10 @@ def check_options(run: CompressRun, *, dry_run: bool, plans: bool) -> None:
     Raises:
         OptionError: one cannot.
     """
+    from ..compress.launcher import launched_processes
     from ..errors import OptionError
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (dry_run or plans):
+    if launched_processes() > 1 and (dry_run or plans):
         why = "--dry-run computes nothing" if dry_run else "a budget is planned by one"
         raise OptionError(
             f"several processes were started, but {why}; run it alone, then give torchrun the widths "
