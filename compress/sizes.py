@@ -7,24 +7,16 @@ from torch import nn
 
 from .config import CompressConfig
 from .families import Family
+from .hollow import hollow_model
 from .plan import make_plan
 from .report import Counts
 from .shape import widths_of
 from .source import OpenModel
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedConfig
 
-__all__ = ["count_sizes", "hollow_model", "predict_counts", "sizes_of"]
-
-
-def hollow_model(config: "PreTrainedConfig") -> "PreTrainedModel":
-    """The stock model that a config describes, on the meta device: shapes without values."""
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    return model
+__all__ = ["count_sizes", "predict_counts", "sizes_of"]
 
 
 def count_sizes(config: "PreTrainedConfig", family: Family, dtype: torch.dtype) -> Counts:

@@ -15,6 +15,7 @@ from ..json_files import read_json
 from .dense import Dense, DenseModel, StreamedModel
 from .families import Family
 from .family_rows import FAMILIES, family_of
+from .hollow import attention_for, hollow_model
 from .locate import DEMO_MODEL, Located, locate
 from .model_config import check_config, check_token_ids, check_vocabulary
 from .report import Source
@@ -86,8 +87,7 @@ class OpenModel:
         located, remote = self.located, self.trust_remote_code and hasattr(self.config, "auto_map")
         weights = None
         if located.gguf_file is None and not remote:
-            how = attention_for(self.config)
-            weights = open_files(self.config, self.family, self.files, self.spec, how)
+            weights = open_files(self.config, self.family, self.files, self.spec)
         if weights is None:
             return self.load()
         return StreamedModel(
@@ -187,14 +187,6 @@ def _common(located: Located, trust_remote_code: bool) -> dict[str, Any]:
     return {**where, "trust_remote_code": trust_remote_code}
 
 
-def attention_for(config: "PreTrainedConfig") -> dict[str, Any]:
-    """How transformers has to compute attention, for `from_pretrained`.
-
-    Its default takes no notice of a soft cap on attention scores (Gemma 2), which engines apply.
-    """
-    return {"attn_implementation": "eager"} if getattr(config, "attn_logit_softcapping", None) else {}
-
-
 def _is_supported(config: "PreTrainedConfig", architecture: str) -> bool:
     family = FAMILIES.get(config.model_type)
     return family is not None and family.architecture == architecture
@@ -211,11 +203,7 @@ def _check_files(spec: str, config: "PreTrainedConfig", architecture: str, files
     if not family.stored_as_named:
         return
     with reading(spec, ModelError, by="transformers"):
-        import torch
-        from transformers import AutoModelForCausalLM
-
-        with torch.device("meta"):
-            hollow = AutoModelForCausalLM.from_config(config)
+        hollow = hollow_model(config)
     expected = {name: tuple(tensor.shape) for name, tensor in hollow.state_dict().items()}
     tied = {f"{family.head}.weight"} if config.tie_word_embeddings else set()
     check_headers(headers, expected, tied, spec)

@@ -1,8 +1,7 @@
 """A model whose weights stay in their files: each is looked at once, and read when it is needed."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,6 +9,7 @@ from ..errors import ModelError
 from ..foreign import reading
 from .families import Family
 from .file_hash import files_sha256
+from .hollow import hollow_model
 from .weight_files import hash_of, match_prefix, read_headers
 from .weight_values import check_value, untied
 from .weights import FileWeights, read_tensors
@@ -35,7 +35,7 @@ def can_stream(hollow: "PreTrainedModel", family: Family, files: list[Path]) -> 
 
 
 def open_files(
-    config: "PreTrainedConfig", family: Family, files: list[Path], what: str, how: Mapping[str, Any]
+    config: "PreTrainedConfig", family: Family, files: list[Path], what: str
 ) -> FileWeights | None:
     """The weights in their files; None when they have to be loaded as a whole.
 
@@ -44,7 +44,6 @@ def open_files(
         family: its row.
         files: of `weight_files`, their headers checked.
         what: names the model in errors.
-        how: passed to transformers, as for loading.
 
     Raises:
         ModelError: a file is damaged.
@@ -53,10 +52,7 @@ def open_files(
     first = next(header for headers in by_file.values() for header in headers.values())
     dtype = config.dtype or _DTYPES[first.dtype]
     with reading(what, ModelError, by="transformers"):
-        from transformers import AutoModelForCausalLM
-
-        with torch.device("meta"):
-            hollow = AutoModelForCausalLM.from_config(config, dtype=dtype, **how)
+        hollow = hollow_model(config, dtype=dtype, runs=True)
     hollow.requires_grad_(False).eval()
     if hollow.dtype == torch.float64:  # no runtime serves it, and layers are narrowed in float32
         hollow.float()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .canonical import tensor_names
 from .families import Family
+from .hollow import hollow_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -73,11 +74,7 @@ def _copied(name: str, empty: Tensor, dense: dict[str, Tensor]) -> Tensor:
 
 def layer_class(narrow_config: "PreTrainedConfig", family: Family) -> type[nn.Module]:
     """The class of the decoder layers of the model that a config describes."""
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(narrow_config)
-    return type(next(iter(model.get_submodule(family.layers).children())))
+    return type(next(iter(hollow_model(narrow_config).get_submodule(family.layers).children())))
 
 
 def refuse_unset(layer: nn.Module, index: int) -> None:

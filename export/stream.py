@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..compress.config import CompressConfig
 from ..compress.dense import Dense
+from ..compress.hollow import hollow_model
 from ..compress.progress import Progress, Stopwatch
 from ..compress.ranks import Ranks
 from ..compress.report import Cost, Report
@@ -18,7 +19,6 @@ from ..compress.run import Narrowed, assembled, narrow_into
 from ..compress.shard_layout import INDEX_NAME, MAX_SHARD_BYTES, lay_out
 from ..compress.shards import ShardWriter
 from ..compress.sink import MemorySink, Sink
-from ..compress.sizes import hollow_model
 from ..compress.stream import StreamRoom
 from . import card, manifest, reference
 from .checkpoint import complete_config, save, write_config

@@ -22,9 +22,10 @@ from ..bench.record.results import Part, PartCost
 from ..bench.roofline.tensor_cost import part_of
 from ..compress.config import CompressConfig
 from ..compress.families import Family
+from ..compress.hollow import hollow_model
 from ..compress.plan import make_plan
 from ..compress.shape import head_dim_of, widths_of
-from ..compress.sizes import hollow_model, sizes_of
+from ..compress.sizes import sizes_of
 from .axes import AXES, Axes, Candidate, config_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..compress.hollow import hollow_model
 from ..compress.launcher import runs_first
-from ..compress.source import DenseModel, OpenModel, attention_for
+from ..compress.source import DenseModel, OpenModel
 from .config import RecoverConfig
 from .shards import from_first, meet
 
@@ -49,11 +50,7 @@ def load(opened: OpenModel, config: RecoverConfig, dtype: torch.dtype) -> DenseM
 
 def roomy(config: Any, dtype: torch.dtype) -> "PreTrainedModel":
     """A model whose parameters have a place on the CPU and no values; its buffers are as they should be."""
-    from accelerate import init_empty_weights
-    from transformers import AutoModelForCausalLM
-
-    with init_empty_weights(include_buffers=False):
-        model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype, **attention_for(config))
+    model: Any = hollow_model(config, dtype=dtype, runs=True, buffers=True)
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:
