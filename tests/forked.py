@@ -8,16 +8,13 @@ that start one.
 import os
 import subprocess
 import sys
-import traceback
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
 
+from .fork_end import leave_with
 from .hostile.command import run
 
 __all__ = ["Fork", "forked"]
-
-ESCAPED = 99  # exit code when something goes through `main`
 
 
 def forked(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -34,7 +31,7 @@ class Fork:
         self._files = [os.memfd_create(name) for name in ("stdout", "stderr")]
         self._process = os.fork()
         if self._process == 0:
-            _become_the_command(arguments, *self._files)
+            leave_with(lambda: _become_the_command(arguments, *self._files))
 
     def end(self) -> subprocess.CompletedProcess[str]:
         """Wait for it."""
@@ -58,19 +55,11 @@ def _load_what_commands_need() -> None:
     assert all((AutoModelForCausalLM, AutoTokenizer, run, checkpoint, verify))
 
 
-def _become_the_command(arguments: tuple[str | Path, ...], out: int, errors: int) -> NoReturn:
-    code = ESCAPED
-    try:
-        for number, source in enumerate((os.open(os.devnull, os.O_RDONLY), out, errors)):
-            os.dup2(source, number)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-        import torch
+def _become_the_command(arguments: tuple[str | Path, ...], out: int, errors: int) -> int:
+    for number, source in enumerate((os.open(os.devnull, os.O_RDONLY), out, errors)):
+        os.dup2(source, number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    import torch
 
-        torch.set_num_threads(1)  # the threads that this process had are gone
-        code = run(*arguments)
-    finally:
-        if sys.exc_info()[0] is not None:
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    torch.set_num_threads(1)  # the threads that this process had are gone
+    return run(*arguments)

@@ -31,6 +31,8 @@ from dotresize.errors import DotresizeError, OptionError, OutputError, TextError
 from dotresize.export import manifest
 from dotresize.export.checkpoint import record_quality, save
 
+from .fork_end import leave_with
+
 TEXT = Path(__file__).parent / "compress" / "text.txt"
 CONFIG = CompressConfig(mlp_width=0.75, calibration=str(TEXT), calibration_windows=2, window_tokens=64)
 
@@ -157,8 +159,7 @@ def test_the_same_command_goes_on_with_an_output_that_it_has_not_measured(
     process = os.fork()
     if process == 0:
         sys.addaudithook(_die_at_the_card)
-        run(model, tmp_path / "out", **measure)
-        os._exit(1)
+        leave_with(lambda: run(model, tmp_path / "out", **measure))
     assert os.WTERMSIG(os.waitpid(process, 0)[1]) == signal.SIGKILL
     assert manifest.read(tmp_path / "out").quality is None
     if changes:
@@ -175,20 +176,20 @@ def test_the_same_command_goes_on_with_an_output_that_it_has_not_measured(
 def test_what_was_written_stays_when_measuring(model: Path, tmp_path: Path, how: str) -> None:
     """Fails: nothing can be written any more once the output is there, as on a full disk."""
     out, said = tmp_path / "out", tmp_path / "said"
+
+    def measure_in_vain() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist ignores it
+        sys.stderr = heard = io.StringIO()
+        sys.addaudithook(_limit_files if how == "fails" else _interrupt_at_the_card)
+        expected = DotresizeError if how == "fails" else KeyboardInterrupt
+        with pytest.raises(expected) as caught:
+            run(model, out, evaluation="builtin", evaluation_windows=2)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        said.write_text(heard.getvalue() + str(caught.value))
+
     process = os.fork()
     if process == 0:
-        try:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist ignores it
-            sys.stderr = heard = io.StringIO()
-            sys.addaudithook(_limit_files if how == "fails" else _interrupt_at_the_card)
-            expected = DotresizeError if how == "fails" else KeyboardInterrupt
-            with pytest.raises(expected) as caught:
-                run(model, out, evaluation="builtin", evaluation_windows=2)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-            said.write_text(heard.getvalue() + str(caught.value))
-            os._exit(0)
-        finally:
-            os._exit(1)  # never go on as a second test process
+        leave_with(measure_in_vain)
     assert os.waitpid(process, 0)[1] == 0
     (line,) = [line for line in said.read_text().splitlines() if "was written, but" in line]
     reason = "could not be measured: " if how == "fails" else "not measured; repeat the command"

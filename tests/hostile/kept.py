@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
+from ..fork_end import leave_with
 from .case import Attempt, Sandbox
 from .command import run
 from .json_damage import damage_file
@@ -59,7 +60,7 @@ def _undisturbed(box: Sandbox) -> None:
     os.chdir(box.home)
     process = os.fork()
     if process == 0:
-        os._exit(run(*ARGUMENTS))
+        leave_with(lambda: run(*ARGUMENTS))
     assert os.waitpid(process, 0)[1] == 0, "the undisturbed run failed"
     (box.home / "out").rename(box.root.parent / "undisturbed")
 
@@ -78,5 +79,5 @@ def _killed_after(files: int) -> None:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(watch)
-        os._exit(run(*ARGUMENTS))
+        leave_with(lambda: run(*ARGUMENTS))
     os.waitpid(process, 0)

@@ -7,13 +7,13 @@ import os
 import select
 import shutil
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+
+from ..fork_end import leave_with
 
 __all__ = ["Recorded", "alive", "fork", "finish", "read_text"]
 
@@ -42,36 +42,27 @@ def fork(work: Callable[[], int], *, folder: Path, mark: str) -> int:
     """Start a process, leader of its own session, that does the work and exits with its result.
 
     Args:
-        work: What to do; exit code 99 when something goes through it.
+        work: What to do; exit code ESCAPED when something goes through it.
         folder: Gets `stdout` and `stderr`.
         mark: In the environment of every process that it starts.
     """
     process = os.fork()
     if process == 0:
-        _become_child(work, folder, f"{mark} in {folder}")
+        leave_with(lambda: _child(work, folder, f"{mark} in {folder}"))
     return process
 
 
-def _become_child(work: Callable[[], int], folder: Path, mark: str) -> NoReturn:
-    code = 99
-    try:
-        os.setsid()
-        ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
-        os.environ[MARK] = mark
-        with Path(os.devnull).open() as nothing:
-            os.dup2(nothing.fileno(), 0)
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            with (folder / name).open("wb") as stream:
-                os.dup2(stream.fileno(), number)
-        faulthandler.register(signal.SIGUSR1, file=2)
-        code = work()
-    finally:
-        if (error := sys.exc_info()[1]) is not None:
-            traceback.print_exception(error)
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+def _child(work: Callable[[], int], folder: Path, mark: str) -> int:
+    os.setsid()
+    ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
+    os.environ[MARK] = mark
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        with (folder / name).open("wb") as stream:
+            os.dup2(stream.fileno(), number)
+    faulthandler.register(signal.SIGUSR1, file=2)
+    return work()
 
 
 def finish(process: int, seconds: Callable[[], float], folder: Path) -> int | None:

@@ -1,0 +1,26 @@
+"""How a forked process of the tests ends: never as a second process of pytest."""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+__all__ = ["ESCAPED", "leave_with"]
+
+ESCAPED = 99  # exit code when something goes through the work
+
+
+def leave_with(work: Callable[[], int | None]) -> NoReturn:
+    """Exit with what the work returns, None being 0; what goes through it is told on stderr."""
+    code = ESCAPED
+    try:
+        code = work() or 0
+    finally:
+        if (error := sys.exc_info()[1]) is not None:
+            traceback.print_exception(error)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
