@@ -59,7 +59,4 @@ def _become_the_command(arguments: tuple[str | Path, ...], out: int, errors: int
     for number, source in enumerate((os.open(os.devnull, os.O_RDONLY), out, errors)):
         os.dup2(source, number)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-    import torch
-
-    torch.set_num_threads(1)  # the threads that this process had are gone
     return run(*arguments)
