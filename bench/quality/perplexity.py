@@ -5,12 +5,13 @@ window is context only, so a window has t - 1 predictions.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...compress.calibration import Windows
 from ...compress.progress import Progress, Silent
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Estimate",
     "ModelPerplexity",
+    "Scorer",
     "check_same_tokenizer",
     "estimate_quality",
     "log_probabilities_of",
@@ -31,6 +33,7 @@ __all__ = [
     "measure_perplexity",
 ]
 
+Scorer = Callable[[Tensor], Tensor]  # window (t,) int64 -> log-probabilities (t - 1, v) float32
 _MOST_NATS = 700.0  # per token; the exponential of more is no float
 
 
@@ -47,7 +50,7 @@ class ModelPerplexity:
 
 @torch.no_grad()
 def measure_perplexity(
-    models: "Mapping[str, PreTrainedModel]",
+    models: "Mapping[str, PreTrainedModel | Scorer]",
     windows: Windows,
     *,
     device: torch.device | None = None,
@@ -60,7 +63,8 @@ def measure_perplexity(
     perplexity and of a ratio follows from the delta method. The ratio is paired window by window.
 
     Args:
-        models: name -> causal language model; the first is what the others are compared to.
+        models: name -> causal language model, or what scores windows in its place; the first is what the
+            others are compared to.
         windows: from `calibration.leading_windows`.
         device: where to run; each model's own device by default.
         progress: told about every window.
@@ -74,12 +78,14 @@ def measure_perplexity(
     divergences: dict[str, list[float]] = {name: [] for name in names[1:]}
     if device is not None:
         for model in models.values():
-            model.to(device)  # type: ignore[arg-type]
+            if isinstance(model, nn.Module):
+                model.to(device)
+    scorers = {name: _scorer(model) for name, model in models.items()}
     progress.begin("perplexity", len(names) * len(windows.token_ids))
     for window in windows.token_ids:
         first: Tensor | None = None
         for name in names:
-            log_probabilities = log_probabilities_of(models[name], window)  # (t - 1, v)
+            log_probabilities = scorers[name](window)  # (t - 1, v)
             losses[name].append(mean_loss(log_probabilities, window))
             if first is None:
                 first = log_probabilities
@@ -89,6 +95,10 @@ def measure_perplexity(
     reference = losses[names[0]]
     tokens = windows.token_ids.numel() - len(windows.token_ids)
     return [estimate_quality(name, tokens, losses[name], reference, divergences.get(name)) for name in names]
+
+
+def _scorer(model: "PreTrainedModel | Scorer") -> Scorer:
+    return partial(log_probabilities_of, model) if isinstance(model, nn.Module) else model
 
 
 def log_probabilities_of(model: "PreTrainedModel", window: Tensor) -> Tensor:

@@ -15,11 +15,9 @@ from torch import Tensor
 from ...compress.calibration import Windows
 from ...compress.progress import Progress, Silent
 from ...errors import InputError, OutputError
-from .perplexity import ModelPerplexity, estimate_quality, mean_kl, mean_loss
+from .perplexity import ModelPerplexity, Scorer, estimate_quality, mean_kl, mean_loss
 
-__all__ = ["Scorer", "measure_in_turn"]
-
-Scorer = Callable[[Tensor], Tensor]  # window (t,) int64 -> log-probabilities (t - 1, v) float32
+__all__ = ["measure_in_turn"]
 
 
 @torch.no_grad()

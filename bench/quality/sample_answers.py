@@ -10,7 +10,7 @@ import torch
 
 from ...compress.conversation import render_question
 from ..record.results import SampleAnswer
-from .perplexity_in_turn import Scorer
+from .perplexity import Scorer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -14,8 +14,8 @@ from ...export.model_files import read_object
 from ..process.child_call import PrintedProgress, answer
 from ..record.results import BenchModel, ModelQuality, QualityRecord, SampleAnswer
 from ..record.settings import BenchSettings
-from .perplexity import ModelPerplexity
-from .perplexity_in_turn import Scorer, measure_in_turn
+from .perplexity import ModelPerplexity, Scorer
+from .perplexity_in_turn import measure_in_turn
 from .sample_answers import sample_answers
 from .scenario import QualityRequest
 from .scorers import context_tokens, load_tokenizer, open_scorer

@@ -12,8 +12,7 @@ from ...errors import MissingDependencyError
 from ...export.model_files import load_tokenizer, read_config, read_genai_config
 from ...export.quantised_source import open_quantised
 from ...foreign import reading
-from .perplexity import log_probabilities_of
-from .perplexity_in_turn import Scorer
+from .perplexity import Scorer, log_probabilities_of
 
 __all__ = ["context_tokens", "load_tokenizer", "open_scorer"]
 

@@ -13,7 +13,7 @@ from ...compress.progress import Progress, Silent
 from ...compress.report import CalibrationRecord
 from ...compress.text import evaluation_texts
 from ..record.results import Estimate
-from .perplexity import ModelPerplexity, measure_perplexity
+from .perplexity import ModelPerplexity, Scorer, measure_perplexity
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -51,7 +51,7 @@ def windows_of_texts(
 
 
 def measure_texts(
-    models: "Mapping[str, PreTrainedModel]",
+    models: "Mapping[str, PreTrainedModel | Scorer]",
     texts: Sequence[Windows],
     *,
     calibrations: Mapping[str, CalibrationRecord] | None = None,
@@ -61,7 +61,7 @@ def measure_texts(
     """Score the models on each text, the same windows for all.
 
     Args:
-        models: name -> model, the first is what the others are compared to.
+        models: as of `measure_perplexity`; the first is what the others are compared to.
         texts: from `windows_of_texts`.
         calibrations: name -> what a model was calibrated on, where that is known.
         device: where to run; each model's own device by default.

@@ -24,13 +24,16 @@ from .fidelity_identities import identities
 from .fidelity_page import render
 from .fidelity_plots import plots
 from .fidelity_rows import Setting, compressions, measure
+from .kept_dense import KEPT, KeptDense
 
 PAGES = Path(__file__).resolve().parents[1]
 WIKITEXT = PAGES.parents[1] / "shared" / "data" / "wikitext-2"
 _TIMED_TOKENS = 512
 
 
-def run(setting: Setting, file: Path, progress: Progress, *, limit: int | None = None) -> dict[str, Any]:
+def run(
+    setting: Setting, file: Path, progress: Progress, *, limit: int | None = None, kept: Path = KEPT
+) -> dict[str, Any]:
     """Measure what the results file does not hold yet.
 
     Args:
@@ -38,6 +41,7 @@ def run(setting: Setting, file: Path, progress: Progress, *, limit: int | None =
         file: JSON, rewritten after each row.
         progress: told about every step.
         limit: rows to measure at most this time.
+        kept: where the original's answers are, or go.
     """
     rows = compressions(setting)
     results = kept_results.load(file, setting, "rows") | {"labels": list(rows)}
@@ -55,9 +59,10 @@ def run(setting: Setting, file: Path, progress: Progress, *, limit: int | None =
         )
         for name, text in setting.texts.items()
     }
+    original = KeptDense(dense, kept)
     missing = [label for label in rows if label not in results["rows"]][:limit]
     for label in missing:
-        results["rows"][label] = measure(dense, rows[label], evaluation, progress)
+        results["rows"][label] = measure(dense, original, rows[label], evaluation, progress)
         kept_results.store(file, results)
     return results
 

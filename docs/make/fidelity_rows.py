@@ -12,6 +12,8 @@ from dotresize.compress.run import compress
 from dotresize.compress.source import DenseModel
 from dotresize.errors import ConvergenceError
 
+from .kept_dense import KeptDense
+
 __all__ = ["REGULARISATIONS", "Setting", "compressions", "measure"]
 
 REGULARISATIONS = (0.0, 0.003, 0.01, 0.03, 0.1)
@@ -92,6 +94,7 @@ def compressions(setting: Setting) -> dict[str, CompressConfig]:
 
 def measure(
     dense: DenseModel,
+    original: KeptDense,
     config: CompressConfig,
     evaluation: Mapping[str, Windows],
     progress: Progress,
@@ -100,6 +103,7 @@ def measure(
 
     Args:
         dense: the loaded original.
+        original: scores in its place.
         config: of the row.
         evaluation: name -> windows.
         progress: told about every step.
@@ -111,7 +115,7 @@ def measure(
     texts = {}
     for name, windows in evaluation.items():
         _, narrow = measure_perplexity(
-            {"dense": dense.model, "narrow": result.model}, windows, progress=progress
+            {"dense": original, "narrow": result.model}, windows, progress=progress
         )
         texts[name] = asdict(narrow)
     return {"texts": texts, "seconds": sum(result.cost.seconds.values()), "config": config.to_dict()}

@@ -22,6 +22,7 @@ from dotresize.compress.progress import Progress, Silent
 from dotresize.compress.run import compress
 from dotresize.compress.source import DenseModel, load_dense
 
+from .kept_dense import KEPT, KeptDense
 from .kept_results import load, store
 from .quality_rows import Setting, rows_at
 
@@ -35,6 +36,7 @@ def run_quality(
     *,
     quick: bool = False,
     only: tuple[str, ...] = (),
+    kept: Path = KEPT,
 ) -> dict[str, Any]:
     """Measure every row that the results file does not hold yet.
 
@@ -44,6 +46,7 @@ def run_quality(
         progress: told about every step.
         quick: see `rows_at`.
         only: see `rows_at`.
+        kept: where the original's answers are, or go.
 
     Raises:
         InputError: a text cannot be used.
@@ -65,13 +68,17 @@ def run_quality(
         window_tokens=setting.evaluation_window_tokens,
     )
     for label, config in todo.items():
-        results["rows"][label] = _measure(dense, config, texts, progress)
+        results["rows"][label] = _measure(dense, KeptDense(dense, kept), config, texts, progress)
         store(results_file, results)
     return results
 
 
 def _measure(
-    dense: DenseModel, config: CompressConfig, texts: Sequence[Windows], progress: Progress
+    dense: DenseModel,
+    original: KeptDense,
+    config: CompressConfig,
+    texts: Sequence[Windows],
+    progress: Progress,
 ) -> dict[str, Any]:
     calibration = draw_windows(
         config.calibration,
@@ -86,7 +93,7 @@ def _measure(
         result = compress(dense, config, progress=progress)
     forward = (forward + forward_seconds(dense, calibration.token_ids)) / 2
     quality = measure_texts(
-        {"dense": dense.model, "narrow": result.model},
+        {"dense": original, "narrow": result.model},
         texts,
         calibrations={"narrow": result.report.calibration},
         progress=progress,

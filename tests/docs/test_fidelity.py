@@ -59,7 +59,7 @@ def test_an_interrupted_run_goes_on_and_the_page_names_what_is_missing(
     setting: Setting, tmp_path: Path
 ) -> None:
     file = tmp_path / "FIDELITY.json"
-    first = fidelity.run(setting, file, Silent(), limit=2)
+    first = fidelity.run(setting, file, Silent(), limit=2, kept=tmp_path)
     assert len(first["rows"]) == 2
     page = render(first, "make bench-fidelity")
     assert "Not measured yet: " in page
@@ -68,7 +68,7 @@ def test_an_interrupted_run_goes_on_and_the_page_names_what_is_missing(
     label = next(iter(kept["rows"]))
     kept["rows"][label]["seconds"] = -1.0  # recognisable: it must not be measured again
     file.write_text(json.dumps(kept), encoding="utf-8")
-    whole = fidelity.run(setting, file, Silent())
+    whole = fidelity.run(setting, file, Silent(), kept=tmp_path)
     assert set(whole["rows"]) == set(compressions(setting))
     assert whole["rows"][label]["seconds"] == -1.0
     page = render(whole, "make bench-fidelity")
@@ -82,5 +82,5 @@ def test_an_interrupted_run_goes_on_and_the_page_names_what_is_missing(
     for picture in drawn.values():
         ElementTree.fromstring(picture)
 
-    other = fidelity.run(replace(setting, seed=7), file, Silent(), limit=0)
+    other = fidelity.run(replace(setting, seed=7), file, Silent(), limit=0, kept=tmp_path)
     assert other["rows"] == {}

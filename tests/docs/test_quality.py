@@ -32,7 +32,7 @@ def setting(pico_llama: Path) -> Setting:
 
 def test_every_method_is_measured_and_finished_rows_are_kept(setting: Setting, tmp_path: Path) -> None:
     file = tmp_path / "quality.json"
-    results = run_quality(setting, file)
+    results = run_quality(setting, file, kept=tmp_path)
     assert set(results["rows"]) == set(rows_at(setting))
     assert json.loads(file.read_text()) == results
 
@@ -44,7 +44,7 @@ def test_every_method_is_measured_and_finished_rows_are_kept(setting: Setting, t
         results, {}, "make bench-quality", "plot.svg"
     )
     file.write_text(json.dumps(results))
-    resumed = run_quality(setting, file)
+    resumed = run_quality(setting, file, kept=tmp_path)
     assert "hidden: pca, full [own]" in resumed["rows"]
     assert resumed["rows"]["hidden: pca, none [own]"]["seconds"] == -1.0
 
@@ -93,7 +93,7 @@ def test_rows_can_be_chosen(setting: Setting) -> None:
 
 
 def test_the_page_marks_what_was_calibrated_on(setting: Setting, tmp_path: Path) -> None:
-    results = run_quality(setting, tmp_path / "quality.json", only=("mlp: magnitude, none",))
+    results = run_quality(setting, tmp_path / "quality.json", only=("mlp: magnitude, none",), kept=tmp_path)
     page = render(results, {}, "make bench-quality", "plot.svg")
     lines = [line for line in page.splitlines() if line.startswith("| mlp: magnitude, none")]
     own, code = (next(line for line in lines if name in line).split(" | ") for name in ("[own]", "[code]"))
