@@ -2,58 +2,60 @@
 
     python -m docs.make.bits [--rows "width 0.75"] [--speed]
 
-Rows are kept in docs/BITS.json as they finish; an interrupted run goes on where it stopped.
+Rows are kept in docs/BITS.json as they finish; an interrupted run goes on where it stopped. A row that
+fails is kept with its reason; the others go on, and the next run tries it again.
 """
 
 import argparse
-import subprocess
 import sys
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
-from dotresize.bench.record.results import read
+from dotresize.bench.record.results import Results, read
+from dotresize.bench.run import RESULTS_NAME
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
 from dotresize.compress.progress import Progress
-from dotresize.compress.source import DEMO_MODEL, load_dense, open_model
+from dotresize.compress.source import DEMO_MODEL, load_dense
+from dotresize.errors import DotresizeError
 from dotresize.export.dense import save_dense
 from dotresize.export.manifest import MANIFEST_NAME
-from dotresize.export.quantised_source import open_quantised
 
 from . import kept_results
-from .bits_page import render
+from .bits_page import engine_of, render
 from .bits_plot import bits_svg
-from .domain_suite import evaluation_files, left_out, write_domains
-from .domains import WIKITEXT
+from .bits_quality import Original
+from .evaluation import WINDOW_TOKENS, Evaluation, add_options, dotresize, evaluation_texts, write_page
 
 __all__ = ["Setting", "labels", "run"]
 
-PAGES = Path(__file__).resolve().parents[1]
 WIDTHS = (1.0, 0.9, 0.75, 0.6)
-BITS = {  # label -> options of `export vllm`
-    "bfloat16": (),
-    "w8a8 nearest": ("--quantize", "w8a8"),
-    "w8a8 calibrated": ("--quantize", "w8a8"),
-    "w4a16 nearest": ("--quantize", "w4a16"),
-    "w4a16 calibrated": ("--quantize", "w4a16"),
+BITS = {  # label -> arguments of `export`; of another engine than vLLM they begin with its name
+    "bfloat16": ("vllm",),
+    "w8a8 nearest": ("vllm", "--quantize", "w8a8"),
+    "w8a8 calibrated": ("vllm", "--quantize", "w8a8"),
+    "w4a16 nearest": ("vllm", "--quantize", "w4a16"),
+    "w4a16 calibrated": ("vllm", "--quantize", "w4a16"),
+    "onnx fp32": ("onnx", "--dtype", "float32"),
+    "onnx int8": ("onnx", "--dtype", "int8"),
+    "onnx int4": ("onnx", "--dtype", "int4"),
 }
+_SPEED = ("--scenarios", "latency", "--batch-sizes", "1", "--rounds", "3")
+_SPEED_IN = {"vllm": ("--engine", "vllm", "--dtype", "bfloat16"), "onnx": ("--engine", "onnx")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class Setting(Evaluation):
     """What all rows share."""
 
     model: str
     calibration: tuple[str, ...]  # of the widths and of the rounding
     calibration_windows: int
     window_tokens: int
-    evaluation: dict[str, str]  # kind -> text
-    evaluation_windows: int
-    evaluation_window_tokens: int
 
 
 def labels(only: tuple[str, ...] = ()) -> dict[str, tuple[float, str]]:
@@ -84,72 +86,109 @@ def run(
         builds: where the models of the rows go, and stay.
         progress: told about every window that is scored.
         only: see `labels`.
-        speed: also measure decoding in vLLM, of the rows that the file holds then.
+        speed: also measure decoding, each in its engine, of the rows that the file holds then.
     """
-    results = kept_results.load(file, setting, "rows", "speed")
+    results = kept_results.load(file, setting, "rows", "speed", "failed")
     builds.mkdir(parents=True, exist_ok=True)
+    original = Original(setting.model, setting, builds / "original-log-probabilities", progress)
+    maker = _Maker(setting, builds)
     for label, (width, bits) in labels(only).items():
         if label in results["rows"]:
             continue
-        path = _built(setting, width, bits, builds)
-        results["rows"][label] = {
-            "width": width,
-            "bits": bits,
-            "path": path.name,
-            "bytes": sum(each.stat().st_size for each in path.glob("*.safetensors")),
-            "quality": _quality(setting, path, progress),
-        }
+        results["failed"].pop(label, None)
+        try:
+            results["rows"][label] = _row(maker.made(width, bits), width, bits, original)
+        except DotresizeError as error:
+            results["failed"][label] = str(error)
         kept_results.store(file, results)
     if speed:
-        results["speed"] = _speeds(results, builds)
-        kept_results.store(file, results)
+        for engine in _SPEED_IN:
+            _add_speeds(results, builds, engine)
+            kept_results.store(file, results)
     return results
 
 
-def _built(setting: Setting, width: float, bits: str, builds: Path) -> Path:
-    """The directory of a row; what is there stays."""
-    texts = [part for text in setting.calibration for part in ("--calibration", text)]
-    texts += ["--calibration-windows", str(setting.calibration_windows)]
-    texts += ["--window-tokens", str(setting.window_tokens)]
-    floats = builds / name_of(width).replace(" ", "-")
-    if not (floats / MANIFEST_NAME).is_file():
+def _row(path: Path, width: float, bits: str, original: Original) -> dict[str, Any]:
+    files = [*path.glob("*.safetensors"), *path.glob("model.onnx*")]
+    return {
+        "width": width,
+        "bits": bits,
+        "path": path.name,
+        "bytes": sum(each.stat().st_size for each in files),
+        "quality": original.compare(path),
+    }
+
+
+class _Maker:
+    """Makes the directories of the rows; what is there stays."""
+
+    def __init__(self, setting: Setting, builds: Path) -> None:
+        self._setting, self._builds = setting, builds
+        self._texts = [part for text in setting.calibration for part in ("--calibration", text)]
+        self._texts += ["--calibration-windows", str(setting.calibration_windows)]
+        self._texts += ["--window-tokens", str(setting.window_tokens)]
+        self._broken: dict[
+            float, DotresizeError
+        ] = {}  # widths that cannot be had, so that none is tried twice
+
+    def made(self, width: float, bits: str) -> Path:
+        """The directory of a row.
+
+        Raises:
+            DotresizeError: it cannot be made.
+        """
+        floats = self._floats(width)
+        target = self._builds / f"{floats.name}-{bits.replace(' ', '-')}"
+        if not (target / MANIFEST_NAME).is_file():
+            engine, *options = BITS[bits]
+            rounding = self._texts if bits.endswith("calibrated") else []
+            dotresize(["export", engine, str(floats), "-o", str(target), *options, *rounding])
+        return target
+
+    def _floats(self, width: float) -> Path:
+        floats = self._builds / name_of(width).replace(" ", "-")
+        if width in self._broken:
+            raise self._broken[width]
+        if not (floats / MANIFEST_NAME).is_file():
+            try:
+                self._make_floats(width, floats)
+            except DotresizeError as error:
+                self._broken[width] = error
+                raise
+        return floats
+
+    def _make_floats(self, width: float, floats: Path) -> None:
         if width == 1.0:
-            save_dense(load_dense(setting.model), floats)
-        else:
-            narrow = ["compress", setting.model, "-o", str(floats), "--intermediate-size", str(width)]
-            _dotresize([*narrow, *texts, "--evaluation", "none"])
-    target = builds / f"{floats.name}-{bits.replace(' ', '-')}"
-    if not (target / MANIFEST_NAME).is_file():
-        rounding = texts if bits.endswith("calibrated") else []
-        _dotresize(["export", "vllm", str(floats), "-o", str(target), *BITS[bits], *rounding])
-    return target
+            save_dense(load_dense(self._setting.model), floats)
+            return
+        narrow = ["compress", self._setting.model, "-o", str(floats), "--intermediate-size", str(width)]
+        dotresize([*narrow, *self._texts, "--evaluation", "none"])
 
 
-def _dotresize(arguments: list[str]) -> None:
-    """In a process of its own, whose memory is free afterwards."""
-    subprocess.run([sys.executable, "-m", "dotresize", *arguments], check=True)
+def _add_speeds(results: dict[str, Any], builds: Path, engine: str) -> None:
+    """Tokens per second of one sequence, of an engine's rows; it compares, so of two or more.
+
+    Where some measurements fail, what the others found is kept beside the reason.
+    """
+    label = f"speed in {engine}"
+    rows = {name: row for name, row in results["rows"].items() if engine_of(row["bits"]) == engine}
+    places = {name: builds / row["path"] for name, row in rows.items()}
+    results["failed"].pop(label, None)
+    if len(places) < 2:
+        return
+    with TemporaryDirectory(dir=builds) as folder:
+        report = Path(folder) / "report"
+        models = [str(path) for path in places.values()]
+        try:
+            dotresize(["bench", *models, "-o", str(report), *_SPEED, *_SPEED_IN[engine]])
+        except DotresizeError as error:
+            results["failed"][label] = str(error)
+        if (report / RESULTS_NAME).is_file():
+            results["speed"] |= _speeds(read(report / RESULTS_NAME), places)
 
 
-def _quality(setting: Setting, path: Path, progress: Progress) -> dict[str, Any]:
-    dense = load_dense(setting.model)
-    windows = windows_of_texts(
-        list(setting.evaluation.values()),
-        dense.tokenizer,
-        at_most=setting.evaluation_windows,
-        window_tokens=setting.evaluation_window_tokens,
-    )
-    row = (open_quantised(str(path)) or open_model(str(path))).load()
-    return measure_texts({"dense": dense.model, "row": row.model.float()}, windows, progress=progress)
-
-
-def _speeds(results: dict[str, Any], builds: Path) -> dict[str, float]:
-    """Label -> tokens per second of one sequence, the median over rounds; needs at least two rows."""
-    places = {label: builds / row["path"] for label, row in results["rows"].items()}
-    report = builds / "speed"
-    models = [str(path) for path in places.values()]
-    how = ["--scenarios", "latency", "--batch-sizes", "1", "--rounds", "3", "--dtype", "bfloat16"]
-    _dotresize(["bench", *models, "-o", str(report), "--force", *how])
-    found = read(report / "results.json")
+def _speeds(found: Results, places: dict[str, Path]) -> dict[str, float]:
+    """Label -> tokens per second, the median over rounds."""
     names = {model.path: model.name for model in found.models}
     seconds = {
         label: [
@@ -171,25 +210,19 @@ def main() -> None:
     parser.add_argument("--calibration-windows", type=int, default=32)
     parser.add_argument("--window-tokens", type=int, default=512)
     parser.add_argument("--rows", action="append", default=[], help="only rows whose label holds this")
-    parser.add_argument("--speed", action="store_true", help="also decode speed, in vLLM")
-    parser.add_argument("--domains", type=Path, default=Path("build/domains"))
-    parser.add_argument("--wikitext", type=Path, default=WIKITEXT)
-    parser.add_argument("--evaluation-windows", type=int, default=2)
-    parser.add_argument("--builds", type=Path, default=Path("build/bits"))
-    parser.add_argument("-o", type=Path, default=PAGES / "BITS.md")
+    parser.add_argument("--speed", action="store_true", help="also decode speed, in each engine")
+    add_options(parser, builds="build/bits", page="BITS.md")
     arguments = parser.parse_args()
     quiet_libraries()
     with ProgressBar() as progress:
-        for line in left_out(write_domains(arguments.domains, arguments.wikitext, progress)):
-            print(line, file=sys.stderr)  # noqa: T201
         setting = Setting(
             model=arguments.model,
             calibration=tuple(arguments.calibration or ["builtin"]),
             calibration_windows=arguments.calibration_windows,
             window_tokens=arguments.window_tokens,
-            evaluation={name: str(path) for name, path in evaluation_files(arguments.domains).items()},
+            evaluation=evaluation_texts(arguments, progress),
             evaluation_windows=arguments.evaluation_windows,
-            evaluation_window_tokens=1024,
+            evaluation_window_tokens=WINDOW_TOKENS,
         )
         results = run(
             setting,
@@ -199,9 +232,9 @@ def main() -> None:
             only=tuple(arguments.rows),
             speed=arguments.speed,
         )
-    arguments.o.with_suffix(".svg").write_text(bits_svg(results), encoding="utf-8")
-    arguments.o.write_text(render(results, f"{arguments.o.stem}.svg"), encoding="utf-8")
-    print(f"written: {arguments.o}")  # noqa: T201
+    for label, reason in results["failed"].items():
+        print(f"{label} failed: {reason}", file=sys.stderr)  # noqa: T201
+    write_page(arguments.o, render(results, f"{arguments.o.stem}.svg"), bits_svg(results))
 
 
 if __name__ == "__main__":

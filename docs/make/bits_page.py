@@ -6,19 +6,21 @@ from typing import Any
 
 from .markdown import table
 
-__all__ = ["front", "kl_of", "render", "share_where_width_helps"]
+__all__ = ["engine_of", "front", "kl_of", "render", "share_where_width_helps"]
+
+_ENGINES = {"vllm": "vLLM", "onnx": "ONNX Runtime"}
 
 
 def render(results: dict[str, Any], plot: str) -> str:
     """The page as Markdown.
 
     Args:
-        results: of `bits.run`, with at least one row.
+        results: of `bits.run`.
         plot: name of the file of `bits_plot.bits_svg`, beside the page.
     """
     setting, machine, rows = results["setting"], results["environment"], results["rows"]
     heads = ["model", "MB", "KL, nats per token", "perplexity ratio", "worst", "tokens per second", "front"]
-    best = front(rows)
+    best = {label for engine in _ENGINES for label in front(_of(rows, engine))}
     cells = [
         [
             label,
@@ -40,11 +42,12 @@ def render(results: dict[str, Any], plot: str) -> str:
             "",
             *table(heads, cells),
             "",
+            *_failures(results["failed"]),
             f"![KL over bytes]({plot})",
             "",
-            *_verdict(rows),
-            "",
-            "`make bench-bits` measures it; `BITS_ARGS=\"--rows 'width 0.75'\"` a part, `--speed` decoding.",
+            *(line for engine in _ENGINES for line in _verdict(_of(rows, engine), engine)),
+            "`make bench-bits` measures it; `BITS_ARGS=\"--rows 'width 0.75'\"` or `--rows onnx` a part, "
+            "`--speed` decoding.",
             "",
         ]
     )
@@ -59,10 +62,28 @@ def _what(setting: dict[str, Any]) -> str:
         f"text (at most {setting['evaluation_windows']} windows of {setting['evaluation_window_tokens']} "
         "tokens of each). Widths are fitted, and calibrated rounding looks, at "
         f"{setting['calibration_windows']} windows of {setting['window_tokens']} tokens of {texts}; no "
-        "file is evaluated on that was fitted on. Quality is that of the stored weights in float32: what "
-        "an engine rounds of the activations is not in it. Speed is one sequence decoding in vLLM. A row "
-        "is on the front if none is smaller and closer."
+        "file is evaluated on that was fitted on. Quality of the rows for vLLM is that of the stored weights "
+        "in float32: what the engine rounds of the activations is not in it; that of the rows for ONNX is "
+        "what ONNX Runtime answers. Speed is one sequence decoding, each in its engine. A row is on the "
+        "front if none of its engine is smaller and closer."
     )
+
+
+def engine_of(bits: str) -> str:
+    """Which engine the weights are written for: vllm or onnx."""
+    return "onnx" if bits.startswith("onnx ") else "vllm"
+
+
+def _of(rows: dict[str, dict[str, Any]], engine: str) -> dict[str, dict[str, Any]]:
+    return {label: row for label, row in rows.items() if engine_of(row["bits"]) == engine}
+
+
+def _failures(failed: dict[str, str]) -> list[str]:
+    """What could not be measured, and why."""
+    if not failed:
+        return []
+    lines = [f"* {label}: {reason}" for label, reason in sorted(failed.items())]
+    return ["Failed, and tried again by the next run:", "", *lines, ""]
 
 
 def kl_of(row: dict[str, Any]) -> float:
@@ -105,16 +126,21 @@ def _best(points: Iterable[tuple[int, float]], budget: int) -> float:
     return min((loss for size, loss in points if size <= budget), default=math.inf)
 
 
-def _verdict(rows: dict[str, dict[str, Any]]) -> list[str]:
+def _verdict(rows: dict[str, dict[str, Any]], engine: str) -> list[str]:
     """A plain sentence: for which budgets narrowing helps."""
+    name = _ENGINES[engine]
     share = share_where_width_helps(rows)
     if share is None:
-        return ["Not enough rows to compare width with bits: measure the original and a narrow width."]
+        return [
+            f"{name}: not enough rows to compare width with bits: measure the original and a narrow width.",
+            "",
+        ]
     narrow = sorted(label for label in front(rows) if rows[label]["width"] != 1.0)
     which = f" ({', '.join(narrow)})" if narrow else ""
     return [
-        f"Narrowing beats quantising alone{which} for {100 * share:.0f} % of the byte range between the "
-        "smallest and the largest row; elsewhere quantising alone is better."
+        f"{name}: narrowing beats quantising alone{which} for {100 * share:.0f} % of the byte range between "
+        "the smallest and the largest row; elsewhere quantising alone is better.",
+        "",
     ]
 
 

@@ -26,7 +26,7 @@ def load(file: Path, setting: "DataclassInstance", *parts: str) -> dict[str, Any
     if file.is_file():
         kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if kept.get("setting") == asked:
-            return kept
+            return {part: {} for part in parts} | kept
     environment = read_environment()
     machine = {
         "processor": environment.processor,

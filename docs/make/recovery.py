@@ -9,13 +9,11 @@ many tokens.
 
 import argparse
 import json
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
+from dotresize.bench.quality.text_quality import measure_texts
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
 from dotresize.compress.progress import Progress
@@ -23,11 +21,9 @@ from dotresize.compress.source import DEMO_MODEL, load_dense
 from dotresize.export import manifest
 
 from . import kept_results
-from .domain_suite import evaluation_files, left_out, write_domains
-from .domains import WIKITEXT
+from .evaluation import WINDOW_TOKENS, Evaluation, add_options, dotresize, evaluation_texts, write_page
 from .recovery_page import curves, render
 
-PAGES = Path(__file__).resolve().parents[1]
 FITTED, PLAIN = "fitted", "plain pruning"
 ROWS = {
     f"{FITTED}, layers": (FITTED, "layers"),
@@ -39,7 +35,7 @@ ROWS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class Setting(Evaluation):
     """What all rows share."""
 
     model: str
@@ -49,9 +45,6 @@ class Setting:
     minutes: float | None  # of the first row
     tokens: int | None  # of the first row, instead of minutes
     options: tuple[str, ...]  # further ones of `dotresize recover`, for all rows
-    evaluation: dict[str, str]  # kind -> text
-    evaluation_windows: int
-    evaluation_window_tokens: int
 
 
 def run(setting: Setting, file: Path, builds: Path, progress: Progress) -> dict[str, Any]:
@@ -67,7 +60,7 @@ def run(setting: Setting, file: Path, builds: Path, progress: Progress) -> dict[
     builds.mkdir(parents=True, exist_ok=True)
     starts = {FITTED: Path(setting.narrow), PLAIN: builds / "plain"}
     if not (starts[PLAIN] / manifest.MANIFEST_NAME).is_file():
-        _dotresize(plain_command(setting, starts[PLAIN]))
+        dotresize(plain_command(setting, starts[PLAIN]))
     results["plain_command"] = plain_command(setting, starts[PLAIN])
     for name, path in starts.items():
         if name not in results["starts"]:
@@ -80,7 +73,7 @@ def run(setting: Setting, file: Path, builds: Path, progress: Progress) -> dict[
         length = _length(setting, results)
         command = recover_command(setting, starts[start], train, length, output)
         if not (output / manifest.MANIFEST_NAME).is_file():
-            _dotresize(command)
+            dotresize(command)
         record = manifest.read(output).recovery
         assert record is not None
         results["rows"][label] = {
@@ -124,19 +117,9 @@ def _length(setting: Setting, results: dict[str, Any]) -> list[str]:
     return ["--tokens", str(setting.tokens)]
 
 
-def _dotresize(arguments: list[str]) -> None:
-    """In a process of its own, whose memory is free afterwards."""
-    subprocess.run([sys.executable, "-m", "dotresize", *arguments], check=True)
-
-
 def _quality(setting: Setting, path: Path, progress: Progress) -> dict[str, Any]:
     dense, narrow = load_dense(setting.model), load_dense(str(path))
-    windows = windows_of_texts(
-        list(setting.evaluation.values()),
-        dense.tokenizer,
-        at_most=setting.evaluation_windows,
-        window_tokens=setting.evaluation_window_tokens,
-    )
+    windows = setting.windows(dense.tokenizer)
     return measure_texts({"dense": dense.model, "narrow": narrow.model}, windows, progress=progress)
 
 
@@ -152,16 +135,10 @@ def main() -> None:
     parser.add_argument(
         "--option", action="append", default=[], help="for all rows: --option=--evaluations=5"
     )
-    parser.add_argument("--domains", type=Path, default=Path("build/domains"))
-    parser.add_argument("--wikitext", type=Path, default=WIKITEXT)
-    parser.add_argument("--evaluation-windows", type=int, default=2)
-    parser.add_argument("--builds", type=Path, default=Path("build/recover"))
-    parser.add_argument("-o", type=Path, default=PAGES / "RECOVER.md")
+    add_options(parser, builds="build/recover", page="RECOVER.md")
     arguments = parser.parse_args()
     quiet_libraries()
     with ProgressBar() as progress:
-        for line in left_out(write_domains(arguments.domains, arguments.wikitext, progress)):
-            print(line, file=sys.stderr)  # noqa: T201
         setting = Setting(
             model=arguments.model,
             narrow=arguments.narrow,
@@ -170,14 +147,12 @@ def main() -> None:
             minutes=arguments.minutes or (None if arguments.tokens else 45.0),
             tokens=arguments.tokens,
             options=tuple(part for option in arguments.option for part in option.split("=", 1)),
-            evaluation={name: str(path) for name, path in evaluation_files(arguments.domains).items()},
+            evaluation=evaluation_texts(arguments, progress),
             evaluation_windows=arguments.evaluation_windows,
-            evaluation_window_tokens=1024,
+            evaluation_window_tokens=WINDOW_TOKENS,
         )
         results = run(setting, arguments.o.with_suffix(".json"), arguments.builds, progress)
-    arguments.o.with_suffix(".svg").write_text(curves(results), encoding="utf-8")
-    arguments.o.write_text(render(results, f"{arguments.o.stem}.svg"), encoding="utf-8")
-    print(f"written: {arguments.o}")  # noqa: T201
+    write_page(arguments.o, render(results, f"{arguments.o.stem}.svg"), curves(results))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The page of width and bits on a pico: rows that are kept, the front, the share of bytes, its text."""
 
+import json
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,7 +10,9 @@ import pytest
 from docs.make import bits
 from docs.make.bits_page import front, kl_of, render, share_where_width_helps
 from docs.make.bits_plot import bits_svg
+from dotresize.bench.quality.text_quality import measure_texts
 from dotresize.compress.progress import Silent
+from dotresize.compress.source import load_dense
 
 TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 
@@ -45,10 +48,9 @@ def test_a_part_of_the_rows_is_selected_by_name() -> None:
     ]  # fmt: skip
 
 
-def test_rows_are_measured_once_and_make_a_page(pico_llama: Path, tmp_path: Path) -> None:
-    pytest.importorskip("compressed_tensors")
-    setting = bits.Setting(
-        model=str(pico_llama),
+def setting_of(model: Path) -> bits.Setting:
+    return bits.Setting(
+        model=str(model),
         calibration=(TEXT,),
         calibration_windows=4,
         window_tokens=32,
@@ -56,6 +58,11 @@ def test_rows_are_measured_once_and_make_a_page(pico_llama: Path, tmp_path: Path
         evaluation_windows=1,
         evaluation_window_tokens=32,
     )
+
+
+def test_rows_are_measured_once_and_make_a_page(pico_llama: Path, tmp_path: Path) -> None:
+    pytest.importorskip("compressed_tensors")
+    setting = setting_of(pico_llama)
     file, builds = tmp_path / "page.json", tmp_path / "builds"
     only = ("original, w4a16 nearest",)
     results = bits.run(setting, file, builds, Silent(), only=only)
@@ -66,5 +73,47 @@ def test_rows_are_measured_once_and_make_a_page(pico_llama: Path, tmp_path: Path
     assert sorted(path.stat().st_mtime_ns for path in builds.rglob("*")) == before
     page = render(results, "page.svg")
     assert "| original, w4a16 nearest |" in page
-    assert "Not enough rows" in page
+    assert "not enough rows" in page
     ElementTree.fromstring(bits_svg(results))
+
+
+def test_an_onnx_row_is_scored_by_onnx_runtime(pico_llama: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime_genai")
+    only = ("original, bfloat16", "original, onnx fp32")
+    setting = setting_of(pico_llama)
+    results = bits.run(setting, tmp_path / "page.json", tmp_path / "builds", Silent(), only=only)
+    assert list(results["rows"]) == list(only)
+    floats = results["rows"]["original, onnx fp32"]
+    assert kl_of(floats) < 1e-8  # the same float32 weights; only the order of sums differs
+    assert floats["bytes"] > results["rows"]["original, bfloat16"]["bytes"]
+    dense = load_dense(str(pico_llama))
+    windows = setting.windows(dense.tokenizer)
+    expected = measure_texts({"dense": dense.model, "row": dense.model}, windows)
+    for text, own in zip(floats["quality"]["texts"], expected["texts"], strict=True):
+        assert text["models"][0] == own["models"][0]  # from the file what the model gives
+        assert text["models"][1]["perplexity"]["value"] == pytest.approx(
+            own["models"][1]["perplexity"]["value"], rel=1e-5
+        )
+
+
+def test_a_row_that_fails_is_kept_with_its_reason_and_tried_again(pico_llama: Path, tmp_path: Path) -> None:
+    pytest.importorskip("compressed_tensors")
+    file, builds, only = (
+        tmp_path / "page.json",
+        tmp_path / "builds",
+        ("original, w8a8 nearest", "original, bfl"),
+    )
+    taken = builds / "original-w8a8-nearest"
+    taken.mkdir(parents=True)
+    (taken / "notes.txt").write_text("somebody's")
+    setting = setting_of(pico_llama)
+    results = bits.run(setting, file, builds, Silent(), only=only)
+    assert list(results["rows"]) == ["original, bfloat16"]
+    reason = results["failed"]["original, w8a8 nearest"]
+    assert "original-w8a8-nearest" in reason
+    assert json.loads(file.read_text())["failed"] == results["failed"]
+    assert f"* original, w8a8 nearest: {reason}" in render(results, "page.svg")
+    (taken / "notes.txt").unlink()
+    taken.rmdir()
+    again = bits.run(setting, file, builds, Silent(), only=only)
+    assert (set(again["rows"]), again["failed"]) == (set(bits.labels(only)), {})

@@ -1,12 +1,12 @@
 """The page of recovery on a pico: every row, equal tokens, going on after an interrupt, and its text."""
 
-import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from docs.make import recovery
+from docs.make.evaluation import ChildError, dotresize
 from docs.make.recovery_page import curves, render
 from dotresize.compress.config import CompressConfig
 from dotresize.compress.progress import Silent
@@ -56,5 +56,5 @@ def test_rows_are_run_once_with_equal_tokens_and_make_a_page(
 
 
 def test_a_row_that_fails_stops_the_run(setting: recovery.Setting, tmp_path: Path) -> None:
-    with pytest.raises(subprocess.CalledProcessError):
-        recovery._dotresize(["recover", setting.narrow, "--teacher", "nowhere", "-o", str(tmp_path / "out")])
+    with pytest.raises(ChildError, match="nowhere"):
+        dotresize(["recover", setting.narrow, "--teacher", "nowhere", "-o", str(tmp_path / "out")])
