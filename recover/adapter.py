@@ -18,6 +18,7 @@ from ..errors import InputError, MissingDependencyError, OptionError
 from ..export import manifest
 from ..export.adaptation import Adaptation
 from ..export.checkpoint import weight_records
+from ..export.licences import copy_licences
 from ..export.manifest import MANIFEST_NAME, Manifest, Provenance
 from ..export.quantised_source import QuantisedExport, open_quantised
 from ..export.staging import check_apart, check_free, check_writable, staged_directory
@@ -129,7 +130,7 @@ def make_adapter(
         held_out_kl_before=before,
         held_out_kl=after,
     )
-    return _written(model, narrow, record, adaptation, output, force=force)
+    return _written(model, narrow, base.path, record, adaptation, output, force=force)
 
 
 def _check_together(teacher: OpenModel, narrow: OpenModel | QuantisedExport) -> None:
@@ -178,7 +179,14 @@ def _divergences(
 
 
 def _written(
-    model: Any, base: str, record: Manifest | None, adaptation: Adaptation, output: Path, *, force: bool
+    model: Any,
+    base: str,
+    directory: Path,
+    record: Manifest | None,
+    adaptation: Adaptation,
+    output: Path,
+    *,
+    force: bool,
 ) -> Manifest:
     rank = next((each for each in VLLM_RANKS if each >= adaptation.rank), adaptation.rank)
     where = str(Path(base).resolve()) if Path(base).is_dir() else base
@@ -193,6 +201,7 @@ def _written(
     )
     with staged_directory(output, force=force) as temporary:
         write_adapter(model.to("cpu"), temporary, base=where, readme=readme)
+        copy_licences(directory, temporary)
         source = None
         if record is not None:
             source = Provenance(

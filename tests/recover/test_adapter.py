@@ -20,6 +20,7 @@ from dotresize.export import manifest
 from dotresize.export.artefact_info import inspect_artefact
 from dotresize.export.checkpoint import save
 from dotresize.export.dense import save_dense
+from dotresize.export.staging import check_free
 from dotresize.export.to_vllm import VllmConfig, export_vllm
 from dotresize.export.verify import verify
 from dotresize.recover.low_rank import low_rank_solve
@@ -96,8 +97,11 @@ def test_a_quantised_export_gets_most_of_it_back(pico_llama: Path, tmp_path: Pat
     pytest.importorskip("compressed_tensors")
     pytest.importorskip("peft")
     save_dense(load_dense(str(pico_llama)), tmp_path / "dense")
+    (tmp_path / "dense" / "LICENSE").write_text("of the pico model")
     export_vllm(tmp_path / "dense", tmp_path / "few-bits", VllmConfig(quantize="w4a16"))
     done = adapter(tmp_path / "few-bits", "--teacher", pico_llama, "-o", tmp_path / "a", "--rank", "16", *FEW)
+    assert (tmp_path / "a" / "LICENSE").read_text() == "of the pico model"
+    check_free(tmp_path / "a", force=True)  # a licence is in the way of no repetition
     assert done["matrices"] == 3 * 7
     assert done["held_out_kl"] < 0.5 * done["held_out_kl_before"]
     assert inspect_artefact(tmp_path / "a").architecture == "LoRA of rank 16 for few-bits"
