@@ -14,6 +14,7 @@ from typing import Protocol
 from ..compress.progress import Progress, Silent
 from ..errors import DotresizeError, InputError, OptionError, OutputError
 from ..export.staging import check_apart
+from ..export.vllm_processor import int4_settings, processor_flags
 from ..locks import locked
 from .drafting.engine import Speculative
 from .judge.judgement import judge
@@ -25,7 +26,7 @@ from .measure.schedule import Turn, turns
 from .measure.vllm_offline import VllmOffline
 from .process.environment import read_environment
 from .quality.scenario import measure_quality
-from .record.results import BenchModel, Measurement, Results, is_results, read, write
+from .record.results import BenchModel, Environment, Measurement, Results, is_results, read, write
 from .record.settings import BenchSettings
 
 __all__ = ["RESULTS_NAME", "run_bench"]
@@ -90,7 +91,7 @@ def run_bench(
                 created_utc=_now(),
                 command=command,
                 settings=settings,
-                environment=read_environment(),
+                environment=_environment(models, settings),
                 models=models,
             )
             _check_same_run(results, models, settings, directory)
@@ -106,6 +107,17 @@ def run_bench(
         save()
         _report(results, directory)
     return results
+
+
+def _environment(models: list[BenchModel], settings: BenchSettings) -> Environment:
+    """Where it runs, with what the engine is told that changes its answers."""
+    here = read_environment()
+    if settings.engine != "vllm" or settings.device != "cpu":
+        return here
+    chosen = dict(here.engine_settings)
+    for model in models:
+        chosen |= int4_settings(model.precision, settings.dtype, processor_flags())
+    return replace(here, engine_settings=chosen)
 
 
 def _check_free(directory: Path, *, resume: bool, force: bool) -> None:

@@ -14,6 +14,7 @@ from .manifest import Check, Manifest
 from .reference import FOLDER, PROMPTS_NAME, Reference
 from .runner import RunnerOutput, run_check
 from .vllm_config import has_gpu, refuse_without_kernel
+from .vllm_processor import int4_settings, processor_flags
 
 __all__ = ["PROOFS", "Artefact", "Proof"]
 
@@ -88,10 +89,12 @@ def _stored_limits(record: Manifest) -> Limits:
 def _vllm(artefact: Artefact) -> list[Check]:
     plain = artefact.manifest.precision in ("float32", "float16", "bfloat16")
     dtype = "float32" if artefact.manifest.format == "huggingface" or plain else "bfloat16"
-    refuse_without_kernel(artefact.manifest.precision, gpu=has_gpu())
+    precision, flags = artefact.manifest.precision, processor_flags()
+    refuse_without_kernel(precision, gpu=has_gpu(), flags=flags)
+    settings = {} if has_gpu() else int4_settings(precision, dtype, flags)
     limits = _stored_limits(artefact.manifest)
     try:
-        output = run_check("vllm_runner.py", artefact.path, artefact.prompts, [dtype])
+        output = run_check("vllm_runner.py", artefact.path, artefact.prompts, [dtype], settings)
     except ChildError as error:
         return [not_run("vllm", error)]
     return _all_checks(artefact, output, limits, log_probabilities=True)

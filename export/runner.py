@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,22 @@ class RunnerOutput:
         return str(self.result["runtime"])
 
 
-def run_check(script: str, artefact: Path, prompts_json: Path, arguments: Sequence[str] = ()) -> RunnerOutput:
-    """Run `checks/SCRIPT` on an artefact.
+def run_check(
+    script: str,
+    artefact: Path,
+    prompts_json: Path,
+    arguments: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> RunnerOutput:
+    """Run `checks/SCRIPT` on an artefact, with further settings in its environment.
 
     Raises:
         ChildError: The runtime could not open or run it.
     """
     with tempfile.TemporaryDirectory(prefix="dotresize-check-") as folder:
         paths = [str(CHECKS / script), str(artefact.resolve()), str(prompts_json.resolve()), folder]
-        run_child([*paths, *arguments], folder=Path(folder), environment={"VLLM_CPU_KVCACHE_SPACE": "1"})
+        environment = {"VLLM_CPU_KVCACHE_SPACE": "1", **(settings or {})}
+        run_child([*paths, *arguments], folder=Path(folder), environment=environment)
         return _read(Path(folder))
 
 

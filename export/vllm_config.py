@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..errors import OptionError
+from .vllm_processor import has_int4_kernel
 
-__all__ = ["DEFAULT_GROUP", "VllmConfig", "has_gpu", "refuse_without_kernel"]
+__all__ = ["DEFAULT_GROUP", "GROUPED", "VllmConfig", "has_gpu", "refuse_without_kernel"]
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 Quantisation = Literal["none", "fp8", "w8a8", "w8a16", "w4a16"]
@@ -14,7 +15,7 @@ Rounding = Literal["nearest", "calibrated"]
 _KERNEL_STEP = 16  # vLLM's scaled matrix products want both sides to be multiples of it
 DEFAULT_GROUP = 32
 WINDOW_TOKENS = 1024
-_GROUPED = ("w4a16", "w8a16")
+GROUPED = ("w4a16", "w8a16")
 _NOT_ON_CPU = ("fp8", "w8a16")  # vLLM 0.32: kernels for 4-bit weights and for 8 bits on both sides only
 _OF_CALIBRATION = {"calibration_windows": None, "window_tokens": WINDOW_TOKENS, "seed": 42, "device": "auto"}
 
@@ -64,7 +65,7 @@ class VllmConfig:
             if value not in known:
                 names = ", ".join(filter(None, known))
                 raise OptionError(f"--{name} {value} is unknown, expected one of {names}")
-        if self.group_size is not None and self.quantize not in _GROUPED:
+        if self.group_size is not None and self.quantize not in GROUPED:
             raise OptionError(
                 f"--group-size has no effect on --quantize {self.quantize}; it belongs to w4a16 and w8a16"
             )
@@ -109,7 +110,7 @@ class VllmConfig:
     @property
     def scale_group(self) -> int | None:
         """Weights that share a scale; None: a whole row."""
-        return (self.group_size or DEFAULT_GROUP) if self.quantize in _GROUPED else None
+        return (self.group_size or DEFAULT_GROUP) if self.quantize in GROUPED else None
 
     @property
     def step(self) -> int:
@@ -128,12 +129,13 @@ def has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists()
 
 
-def refuse_without_kernel(precision: str, *, gpu: bool) -> None:
+def refuse_without_kernel(precision: str, *, gpu: bool, flags: frozenset[str] | None = None) -> None:
     """Refuse weights that vLLM cannot multiply there.
 
     Args:
         precision: Of the stored weights, as the manifest names it.
         gpu: Whether an NVIDIA GPU will do it.
+        flags: Of the processor that will do it otherwise; None: any that vLLM runs on.
 
     Raises:
         OptionError: There is no kernel.
@@ -142,4 +144,9 @@ def refuse_without_kernel(precision: str, *, gpu: bool) -> None:
         raise OptionError(
             f"vLLM has no kernel for {precision} on a CPU, and no NVIDIA GPU will run it here; use w8a8 or "
             "w4a16, or export with --provider cuda for a machine that has one"
+        )
+    if precision == "w4a16" and not gpu and flags is not None and not has_int4_kernel(flags):
+        raise OptionError(
+            "vLLM has no kernel for w4a16 on this processor, which lacks AVX-512; use w8a8 here, or run "
+            "it on a processor with AVX-512 or an NVIDIA GPU"
         )

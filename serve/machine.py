@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from ..export.vllm_processor import processor_flags
+
 __all__ = ["Machine", "read_machine"]
 
 KIBIBYTE = 1024
@@ -25,18 +27,20 @@ class Machine:
     cores: int  # logical cores that this process may use
     available_memory_bytes: int
     native_bfloat16: bool  # the processor multiplies bfloat16 itself
+    flags: frozenset[str]  # of the processor
 
 
 def read_machine() -> Machine:
     """Read the facts; takes milliseconds and starts nothing."""
-    cores = sorted(os.sched_getaffinity(0))
+    cores, flags = sorted(os.sched_getaffinity(0)), processor_flags()
     return Machine(
         gpus=len(
             [path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[len("nvidia") :].isdigit()]
         ),
         cores=len(cores),
         available_memory_bytes=_available_memory_bytes(_node_of_core(cores[0])),
-        native_bfloat16=any(flag in _cpu_flags() for flag in NATIVE_BFLOAT16_FLAGS),
+        native_bfloat16=any(flag in flags for flag in NATIVE_BFLOAT16_FLAGS),
+        flags=flags,
     )
 
 
@@ -69,11 +73,3 @@ def _cgroup_number(version2: str, version1: str) -> int | None:
             text = path.read_text().strip()
             return int(text) if text.isdigit() else None
     return None
-
-
-def _cpu_flags() -> frozenset[str]:
-    text = Path("/proc/cpuinfo").read_text()
-    lines = (line.partition(":") for line in text.splitlines())
-    return frozenset(
-        flag for name, _, value in lines if name.strip() in ("flags", "Features") for flag in value.split()
-    )

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..errors import ModelError, OptionError
 from ..export.vllm_config import refuse_without_kernel
+from ..export.vllm_processor import INT4_VARIABLE, int4_settings
 from .command import Command
 from .draft import check_draft, draft_flags, draft_notes, draft_warnings
 from .machine import Machine
@@ -56,7 +57,7 @@ def vllm_command(
         check_split(replace(options, directory=options.draft or options.directory, max_model_len=None), draft)
     device = choose_device(options, machine, install)
     if facts.manifest is not None:
-        refuse_without_kernel(facts.manifest.precision, gpu=device == "cuda")
+        refuse_without_kernel(facts.manifest.precision, gpu=device == "cuda", flags=machine.flags)
     program = ("vllm", "serve") if install is None else (install.python, *install.serve_arguments)
     command = Command(
         engine="vllm",
@@ -157,7 +158,9 @@ def _with_cpu_settings(
         )
     notes = [f"dtype {dtype}: {reason}"]
     arguments = [*command.arguments, "--dtype", dtype]
-    settings = dict(command.settings)
+    settings = command.settings | _int4_settings(models, dtype, machine)
+    if INT4_VARIABLE in settings:
+        notes.append(f"activations stay {dtype} beside 4-bit weights; {INT4_VARIABLE}=1 takes 8 bits of them")
     if "VLLM_CPU_OMP_THREADS_BIND" not in os.environ:
         settings["VLLM_CPU_OMP_THREADS_BIND"] = "auto"
         notes.append(f"threads: {machine.cores} cores, vLLM keeps one for its API server")
@@ -204,6 +207,15 @@ def _cpu_cache(
             f"this machine has room for {gibibytes} GiB; give --max-model-len {held_tokens} or less"
         )
     return gibibytes, shortened, note
+
+
+def _int4_settings(models: list[ModelFacts], dtype: str, machine: Machine) -> dict[str, str]:
+    precisions = [facts.manifest.precision for facts in models if facts.manifest is not None]
+    return {
+        name: value
+        for precision in precisions
+        for name, value in int4_settings(precision, dtype, machine.flags).items()
+    }
 
 
 def _loaded_bytes(facts: ModelFacts, dtype: str) -> float:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import MissingDependencyError, ModelError, TextError
+from ...export.vllm_processor import int4_settings, processor_flags
 from ...serve.machine import read_machine
 from ...serve.vllm_command import BASE_SETTINGS, GIBIBYTE
 from ..measure.context import context_tokens
@@ -107,8 +108,10 @@ class Speculative:
         cache_bytes = 2 * room * sum(model.kv_bytes_per_token for model in models)  # whole blocks
         free = read_machine().available_memory_bytes
         gibibytes = max(1, min(math.ceil(cache_bytes / GIBIBYTE), free // GIBIBYTE))
+        exact = [int4_settings(each.precision, self._settings.dtype, processor_flags()) for each in models]
         return {
             **BASE_SETTINGS,
+            **{name: value for settings in exact for name, value in settings.items()},
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the same for all: see VllmOffline
             "VLLM_CPU_KVCACHE_SPACE": str(gibibytes),
         }

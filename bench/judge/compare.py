@@ -218,6 +218,9 @@ def _facts(old: Results, new: Results) -> Iterator[tuple[str, object, object]]:
     for name in sorted(old.environment.versions.keys() | new.environment.versions.keys()):
         before, after = (run.environment.versions.get(name) for run in (old, new))
         yield f"version of {name}", before, after
+    for name in sorted(old.environment.engine_settings.keys() | new.environment.engine_settings.keys()):
+        before, after = (run.environment.engine_settings.get(name) for run in (old, new))
+        yield f"environment variable {name}", before, after
     for name in vars(old.settings):
         yield f"setting {name}", getattr(old.settings, name), getattr(new.settings, name)
     matched = {model.name: model for model in new.models}

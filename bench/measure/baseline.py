@@ -8,6 +8,7 @@ from ...errors import InputError, OptionError
 from ...export.model_files import read_config
 from ...export.to_vllm import VllmConfig, export_vllm
 from ...export.vllm_config import Quantisation, refuse_without_kernel
+from ...export.vllm_processor import processor_flags
 from ..record.settings import BenchSettings, Precision
 
 __all__ = ["Named", "check_baselines", "named", "quantised"]
@@ -58,7 +59,7 @@ def check_baselines(sources: list[str], settings: BenchSettings) -> None:
             has = f"has {', '.join(possible)}" if possible else "runs models as they are stored"
             raise OptionError(f"{source}: the {settings.engine} engine {has}")
         if settings.engine == "vllm":
-            refuse_without_kernel(precision, gpu=settings.device == "cuda")
+            refuse_without_kernel(precision, gpu=settings.device == "cuda", flags=processor_flags())
             if settings.dtype == "float32":
                 raise OptionError(
                     f"{source}: quantised weights run with bfloat16 or float16 around them, and this run is "

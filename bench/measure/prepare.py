@@ -13,6 +13,8 @@ from ...export.dense import save_dense
 from ...export.manifest import MANIFEST_NAME
 from ...export.model_files import is_onnx_directory
 from ...export.to_onnx import OnnxConfig, export_onnx
+from ...export.vllm_config import refuse_without_kernel
+from ...export.vllm_processor import processor_flags
 from ...serve.machine import read_machine
 from ..record.results import BenchModel
 from ..record.settings import BenchSettings
@@ -101,7 +103,9 @@ def _directory(name: str, source: str, settings: BenchSettings, work: Path) -> P
             f"{source} is an ONNX export, which the {settings.engine} engine does not load; give the "
             "checkpoint it was made from, or use --engine onnx"
         )
-    if path.is_dir() and inspect_artefact(path).format in ("huggingface", "vllm"):
+    if path.is_dir() and (found := inspect_artefact(path)).format in ("huggingface", "vllm"):
+        if settings.engine == "vllm":
+            refuse_without_kernel(found.precision, gpu=settings.device == "cuda", flags=processor_flags())
         return path
     return stored(name, source, work)
 

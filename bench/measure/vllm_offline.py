@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from ...errors import MissingDependencyError, ModelError
+from ...export.vllm_processor import int4_settings, processor_flags
 from ...serve.machine import read_machine
 from ...serve.vllm_command import BASE_SETTINGS, GIBIBYTE
 from ..process.engine_run import EngineRun, failure_of, run_engine
@@ -170,6 +171,7 @@ class VllmOffline:
             )
         return {
             **BASE_SETTINGS,
+            **int4_settings(model.precision, self.settings.dtype, processor_flags()),
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "VLLM_CPU_KVCACHE_SPACE": str(gibibytes),
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from ...export.vllm_processor import INT4_VARIABLE
 from ..record.results import Environment
 from .nvml import open_nvml
 
@@ -50,6 +51,7 @@ def read_environment() -> Environment:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         versions={"python": platform.python_version()} | _versions(),
         load_average=os.getloadavg()[0],
+        engine_settings={INT4_VARIABLE: chosen} if (chosen := os.environ.get(INT4_VARIABLE)) else {},
     )
 
 

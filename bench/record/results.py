@@ -88,6 +88,7 @@ class Environment:
     system: str
     versions: dict[str, str]  # python, dotresize, torch, transformers, vllm, onnxruntime, ...
     load_average: float | None  # over the last minute, before the run
+    engine_settings: dict[str, str] = field(default_factory=dict)  # environment variables that change answers
 
 
 @dataclass(frozen=True, kw_only=True)

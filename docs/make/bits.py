@@ -24,6 +24,8 @@ from dotresize.compress.source import DEMO_MODEL, load_dense
 from dotresize.errors import DotresizeError
 from dotresize.export.dense import save_dense
 from dotresize.export.manifest import MANIFEST_NAME
+from dotresize.export.vllm_config import has_gpu, refuse_without_kernel
+from dotresize.export.vllm_processor import processor_flags
 
 from . import kept_results
 from .bits_page import engine_of, render
@@ -172,7 +174,7 @@ def _add_speeds(results: dict[str, Any], builds: Path, engine: str) -> None:
     """
     label = f"speed in {engine}"
     rows = {name: row for name, row in results["rows"].items() if engine_of(row["bits"]) == engine}
-    places = {name: builds / row["path"] for name, row in rows.items()}
+    places = {name: builds / row["path"] for name, row in rows.items() if not _without_kernel(results, row)}
     results["failed"].pop(label, None)
     if len(places) < 2:
         return
@@ -185,6 +187,18 @@ def _add_speeds(results: dict[str, Any], builds: Path, engine: str) -> None:
             results["failed"][label] = str(error)
         if (report / RESULTS_NAME).is_file():
             results["speed"] |= _speeds(read(report / RESULTS_NAME), places)
+
+
+def _without_kernel(results: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether vLLM cannot multiply such weights here, which is noted once for each kind of weights."""
+    precision, label = row["bits"].split()[0], f"speed of {row['bits'].split()[0]} in vllm"
+    results["failed"].pop(label, None)
+    try:
+        refuse_without_kernel(precision, gpu=has_gpu(), flags=processor_flags())
+    except DotresizeError as error:
+        results["failed"][label] = str(error)
+        return True
+    return False
 
 
 def _speeds(found: Results, places: dict[str, Path]) -> dict[str, float]:

@@ -21,8 +21,15 @@ from dotresize.serve.vllm_command import GIBIBYTE, vllm_command
 from ..conftest import SaveCheckpoint
 from ..picos import SHAPE
 
-LAPTOP = Machine(gpus=0, cores=8, available_memory_bytes=16 * GIBIBYTE, native_bfloat16=False)
-NODE = Machine(gpus=8, cores=128, available_memory_bytes=1000 * GIBIBYTE, native_bfloat16=True)
+AVX512, AMX = frozenset({"avx512f"}), frozenset({"avx512f", "amx_tile"})
+LAPTOP = Machine(gpus=0, cores=8, available_memory_bytes=16 * GIBIBYTE, native_bfloat16=False, flags=AVX512)
+NODE = Machine(
+    gpus=8,
+    cores=128,
+    available_memory_bytes=1000 * GIBIBYTE,
+    native_bfloat16=True,
+    flags=AMX,
+)
 
 
 @pytest.fixture

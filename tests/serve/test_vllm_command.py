@@ -9,6 +9,7 @@ import pytest
 
 from dotresize.errors import ModelError, OptionError
 from dotresize.export.manifest import Manifest
+from dotresize.export.vllm_processor import INT4_VARIABLE
 from dotresize.serve.command import Command
 from dotresize.serve.machine import Machine, read_machine
 from dotresize.serve.model_facts import ModelFacts
@@ -30,8 +31,15 @@ CPU_BUILD = VllmInstall(
     version="0.32.0",
     serve_arguments=("-m", "entry", "--model"),
 )
-LAPTOP = Machine(gpus=0, cores=8, available_memory_bytes=16 * GIBIBYTE, native_bfloat16=False)
-NODE = Machine(gpus=8, cores=128, available_memory_bytes=1000 * GIBIBYTE, native_bfloat16=True)
+AVX512, AMX = frozenset({"avx512f"}), frozenset({"avx512f", "amx_tile"})
+LAPTOP = Machine(gpus=0, cores=8, available_memory_bytes=16 * GIBIBYTE, native_bfloat16=False, flags=AVX512)
+NODE = Machine(
+    gpus=8,
+    cores=128,
+    available_memory_bytes=1000 * GIBIBYTE,
+    native_bfloat16=True,
+    flags=AMX,
+)
 # Llama-3.1-70B with a narrower MLP
 LARGE = ModelFacts(
     hidden_size=8192,
@@ -127,7 +135,7 @@ def test_without_vllm_the_command_is_the_documented_one() -> None:
 
 
 def test_bfloat16_where_the_processor_has_it() -> None:
-    found = command(SMALL, replace(LAPTOP, native_bfloat16=True), CPU_BUILD)
+    found = command(SMALL, replace(LAPTOP, native_bfloat16=True, flags=AMX), CPU_BUILD)
     assert found.dtype == "bfloat16"
     assert found.settings["VLLM_CPU_KVCACHE_SPACE"] == "6"  # 8192 tokens x 32 x 23040 bytes, rounded up
 
@@ -223,6 +231,33 @@ def test_weights_that_the_device_has_no_kernel_for_are_refused() -> None:
     with pytest.raises(OptionError, match="no kernel for w8a16 on a CPU"):
         command(facts, LAPTOP, CPU_BUILD)
     assert "--dtype" in command(facts, NODE, GPU_BUILD).shell_line
+    four = replace(SMALL, manifest=Manifest(format="vllm", precision="w4a16", files={}, reference=None))
+    with pytest.raises(
+        OptionError, match="no kernel for w4a16 on this processor, which lacks AVX-512; use w8a8"
+    ):
+        command(four, replace(LAPTOP, flags=frozenset({"avx2"})), CPU_BUILD)
+    assert "--dtype" in command(four, LAPTOP, CPU_BUILD).shell_line
+
+
+def test_activations_beside_four_bits_stay_as_they_are_unless_the_user_chose(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(INT4_VARIABLE, raising=False)
+    four = replace(SMALL, manifest=Manifest(format="vllm", precision="w4a16", files={}, reference=None))
+    amx = replace(LAPTOP, native_bfloat16=True, flags=AMX)
+    found = command(four, amx, CPU_BUILD)
+    assert found.settings[INT4_VARIABLE] == "0"
+    assert f"{INT4_VARIABLE}=0" in found.shell_line
+    assert any("activations stay bfloat16" in note for note in found.notes)
+    for others in (
+        command(SMALL, amx, CPU_BUILD),  # no 4-bit weights
+        command(four, LAPTOP, CPU_BUILD),  # a kernel that keeps them anyway
+        command(four, amx, CPU_BUILD, dtype="float32"),
+        command(four, NODE, GPU_BUILD),
+    ):
+        assert INT4_VARIABLE not in others.settings
+    monkeypatch.setenv(INT4_VARIABLE, "1")
+    assert INT4_VARIABLE not in command(four, amx, CPU_BUILD).settings
 
 
 def test_this_machine_is_read() -> None:

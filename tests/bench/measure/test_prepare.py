@@ -9,6 +9,7 @@ from dotresize.bench.measure.prepare import prepare, settle, unique_names
 from dotresize.bench.record.settings import BenchSettings
 from dotresize.compress.progress import Silent
 from dotresize.errors import InputError, ModelError, OptionError
+from dotresize.export.vllm_processor import has_int4_kernel, processor_flags
 
 
 def test_names_are_as_short_as_they_can_be() -> None:
@@ -116,11 +117,16 @@ def test_a_baseline_is_quantised_once_and_its_quality_can_be_measured(
 
     pytest.importorskip("compressed_tensors")
     settings = settle(BenchSettings(engine="vllm", device="cpu", dtype="bfloat16"))
-    sources = [str(pico_llama), f"{pico_llama}@w4a16"]
+    precision = "w4a16" if has_int4_kernel(processor_flags()) else "w8a8"
+    sources = [str(pico_llama), f"{pico_llama}@{precision}"]
     with pytest.raises(InputError, match="a model is named twice"):
         prepare([*sources, sources[1]], settings, tmp_path, Silent())
     original, baseline = prepare(sources, settings, tmp_path, Silent())
-    assert (baseline.name, baseline.format, baseline.precision) == ("llama-tied@w4a16", "vllm", "w4a16")
+    assert (baseline.name, baseline.format, baseline.precision) == (
+        f"llama-tied@{precision}",
+        "vllm",
+        precision,
+    )
     assert baseline.weight_bytes < 0.6 * original.weight_bytes
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert prepare(sources, settings, tmp_path, Silent()) == [original, baseline]
