@@ -42,6 +42,8 @@ OPTIONS: dict[Axis, str] = {  # of CompressConfig
 }
 PREFERRED_GRIDS = (64, 32, 16, 8)  # the coarsest that leaves a model 32 steps
 STEPS = 32
+GROUP_GRIDS = (128, 64, 32)  # weights that share a scale of 4 bits; the coarsest that leaves a few steps
+GROUP_STEPS = 4
 SMALLEST_FRACTION = 0.25  # of an axis: what is left of a model beyond that is of no use
 
 Candidate = tuple[int, ...]  # a value for each of AXES
@@ -67,13 +69,16 @@ class Axes:
         return not self.hidden_over_heads or hidden % heads == 0
 
 
-def axes_of(config: "PreTrainedConfig", family: Family, tensor_parallel_size: int = 1) -> Axes:
+def axes_of(
+    config: "PreTrainedConfig", family: Family, tensor_parallel_size: int = 1, *, grouped: bool = False
+) -> Axes:
     """What can be planned for a model.
 
     Args:
         config: of the model.
         family: of the model.
         tensor_parallel_size: over how many GPUs the engine will split heads and MLP.
+        grouped: the result will be quantised in groups of weights, which must divide its widths.
 
     Raises:
         OptionError: the number is not positive, or no width can be split so.
@@ -88,7 +93,9 @@ def axes_of(config: "PreTrainedConfig", family: Family, tensor_parallel_size: in
     for axis in AXES:
         own = int(getattr(widths, FIELDS[axis]))
         if axis == "hidden":
-            found = _hidden_values(widths, ratio, divided=divided)
+            found = _hidden_values(widths, ratio, divided=divided, grouped=grouped)
+        elif axis == "mlp":
+            found = _mlp_values(own, tensor_parallel_size, grouped=grouped)
         else:
             found = _values(axis, own, config, tensor_parallel_size, ratio)
         stays = (tied and axis in ("hidden", "kv_groups")) or (axis == "hidden" and not family.rotates)
@@ -110,10 +117,7 @@ def axes_of(config: "PreTrainedConfig", family: Family, tensor_parallel_size: in
 
 def _values(axis: Axis, own: int, config: Any, parallel: int, ratio: int) -> tuple[int, ...]:
     floor = _floor(own)
-    if axis == "mlp":
-        grid = _grid(own, parallel)
-        legal, whole = [value for value in range(grid, own, grid) if value >= floor], own % parallel == 0
-    elif axis == "kv_groups":
+    if axis == "kv_groups":
         fits = {groups: _splits(groups, ratio, parallel) for groups in range(floor, own + 1)}
         legal, whole = [groups for groups, fit in fits.items() if fit and groups < own], fits[own]
     elif axis == "experts":
@@ -124,12 +128,18 @@ def _values(axis: Axis, own: int, config: Any, parallel: int, ratio: int) -> tup
     return tuple(sorted({*legal, *([own] if whole else [])}, reverse=True))
 
 
-def _hidden_values(widths: Widths, ratio: int, *, divided: bool) -> tuple[int, ...]:
+def _mlp_values(own: int, parallel: int, *, grouped: bool) -> tuple[int, ...]:
+    grid = _grid(own, parallel, grouped=grouped)
+    legal = [value for value in range(grid, own, grid) if value >= _floor(own)]
+    return tuple(sorted({*legal, *([own] if own % parallel == 0 else [])}, reverse=True))
+
+
+def _hidden_values(widths: Widths, ratio: int, *, divided: bool, grouped: bool) -> tuple[int, ...]:
     """On the grid, and where the heads must divide it, multiples of what any number of groups has."""
     own, found = widths.hidden_size, {widths.hidden_size}
     counts = {groups * ratio for groups in range(1, widths.num_key_value_heads + 1)} if divided else {1}
     for heads in counts:
-        grid = _grid(own, heads)
+        grid = _grid(own, heads, grouped=grouped)
         found |= {value for value in range(grid, own, grid) if value >= _floor(own)}
     return tuple(sorted(found, reverse=True))
 
@@ -138,8 +148,11 @@ def _floor(own: int) -> int:
     return max(1, math.ceil(SMALLEST_FRACTION * own))
 
 
-def _grid(own: int, divisor: int) -> int:
+def _grid(own: int, divisor: int, *, grouped: bool) -> int:
     """The coarsest preferred multiple that leaves enough steps and is one of the divisor as well."""
+    groups = [math.lcm(group, divisor) for group in GROUP_GRIDS] if grouped else []
+    if groups and groups[-1] < own:  # else no narrower width is a multiple of both
+        return next((grid for grid in groups if own >= GROUP_STEPS * grid), groups[-1])
     grids = [math.lcm(grid, divisor) for grid in PREFERRED_GRIDS]
     fine = next((grid for grid in grids if own >= STEPS * grid), grids[-1])
     return fine if fine < own else divisor

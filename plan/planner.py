@@ -15,6 +15,7 @@ from ..compress.run import check_inputs, choose_device
 from ..compress.shape import widths_of
 from ..compress.source import OpenModel, open_model
 from ..errors import OptionError, WidthError
+from ..export.vllm_config import GROUPED
 from ..version import __version__
 from .axes import Axes, Candidate, axes_of, config_of
 from .budget import Budget
@@ -47,6 +48,8 @@ class PlanSettings:
         effort: quick trusts the proxy; standard measures some candidates, thorough more.
         evaluation: texts that candidates are scored on.
         quality_floor: perplexity ratio to the original at most, as measured on them.
+        quantize: what the result will be quantised to; w4a16 and w8a16 want widths that groups divide. The
+            budget counts the weights as they are before that.
     """
 
     budget: Budget
@@ -57,12 +60,18 @@ class PlanSettings:
     effort: Effort = "standard"
     evaluation: tuple[str, ...] = ("builtin",)
     quality_floor: float | None = None
+    quantize: str = "none"
 
     def __post_init__(self) -> None:
         if self.effort not in ("quick", *AMOUNTS):
             raise OptionError(f"--effort is {self.effort!r}; choose one of quick, {', '.join(AMOUNTS)}.")
         if self.engine not in ("vllm", "onnx"):
             raise OptionError(f"--engine is {self.engine!r}; choose one of vllm, onnx.")
+        if self.quantize not in ("none", *GROUPED):
+            raise OptionError(
+                f"--quantize is {self.quantize!r}; a plan takes {' or '.join(GROUPED)}, whose groups must "
+                "divide its widths. Others ask for no other plan: leave it out."
+            )
         if self.budget.decode_speedup is None and self.target is not None:
             raise OptionError("--target has no effect without --decode-speedup; leave one of them out.")
         if self.effort == "quick" and self.quality_floor is not None:
@@ -102,7 +111,8 @@ def plan_widths(
     """
     progress, base = progress or Silent(), settings.base
     opened = open_model(model, trust_remote_code=base.trust_remote_code)
-    axes = axes_of(opened.config, opened.family, settings.tensor_parallel_size)
+    grouped = settings.quantize in GROUPED
+    axes = axes_of(opened.config, opened.family, settings.tensor_parallel_size, grouped=grouped)
     predictor = predictor_of(opened, axes, settings)
     needs = predictor.needs()
     check_feasible(axes, predictor.predict, needs)

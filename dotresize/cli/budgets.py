@@ -58,6 +58,7 @@ def settings_of(
         target=options.target,
         tensor_parallel_size=options.tensor_parallel_size,
         evaluation=tuple(evaluation),
+        quantize=options.quantize,
         quality_floor=None if options.quality_floor is None else parse_floor(options.quality_floor),
         **rest,
     )

@@ -9,6 +9,8 @@ from dotresize.compress.family_rows import FAMILIES, family_of
 from dotresize.compress.source import open_model
 from dotresize.errors import OptionError
 from dotresize.plan.axes import AXES, Axes, axes_of, config_of
+from dotresize.plan.budget import Budget
+from dotresize.plan.planner import PlanSettings
 from tests.families.configs import pico_config
 
 BASE = CompressConfig(mlp_width=0.5, seed=7)
@@ -30,6 +32,23 @@ def test_the_values_of_a_llama(pico_llama: Path) -> None:
     assert (groups, layers, experts) == ((2, 1), (3, 2, 1), (0,))
     assert axes.moving == (0, 1, 2, 3)
     assert not axes.is_legal((54, 96, 2, 3, 0))  # four heads do not divide 54
+
+
+def test_groups_of_weights_divide_the_widths_of_a_plan(pico_llama: Path) -> None:
+    opened = open_model(str(pico_llama))
+    hidden, mlp = axes_of(opened.config, opened.family, grouped=True).values[:2]
+    assert (hidden, mlp) == ((64, 32), (96, 64, 32))  # too narrow for the coarser groups
+    opened.config.intermediate_size = 1536
+    mlp = axes_of(opened.config, opened.family, grouped=True).values[1]
+    assert mlp == tuple(range(1536, 383, -128))
+    opened.config.hidden_size, opened.config.intermediate_size = 20, 24  # nothing narrower is a multiple
+    plain = axes_of(opened.config, opened.family)
+    assert axes_of(opened.config, opened.family, grouped=True).values == plain.values
+
+
+def test_only_grouped_weights_ask_for_other_plans() -> None:
+    with pytest.raises(OptionError, match="--quantize is 'w8a8'; a plan takes w4a16 or w8a16"):
+        PlanSettings(budget=Budget(params=0.75), base=BASE, quantize="w8a8")
 
 
 def test_engines_deal_heads_and_neurons_out_evenly(pico_llama: Path) -> None:

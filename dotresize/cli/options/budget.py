@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .export import Quantize
 from .load import Concurrency, TensorParallelSize
 from .run import Engine
 
@@ -71,4 +72,5 @@ class BudgetOptions:
     engine: Engine = "vllm"
     target: Target = None
     quality_floor: QualityFloor = None
+    quantize: Quantize = "none"
     tensor_parallel_size: TensorParallelSize = 1

@@ -12,7 +12,12 @@ Provider = Annotated[
 FallbackF16 = Annotated[
     bool, typer.Option("--fallback-f16", help="Keep matrices that do not divide into blocks in float16.")
 ]
-Quantize = Annotated[str, typer.Option(help="none, fp8, w8a8, w8a16 or w4a16.")]
+Quantize = Annotated[
+    str,
+    typer.Option(
+        help="none, fp8, w8a8, w8a16 or w4a16; a plan keeps to widths that groups of 128 (64, 32) divide."
+    ),
+]
 GroupSize = Annotated[int | None, typer.Option(help="Weights per scale of w4a16 and w8a16; 32 if left out.")]
 Rounding = Annotated[
     str | None,
