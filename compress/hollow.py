@@ -11,7 +11,11 @@ __all__ = ["attention_for", "hollow_model"]
 
 
 def hollow_model(
-    config: "PreTrainedConfig", *, dtype: torch.dtype | None = None, runs: bool = False, buffers: bool = False
+    config: "PreTrainedConfig",
+    *,
+    dtype: torch.dtype | str | None = None,
+    runs: bool = False,
+    buffers: bool = False,
 ) -> "PreTrainedModel":
     """The stock model that a config describes, on the meta device: shapes without values.
 

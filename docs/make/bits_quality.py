@@ -11,8 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dotresize.bench.quality.perplexity import estimate_quality, log_probabilities_of, mean_kl, mean_loss
-from dotresize.bench.quality.perplexity_in_turn import Scorer
+from dotresize.bench.quality.perplexity import (
+    Scorer,
+    estimate_quality,
+    log_probabilities_of,
+    mean_kl,
+    mean_loss,
+)
 from dotresize.bench.quality.scorers import open_scorer
 from dotresize.bench.quality.text_quality import quality_record
 from dotresize.compress.calibration import Windows
