@@ -26,7 +26,7 @@ _MANIFEST = "dotresize.json"
 # What compress and the exports write, families of tokenizers included, beside the manifest.
 _WRITTEN = (
     *("README.md", "config.json", "generation_config.json", "genai_config.json", "recipe.yaml", "reference"),
-    *("recovery.svg", "adapter"),
+    *("recovery.svg", "adapter", "adapter_config.json"),
     *(
         "*.safetensors",
         "*.safetensors.index.json",

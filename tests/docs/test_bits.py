@@ -65,11 +65,11 @@ def test_rows_are_measured_once_and_make_a_page(pico_llama: Path, tmp_path: Path
     setting = setting_of(pico_llama)
     file, builds = tmp_path / "page.json", tmp_path / "builds"
     only = ("original, w4a16 nearest",)
-    results = bits.run(setting, file, builds, Silent(), only=only)
+    results = bits.run(setting, file, builds, Silent(), only=only, kept=tmp_path / "kept")
     assert list(results["rows"]) == list(only)
     assert kl_of(results["rows"][only[0]]) > 0
     before = sorted(path.stat().st_mtime_ns for path in builds.rglob("*"))
-    assert bits.run(setting, file, builds, Silent(), only=only) == results
+    assert bits.run(setting, file, builds, Silent(), only=only, kept=tmp_path / "kept") == results
     assert sorted(path.stat().st_mtime_ns for path in builds.rglob("*")) == before
     page = render(results, "page.svg")
     assert "| original, w4a16 nearest |" in page
@@ -81,7 +81,9 @@ def test_an_onnx_row_is_scored_by_onnx_runtime(pico_llama: Path, tmp_path: Path)
     pytest.importorskip("onnxruntime_genai")
     only = ("original, bfloat16", "original, onnx fp32")
     setting = setting_of(pico_llama)
-    results = bits.run(setting, tmp_path / "page.json", tmp_path / "builds", Silent(), only=only)
+    results = bits.run(
+        setting, tmp_path / "page.json", tmp_path / "builds", Silent(), only=only, kept=tmp_path / "kept"
+    )
     assert list(results["rows"]) == list(only)
     floats = results["rows"]["original, onnx fp32"]
     assert kl_of(floats) < 1e-8  # the same float32 weights; only the order of sums differs
@@ -107,7 +109,7 @@ def test_a_row_that_fails_is_kept_with_its_reason_and_tried_again(pico_llama: Pa
     taken.mkdir(parents=True)
     (taken / "notes.txt").write_text("somebody's")
     setting = setting_of(pico_llama)
-    results = bits.run(setting, file, builds, Silent(), only=only)
+    results = bits.run(setting, file, builds, Silent(), only=only, kept=tmp_path / "kept")
     assert list(results["rows"]) == ["original, bfloat16"]
     reason = results["failed"]["original, w8a8 nearest"]
     assert "original-w8a8-nearest" in reason
@@ -115,5 +117,5 @@ def test_a_row_that_fails_is_kept_with_its_reason_and_tried_again(pico_llama: Pa
     assert f"* original, w8a8 nearest: {reason}" in render(results, "page.svg")
     (taken / "notes.txt").unlink()
     taken.rmdir()
-    again = bits.run(setting, file, builds, Silent(), only=only)
+    again = bits.run(setting, file, builds, Silent(), only=only, kept=tmp_path / "kept")
     assert (set(again["rows"]), again["failed"]) == (set(bits.labels(only)), {})

@@ -56,5 +56,7 @@ def test_rows_are_run_once_with_equal_tokens_and_make_a_page(
 
 
 def test_a_row_that_fails_stops_the_run(setting: recovery.Setting, tmp_path: Path) -> None:
+    command = ["recover", setting.narrow, "--teacher", "nowhere", "--tokens", "64"]
+    command += ["--text", setting.texts[0]]
     with pytest.raises(ChildError, match="nowhere"):
-        dotresize(["recover", setting.narrow, "--teacher", "nowhere", "-o", str(tmp_path / "out")])
+        dotresize([*command, "-o", str(tmp_path / "out")])

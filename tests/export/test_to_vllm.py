@@ -12,11 +12,13 @@ from dotresize.export import manifest
 from dotresize.export.outputs import check_free
 from dotresize.export.to_vllm import VllmConfig, export_vllm
 from dotresize.export.verify import verify
+from dotresize.export.vllm_processor import has_int4_kernel, processor_flags
 
 if TYPE_CHECKING:
     import torch
 
 TEXT = Path(__file__).parent.parent / "compress" / "text.txt"
+HAS_INT4 = has_int4_kernel(processor_flags())
 CALIBRATED: dict[str, Any] = {
     "calibration": (str(TEXT),),
     "calibration_windows": 8,
@@ -137,8 +139,17 @@ def test_what_cannot_be_calibrated_is_refused_before_anything_is_written(
 
 @pytest.mark.slow
 @pytest.mark.vllm
+@pytest.mark.skipif(not HAS_INT4, reason="vLLM has no kernel for w4a16 on this processor")
 def test_calibrated_weights_run_in_real_vllm(pico_saved: Path, tmp_path: Path) -> None:
     pytest.importorskip("compressed_tensors")
     export_vllm(pico_saved, tmp_path / "out", VllmConfig(quantize="w4a16", **CALIBRATED))
     record = verify(tmp_path / "out")
     assert record.verified, record.verification
+
+
+@pytest.mark.skipif(HAS_INT4, reason="this processor has the kernel")
+def test_weights_that_vllm_cannot_multiply_here_are_not_given_to_it(pico_saved: Path, tmp_path: Path) -> None:
+    pytest.importorskip("compressed_tensors")
+    export_vllm(pico_saved, tmp_path / "out", VllmConfig(quantize="w4a16"))  # for another machine
+    with pytest.raises(OptionError, match="no kernel for w4a16 on this processor, which lacks AVX-512"):
+        verify(tmp_path / "out")
