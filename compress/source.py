@@ -66,8 +66,8 @@ class OpenModel:
         model = self._read()
         check_tie(model, self.spec)
         check_values(model, self.spec, degenerate=_is_supported(self.config, self.architecture))
-        if located.gguf_file:  # the weights are plain now, and the config must not say otherwise
-            del model.config.quantization_config
+        if located.gguf_file:  # the weights are plain now, and neither model nor config may say otherwise
+            model.hf_quantizer.remove_quantization_config(model)
             model.config._name_or_path = ""
         return DenseModel(
             model=model,

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from dotresize.compress.source import DEMO_MODEL, load_dense, open_model
 from dotresize.errors import ModelError, OptionError
@@ -34,6 +35,7 @@ def test_demo_model_is_dequantised_and_says_so() -> None:
     assert dense.source.licence == "apache-2.0"
     assert not hasattr(dense.model.config, "quantization_config")
     assert dense.model.config.hidden_size == 576
+    assert dense.model.half().dtype == torch.float16  # as of any model
 
 
 @pytest.mark.parametrize(
