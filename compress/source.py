@@ -67,7 +67,8 @@ class OpenModel:
         check_tie(model, self.spec)
         check_values(model, self.spec, degenerate=_is_supported(self.config, self.architecture))
         if located.gguf_file:  # the weights are plain now, and neither model nor config may say otherwise
-            model.hf_quantizer.remove_quantization_config(model)
+            quantizer: Any = model.hf_quantizer
+            quantizer.remove_quantization_config(model)
             model.config._name_or_path = ""
         return DenseModel(
             model=model,
