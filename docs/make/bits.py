@@ -9,36 +9,37 @@ fails is kept with its reason; the others go on, and the next run tries it again
 import argparse
 import sys
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
-from dotresize.bench.quality.scorers import open_scorer
-from dotresize.bench.quality.text_quality import measure_texts
 from dotresize.bench.record.results import Results, read
 from dotresize.bench.run import RESULTS_NAME
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
-from dotresize.compress.calibration import Windows
 from dotresize.compress.progress import Progress
 from dotresize.compress.source import DEMO_MODEL, load_dense
 from dotresize.errors import DotresizeError
 from dotresize.export.dense import save_dense
 from dotresize.export.manifest import MANIFEST_NAME
-from dotresize.export.model_files import is_onnx_directory
 from dotresize.export.vllm_config import has_gpu, refuse_without_kernel
 from dotresize.export.vllm_processor import processor_flags
 
 from . import kept_results
 from .bits_page import engine_of, render
 from .bits_plot import bits_svg
-from .evaluation import WINDOW_TOKENS, Evaluation, add_options, dotresize, evaluation_texts, write_page
-from .kept_dense import KEPT, KeptDense
+from .evaluation import (
+    WINDOW_TOKENS,
+    Evaluation,
+    Scored,
+    add_options,
+    dotresize,
+    evaluation_texts,
+    write_page,
+)
+from .kept_dense import KEPT
 
 __all__ = ["Setting", "labels", "run"]
 
@@ -101,7 +102,7 @@ def run(
     """
     results = kept_results.load(file, setting, "rows", "speed", "failed")
     builds.mkdir(parents=True, exist_ok=True)
-    scored, maker = _Scored(setting, kept, progress), _Maker(setting, builds)
+    scored, maker = Scored(setting.model, setting, kept, progress), _Maker(setting, builds)
     for label, (width, bits) in labels(only).items():
         if label in results["rows"]:
             continue
@@ -118,7 +119,7 @@ def run(
     return results
 
 
-def _row(path: Path, width: float, bits: str, scored: "_Scored") -> dict[str, Any]:
+def _row(path: Path, width: float, bits: str, scored: Scored) -> dict[str, Any]:
     files = [*path.glob("*.safetensors"), *path.glob("model.onnx*")]
     return {
         "width": width,
@@ -127,30 +128,6 @@ def _row(path: Path, width: float, bits: str, scored: "_Scored") -> dict[str, An
         "bytes": sum(each.stat().st_size for each in files),
         "quality": scored.against_original(path),
     }
-
-
-class _Scored:
-    """Rows against the original, which is read for the first of them and stays in memory."""
-
-    def __init__(self, setting: Setting, kept: Path, progress: Progress) -> None:
-        self._setting, self._kept, self._progress = setting, kept, progress
-
-    @cached_property
-    def _original(self) -> tuple[KeptDense, list[Windows]]:
-        dense = load_dense(self._setting.model)
-        dense.model.float()
-        return KeptDense(dense, self._kept), self._setting.windows(dense.tokenizer)
-
-    def against_original(self, path: Path) -> dict[str, Any]:
-        """Weights are scored in float32, an ONNX export by ONNX Runtime itself, which rounds what it rounds.
-
-        Raises:
-            DotresizeError: the model cannot be read.
-        """
-        original, texts = self._original
-        kind = "onnx" if is_onnx_directory(path) else "huggingface"
-        scorer = open_scorer(path, kind, device=torch.device("cpu"), dtype="float32")
-        return measure_texts({"dense": original, "row": scorer}, texts, progress=self._progress)
 
 
 class _Maker:

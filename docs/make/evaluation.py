@@ -4,21 +4,36 @@ import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dotresize.bench.quality.text_quality import windows_of_texts
+import torch
+
+from dotresize.bench.quality.scorers import open_scorer
+from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
 from dotresize.compress.calibration import Windows
 from dotresize.compress.progress import Progress
+from dotresize.compress.source import load_dense
 from dotresize.errors import DotresizeError
+from dotresize.export.model_files import is_onnx_directory
 
 from .domain_suite import evaluation_files, left_out, write_domains
 from .domains import WIKITEXT
+from .kept_dense import KeptDense
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["ChildError", "Evaluation", "add_options", "dotresize", "evaluation_texts", "write_page"]
+__all__ = [
+    "ChildError",
+    "Evaluation",
+    "Scored",
+    "add_options",
+    "dotresize",
+    "evaluation_texts",
+    "write_page",
+]
 
 PAGES = Path(__file__).resolve().parents[1]
 WINDOW_TOKENS = 1024
@@ -40,6 +55,40 @@ class Evaluation:
             at_most=self.evaluation_windows,
             window_tokens=self.evaluation_window_tokens,
         )
+
+
+class Scored:
+    """Rows against the original, which is read for the first of them and stays in memory."""
+
+    def __init__(self, model: str, evaluation: Evaluation, kept: Path, progress: Progress) -> None:
+        """Read nothing yet.
+
+        Args:
+            model: the original, as `load_dense` takes it.
+            evaluation: what rows are scored on.
+            kept: where the original's answers are, or go.
+            progress: told about every window.
+        """
+        self._model, self._evaluation, self._kept, self._progress = model, evaluation, kept, progress
+
+    @cached_property
+    def _original(self) -> tuple[KeptDense, list[Windows]]:
+        dense = load_dense(self._model)
+        dense.model.float()
+        return KeptDense(dense, self._kept), self._evaluation.windows(dense.tokenizer)
+
+    def against_original(self, path: Path) -> dict[str, Any]:
+        """The record of `measure_texts` for a directory.
+
+        Weights are scored in float32, an ONNX export by ONNX Runtime itself, which rounds what it rounds.
+
+        Raises:
+            DotresizeError: the model cannot be read.
+        """
+        original, texts = self._original
+        kind = "onnx" if is_onnx_directory(path) else "huggingface"
+        scorer = open_scorer(path, kind, device=torch.device("cpu"), dtype="float32")
+        return measure_texts({"dense": original, "narrow": scorer}, texts, progress=self._progress)
 
 
 class ChildError(DotresizeError):

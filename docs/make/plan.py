@@ -22,6 +22,7 @@ from dotresize.compress.source import DEMO_MODEL, DenseModel, load_dense
 from . import kept_results
 from .domain_suite import evaluation_files, write_domains
 from .domains import WIKITEXT
+from .kept_dense import KEPT, KeptDense
 from .plan_forecasts import measure_forecast
 from .plan_fronts import measure_front, plan_of, point_of_row, windows_for
 from .plan_layers import measure_layers
@@ -47,6 +48,7 @@ class Maker:
     progress: Progress
     rounds: int = 3  # of the speed rows
     repeats: int = 3
+    kept: Path = KEPT  # the original's answers
 
     @cached_property
     def results(self) -> dict[str, Any]:
@@ -57,6 +59,11 @@ class Maker:
     def dense(self) -> DenseModel:
         """The original."""
         return load_dense(self.setting.model)
+
+    @cached_property
+    def original(self) -> KeptDense:
+        """What rows are compared to."""
+        return KeptDense(self.dense, self.kept)
 
     @cached_property
     def texts(self) -> list[Windows]:
@@ -96,12 +103,22 @@ class Maker:
             if other.startswith(f"{name}: ") and found.get("point", {}).get("widths") == point.widths:
                 return {**found, "evaluations": record.evaluations}  # the same model, whichever way it came
         return measure_front(
-            self.setting, self.amount, record, point, self.dense, self.texts, self.builds, self.progress
+            self.setting,
+            self.amount,
+            record,
+            point,
+            self.dense,
+            self.original,
+            self.texts,
+            self.builds,
+            self.progress,
         )
 
     def _layers(self, label: str) -> dict[str, Any]:
         _, name = parts_of_label(label)
-        return measure_layers(self.setting, self.amount, name, self.dense, self.texts, self.progress)
+        return measure_layers(
+            self.setting, self.amount, name, self.dense, self.original, self.texts, self.progress
+        )
 
     def _speed(self, label: str) -> dict[str, Any]:
         engine, budget, row = parts_of_label(label)

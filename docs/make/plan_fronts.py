@@ -17,6 +17,7 @@ from dotresize.plan.axes import AXES, config_of
 from dotresize.plan.planner import plan_widths
 from dotresize.plan.record import PlanRecord, Point, read_plan, write_plan
 
+from .kept_dense import KeptDense
 from .plan_setting import MIXED, PROXIED, SEARCHED, Amount, Setting
 
 __all__ = ["measure_front", "plan_of", "point_of_row", "windows_for"]
@@ -70,6 +71,7 @@ def measure_front(
     record: PlanRecord,
     point: Point,
     dense: DenseModel,
+    original: KeptDense,
     texts: list[Windows],
     builds: Path,
     progress: Progress,
@@ -80,7 +82,7 @@ def measure_front(
     with WorkDirectory(work_path(builds / "row")) as work:
         result = compress(dense, config, progress=progress, work=work)
         quality = measure_texts(
-            {"dense": dense.model, "narrow": result.model},
+            {"dense": original, "narrow": result.model},
             texts,
             calibrations={"narrow": result.report.calibration},
             progress=progress,

@@ -26,6 +26,7 @@ from dotresize.plan.axes import AXES, Axes, axes_of
 from dotresize.plan.observe import observe_model
 from dotresize.plan.per_layer import spread_over_layers
 
+from .kept_dense import KeptDense
 from .plan_setting import UNIFORM, Amount, Setting
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def measure_layers(
     amount: Amount,
     name: str,
     dense: DenseModel,
+    original: KeptDense,
     texts: list[Windows],
     progress: Progress,
 ) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def measure_layers(
     windows = calibration_windows(config, dense, device, progress)
     widths = _widths(dense, windows, uniform=name == UNIFORM, progress=progress)
     narrow = narrow_each_layer(dense, windows, widths, config, progress)
-    quality = measure_texts({"dense": dense.model, "narrow": narrow}, texts, progress=progress)
+    quality = measure_texts({"dense": original, "narrow": narrow}, texts, progress=progress)
     return {"widths": widths, "quality": quality}
 
 

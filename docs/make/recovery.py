@@ -13,15 +13,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dotresize.bench.quality.text_quality import measure_texts
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
 from dotresize.compress.progress import Progress
-from dotresize.compress.source import DEMO_MODEL, load_dense
+from dotresize.compress.source import DEMO_MODEL
 from dotresize.export import manifest
 
 from . import kept_results
-from .evaluation import WINDOW_TOKENS, Evaluation, add_options, dotresize, evaluation_texts, write_page
+from .evaluation import (
+    WINDOW_TOKENS,
+    Evaluation,
+    Scored,
+    add_options,
+    dotresize,
+    evaluation_texts,
+    write_page,
+)
+from .kept_dense import KEPT
 from .recovery_page import curves, render
 
 FITTED, PLAIN = "fitted", "plain pruning"
@@ -47,7 +55,9 @@ class Setting(Evaluation):
     options: tuple[str, ...]  # further ones of `dotresize recover`, for all rows
 
 
-def run(setting: Setting, file: Path, builds: Path, progress: Progress) -> dict[str, Any]:
+def run(
+    setting: Setting, file: Path, builds: Path, progress: Progress, *, kept: Path = KEPT
+) -> dict[str, Any]:
     """Measure what the results file does not hold yet.
 
     Args:
@@ -55,16 +65,18 @@ def run(setting: Setting, file: Path, builds: Path, progress: Progress) -> dict[
         file: JSON, rewritten after each row.
         builds: where the models of the rows go, and stay.
         progress: told about every window that is scored.
+        kept: where the original's answers are, or go.
     """
     results = kept_results.load(file, setting, "starts", "rows")
     builds.mkdir(parents=True, exist_ok=True)
+    scored = Scored(setting.model, setting, kept, progress)
     starts = {FITTED: Path(setting.narrow), PLAIN: builds / "plain"}
     if not (starts[PLAIN] / manifest.MANIFEST_NAME).is_file():
         dotresize(plain_command(setting, starts[PLAIN]))
     results["plain_command"] = plain_command(setting, starts[PLAIN])
     for name, path in starts.items():
         if name not in results["starts"]:
-            results["starts"][name] = _quality(setting, path, progress)
+            results["starts"][name] = scored.against_original(path)
             kept_results.store(file, results)
     for label, (start, train) in ROWS.items():
         if label in results["rows"]:
@@ -79,7 +91,7 @@ def run(setting: Setting, file: Path, builds: Path, progress: Progress) -> dict[
         results["rows"][label] = {
             "command": command,
             "recovery": json.loads(json.dumps(asdict(record))),
-            "quality": _quality(setting, output, progress),
+            "quality": scored.against_original(output),
         }
         kept_results.store(file, results)
     return results
@@ -115,12 +127,6 @@ def _length(setting: Setting, results: dict[str, Any]) -> list[str]:
     if setting.minutes is not None:
         return ["--minutes", str(setting.minutes)]
     return ["--tokens", str(setting.tokens)]
-
-
-def _quality(setting: Setting, path: Path, progress: Progress) -> dict[str, Any]:
-    dense, narrow = load_dense(setting.model), load_dense(str(path))
-    windows = setting.windows(dense.tokenizer)
-    return measure_texts({"dense": dense.model, "narrow": narrow.model}, windows, progress=progress)
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def test_an_onnx_row_is_scored_by_onnx_runtime(pico_llama: Path, tmp_path: Path)
     assert floats["bytes"] > results["rows"]["original, bfloat16"]["bytes"]
     dense = load_dense(str(pico_llama))
     windows = setting.windows(dense.tokenizer)
-    expected = measure_texts({"dense": dense.model, "row": dense.model}, windows)
+    expected = measure_texts({"dense": dense.model, "narrow": dense.model}, windows)
     for text, own in zip(floats["quality"]["texts"], expected["texts"], strict=True):
         assert text["models"][0] == own["models"][0]  # from the file what the model gives
         assert text["models"][1]["perplexity"]["value"] == pytest.approx(

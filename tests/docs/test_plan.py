@@ -34,7 +34,12 @@ def maker(pico_llama_untied: Path, tmp_path: Path) -> Maker:
         evaluation_window_tokens=64,
     )
     return Maker(
-        setting=setting, amount=FEW, file=tmp_path / "PLAN.json", builds=tmp_path / "b", progress=Silent()
+        setting=setting,
+        amount=FEW,
+        file=tmp_path / "PLAN.json",
+        builds=tmp_path / "b",
+        progress=Silent(),
+        kept=tmp_path / "kept",
     )
 
 

@@ -39,12 +39,12 @@ def test_rows_are_run_once_with_equal_tokens_and_make_a_page(
     few = dict(list(recovery.ROWS.items())[:2])
     monkeypatch.setattr(recovery, "ROWS", few)  # each row is a process of its own
     file, builds = tmp_path / "page.json", tmp_path / "builds"
-    results = recovery.run(setting, file, builds, Silent())
+    results = recovery.run(setting, file, builds, Silent(), kept=tmp_path / "kept")
     assert list(results["rows"]) == list(few)
     tokens = [row["recovery"]["curve"][-1]["tokens"] for row in results["rows"].values()]
     assert tokens == [512, 512]
     before = sorted(path.stat().st_mtime_ns for path in builds.rglob("*"))
-    assert recovery.run(setting, file, builds, Silent()) == results
+    assert recovery.run(setting, file, builds, Silent(), kept=tmp_path / "kept") == results
     assert sorted(path.stat().st_mtime_ns for path in builds.rglob("*")) == before
 
     page = render(results, "page.svg")
