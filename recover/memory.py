@@ -52,10 +52,11 @@ def saved_bytes(run: Callable[[], Any], besides: Iterable[Tensor]) -> int:
     alive = []  # a storage that is freed and another that takes its place must not be one
 
     def pack(tensor: Tensor) -> Tensor:
+        detached = tensor.detach()  # itself, it would hold the graph that holds it, out of a collector's sight
         if _place(tensor) not in seen:
             found[_place(tensor)] = tensor.untyped_storage().nbytes()
-            alive.append(tensor)
-        return tensor
+            alive.append(detached)
+        return detached
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         kept = run()
