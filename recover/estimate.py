@@ -71,6 +71,7 @@ def estimate(setup: Setup, *, texts: int) -> Estimate:
             setup.teacher if config.teacher_top_k is None else None,
             saved=saved,
             product_bytes=2 if uses_bfloat16(config) else 4,
+            accumulates=config.batch_windows > config.micro_windows * launched_processes(),
             process=_process_bytes(setup),
         ),
     )

@@ -1,8 +1,9 @@
 """How much memory a process of a recovery takes at its fullest: counted from shapes, not measured.
 
-At its fullest a step has, at once: both models, the gradients of the steps accumulated so far, Adam's two
-moments, everything that the forward pass saved for the backward pass, and the head's work on one chunk. What
-is saved is counted by torch itself, in a forward pass of real or of fake tensors.
+At its fullest a step has, at once: both models, Adam's two moments, everything that the forward pass saved
+for the backward pass, the head's work on one chunk, and the gradients of earlier micro-batches. Where there
+are none, gradients come as what was saved goes, and the larger of both counts. What is saved is counted by
+torch itself, in a forward pass of real or of fake tensors.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,7 +27,7 @@ class Memory:
 
     student: int
     teacher: int
-    gradients: int
+    gradients: int  # beside all that is saved
     moments: int
     saved: int  # for the backward pass
     head: int  # its work on one chunk
@@ -52,7 +53,9 @@ def saved_bytes(run: Callable[[], Any], besides: Iterable[Tensor]) -> int:
     alive = []  # a storage that is freed and another that takes its place must not be one
 
     def pack(tensor: Tensor) -> Tensor:
-        detached = tensor.detach()  # itself, it would hold the graph that holds it, out of a collector's sight
+        detached = (
+            tensor.detach()
+        )  # itself, it would hold the graph that holds it, out of a collector's sight
         if _place(tensor) not in seen:
             found[_place(tensor)] = tensor.untyped_storage().nbytes()
             alive.append(detached)
@@ -70,6 +73,7 @@ def memory_of(
     *,
     saved: int,
     product_bytes: int,
+    accumulates: bool,
     shards: int = 1,
     process: int = 0,
     chunk: int = CHUNK,
@@ -81,6 +85,7 @@ def memory_of(
         teacher: in memory, or None.
         saved: of `saved_bytes` for one micro-batch.
         product_bytes: of an element of a matrix product: 2 for bfloat16.
+        accumulates: whether a step has several micro-batches.
         shards: processes that share weights, gradients and moments (FSDP); 1 for none.
         process: bytes that the process takes besides.
         chunk: positions that the head works on.
@@ -92,12 +97,13 @@ def memory_of(
     work = 2 * chunk * head.shape[0] * product_bytes + _BLOCK_COPIES * 4 * block_elements(device)
     if head.requires_grad:  # the sum of its gradient, and what a chunk adds, in both dtypes
         work += head.numel() * (4 + 4 + product_bytes)
+    gradients = 4 * trained // shards
     layers = max(1, int(student.config.num_hidden_layers))
     whole = _bytes(parameters) // layers if shards > 1 else 0
     return Memory(
         student=_bytes(parameters) // shards,
         teacher=0 if teacher is None else _bytes(teacher.parameters()) // shards,
-        gradients=4 * trained // shards,
+        gradients=gradients if accumulates else max(0, gradients - saved),
         moments=_MOMENTS * 4 * trained // shards,
         saved=saved,
         head=work,

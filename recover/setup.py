@@ -10,6 +10,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from ..compress.memory import map_large_blocks
 from ..compress.report import Source
 from ..compress.run import choose_device
 from ..compress.source import DenseModel
@@ -94,6 +95,8 @@ def prepare(
         raise OptionError(
             "--stream-weight compares layer by layer; these models differ in depth, leave it out."
         )
+    if device.type == "cpu":
+        map_large_blocks()
     project = projection(teacher.model, narrow.model) if config.stream_weight else None
     taught = teacher.model.to(teacher_dtype(config)).eval().requires_grad_(False)  # type: ignore[arg-type]
     student = narrow.model.to(torch.float32)  # type: ignore[arg-type]

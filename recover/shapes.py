@@ -40,6 +40,7 @@ def memory_from_configs(
         teacher if config.teacher_top_k is None else None,
         saved=_saved(narrow, config, bfloat16),
         product_bytes=2 if bfloat16 else 4,
+        accumulates=config.batch_windows > config.micro_windows * processes,
         shards=processes if config.shard else 1,
     )
 

@@ -89,7 +89,7 @@ def test_shapes_alone_save_what_a_real_pass_saves(pico_llama: Path, train: str) 
 def test_shards_divide_what_they_hold() -> None:
     recipe = read_recipe("1b")
     config = AutoConfig.for_model(**recipe.dense)
-    settings = RecoverConfig(text=("x",), tokens=1, shard=True)
+    settings = RecoverConfig(text=("x",), tokens=1, shard=True, batch_windows=64)
     alone, shared = (
         asdict(memory_from_configs(config, config, settings, bfloat16=True, processes=count))
         for count in (1, 4)
@@ -97,3 +97,17 @@ def test_shards_divide_what_they_hold() -> None:
     for part in ("student", "teacher", "gradients", "moments"):
         assert shared[part] == alone[part] // 4
     assert shared["saved"] == alone["saved"]
+
+
+def test_gradients_count_where_a_step_has_several_micro_batches() -> None:
+    recipe = read_recipe("1b")
+    config = AutoConfig.for_model(**recipe.dense)
+    alone, several = (
+        memory_from_configs(
+            config, config, RecoverConfig(text=("x",), tokens=1, batch_windows=windows), bfloat16=True
+        )
+        for windows in (2, 4)  # of two each micro-batch
+    )
+    assert several.gradients == several.student  # all are trained, in float32
+    assert alone.gradients == max(0, several.gradients - alone.saved)
+    assert alone.saved == several.saved
