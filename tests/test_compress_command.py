@@ -294,8 +294,7 @@ def test_room_for_streams_on_the_disk_is_asked_for_before_a_weight_is_read(
     monkeypatch.setattr("dotresize.export.room.free_bytes_at", lambda _: 1000)
     with pytest.raises(OutputError, match=r"for the model, 0\.07 MB for residual streams while it runs\)"):
         run(model, tmp_path / "out", stream_memory=0)  # two of 2 x 64 x 64 floats
-    half = replace(CONFIG, stream_dtype="bfloat16")
     with pytest.raises(OutputError, match=r"for the model, 0\.03 MB for residual streams while it runs\)"):
-        run(model, tmp_path / "out", half, stream_memory=0)
+        run(model, tmp_path / "out", replace(CONFIG, stream_dtype="bfloat16"), stream_memory=0)
     with pytest.raises(OutputError, match=r"for the model\), and"):
         run(model, tmp_path / "out")

@@ -16,20 +16,11 @@ from dotresize.serve.draft import draft_facts
 from dotresize.serve.machine import Machine
 from dotresize.serve.model_facts import ModelFacts, read_facts
 from dotresize.serve.options import ServeOptions
-from dotresize.serve.vllm_command import GIBIBYTE, vllm_command
+from dotresize.serve.vllm_command import vllm_command
 
 from ..conftest import SaveCheckpoint
 from ..picos import SHAPE
-
-AVX512, AMX = frozenset({"avx512f"}), frozenset({"avx512f", "amx_tile"})
-LAPTOP = Machine(gpus=0, cores=8, available_memory_bytes=16 * GIBIBYTE, native_bfloat16=False, flags=AVX512)
-NODE = Machine(
-    gpus=8,
-    cores=128,
-    available_memory_bytes=1000 * GIBIBYTE,
-    native_bfloat16=True,
-    flags=AMX,
-)
+from .machines import LAPTOP, NODE
 
 
 @pytest.fixture

