@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from ..compress.progress import Progress, Silent
+from ..compress.record.progress import Progress, Silent
 from ..errors import DotresizeError, InputError, OptionError, OutputError
 from ..export.staging import check_apart
 from ..export.vllm_processor import int4_settings, processor_flags

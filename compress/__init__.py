@@ -14,11 +14,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .config import CompressConfig
-    from .progress import Progress
-    from .resume import WorkDirectory
+    from .output.resume import WorkDirectory
+    from .record.config import CompressConfig
+    from .record.progress import Progress
     from .run import CompressResult
-    from .source import DenseModel
+    from .weights.source import DenseModel
 
 
 class _CallablePackage(ModuleType):

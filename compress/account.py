@@ -4,14 +4,14 @@ import resource
 
 import torch
 
-from .calibration import Windows
-from .config import Settings
-from .dense import Dense
 from .identity import versions
-from .plan import Plan
-from .progress import Stopwatch
-from .report import BlockFit, Cost, Report
-from .sizes import count_sizes
+from .record.config import Settings
+from .record.progress import Stopwatch
+from .record.report import BlockFit, Cost, Report
+from .text.calibration import Windows
+from .weights.dense import Dense
+from .widths.plan import Plan
+from .widths.sizes import count_sizes
 
 __all__ = ["cost_of", "report_of"]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..version import __version__
-from .config import Settings
+from .record.config import Settings
 
 if TYPE_CHECKING:
-    from .calibration import Windows
-    from .dense import Dense
+    from .text.calibration import Windows
+    from .weights.dense import Dense
 
 __all__ = ["identity_of", "versions"]
 

@@ -10,29 +10,29 @@ from torch import Tensor
 
 from ..errors import ModelError, OptionError
 from .account import cost_of, report_of
-from .basis import Basis, residual_basis
-from .calibration import Windows, check_texts
-from .calibration_windows import windows_of_first
-from .call_arguments import call_arguments
-from .config import CompressConfig, Settings
-from .dense import Dense
-from .depth import layers_that_stay
-from .families import Family
-from .guards import check_finite
+from .families.call_arguments import call_arguments
+from .families.family import Family
+from .families.surgery import assemble
 from .identity import identity_of
-from .job import Job
-from .narrow import narrow_tensors
-from .plan import Plan, make_plan
-from .progress import Progress, Silent, Stopwatch
-from .ranks import Ranks
-from .report import Cost, Report
-from .resume import WorkDirectory
-from .rounded_sites import Rounding
-from .sink import MemorySink, SharedSink, Sink
-from .source import OpenModel, open_model
-from .stream import StreamRoom
-from .surgery import assemble
-from .survey import Survey, survey_stream
+from .layers.job import Job
+from .layers.narrow import narrow_tensors
+from .layers.rounded_sites import Rounding
+from .layers.survey import Survey, survey_stream
+from .maths.basis import Basis, residual_basis
+from .maths.depth import layers_that_stay
+from .maths.guards import check_finite
+from .output.resume import WorkDirectory
+from .record.config import CompressConfig, Settings
+from .record.progress import Progress, Silent, Stopwatch
+from .record.report import Cost, Report
+from .streams.ranks import Ranks
+from .streams.sink import MemorySink, SharedSink, Sink
+from .streams.stream import StreamRoom
+from .text.calibration import Windows, check_texts
+from .text.calibration_windows import windows_of_first
+from .weights.dense import Dense
+from .weights.source import OpenModel, open_model
+from .widths.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

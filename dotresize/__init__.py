@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .compress.config import CompressConfig
-    from .compress.report import Report
+    from .compress.record.config import CompressConfig
+    from .compress.record.report import Report
     from .compress.run import CompressResult
     from .export.checkpoint import save
 
@@ -20,9 +20,9 @@ __all__ = ["CompressConfig", "CompressResult", "Report", "__version__", "compres
 
 _HOME = {
     "compress": ("dotresize.compress", None),  # the subpackage; calling it runs compress.run.compress
-    "CompressConfig": ("dotresize.compress.config", "CompressConfig"),
+    "CompressConfig": ("dotresize.compress.record.config", "CompressConfig"),
     "CompressResult": ("dotresize.compress.run", "CompressResult"),
-    "Report": ("dotresize.compress.report", "Report"),
+    "Report": ("dotresize.compress.record.report", "Report"),
     "save": ("dotresize.export.checkpoint", "save"),
 }
 

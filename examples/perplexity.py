@@ -6,7 +6,7 @@ python examples/perplexity.py builtin demo:smollm2-135m narrow recovered
 import sys
 
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
-from dotresize.compress.source import load_dense
+from dotresize.compress.weights.source import load_dense
 
 
 def main(text: str, *models: str) -> None:

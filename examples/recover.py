@@ -6,7 +6,7 @@ python examples/recover.py narrow demo:smollm2-135m recovered
 import sys
 from pathlib import Path
 
-from dotresize.compress.progress import Silent
+from dotresize.compress.record.progress import Silent
 from dotresize.recover.config import RecoverConfig
 from dotresize.recover.pipeline import run
 

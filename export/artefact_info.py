@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..compress.report import Report
-from ..compress.shape import known_widths
-from ..compress.weight_files import read_headers
+from ..compress.families.shape import known_widths
+from ..compress.record.report import Report
+from ..compress.weights.files import read_headers
 from ..errors import ModelError
 from .adaptation import Adaptation
 from .manifest import Manifest, read_if_any

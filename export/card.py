@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..compress.report import Report
+from ..compress.record.report import Report
 from ..version import __version__
 from .recovery import Recovery
 

@@ -6,8 +6,8 @@ narrow copies wants both in the same form.
 
 from pathlib import Path
 
-from ..compress.shape import head_dim_of
-from ..compress.source import DenseModel
+from ..compress.families.shape import head_dim_of
+from ..compress.weights.source import DenseModel
 from . import manifest
 from .checkpoint import weight_records, write_model
 from .manifest import Manifest

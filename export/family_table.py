@@ -1,7 +1,7 @@
 """The table of families in the README, made from the rows and from what the exports know."""
 
-from ..compress.families import Axis, Family
-from ..compress.family_rows import FAMILIES
+from ..compress.families.family import Axis, Family
+from ..compress.families.rows import FAMILIES
 from .gguf_forms import FORMS
 from .to_onnx import ARCHITECTURES
 

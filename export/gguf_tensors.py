@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compress.weight_files import read_headers
+from ..compress.weights.files import read_headers
 from ..errors import ModelError
 from .gguf_forms import GgufForm
 from .model_files import load_config, read_config, read_tensor

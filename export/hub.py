@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..compress.hub import hub_advice, offline
+from ..compress.weights.hub import hub_advice, offline
 from ..errors import InputError, OptionError, OutputError
 from ..foreign import first_line, reading
 from .card import HERE, NAME

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..compress.file_hash import file_sha256, files_sha256
-from ..compress.report import Report
+from ..compress.record.report import Report
+from ..compress.weights.file_hash import file_sha256, files_sha256
 from ..errors import ManifestError
 from ..json_files import read_json, validated
 from ..version import __version__

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..compress.model_config import check_config
-from ..compress.report import Widths
-from ..compress.shape import standard_names
+from ..compress.families.model_config import check_config
+from ..compress.families.shape import standard_names
+from ..compress.record.report import Widths
 from ..errors import ModelError
 from ..foreign import reading
 from ..json_files import read_json, validated

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..compress.family_rows import family_of
-from ..compress.memory import default_stream_bytes, free_memory_bytes
+from ..compress.families.rows import family_of
+from ..compress.streams.memory import default_stream_bytes, free_memory_bytes
 from .child import ChildError
 from .comparison import Limits, compare_logits, limits_for
 from .judge import greedy_check, keys_check, logits_check, not_run, tokenizer_check

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..compress.report import CalibrationRecord
+from ..compress.record.report import CalibrationRecord
 
 __all__ = ["Quantisation"]
 

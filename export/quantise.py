@@ -1,25 +1,26 @@
 """Floats -> compressed-tensors, the format in which vLLM reads quantised weights.
 
 Which values the weights get is decided here: the nearest codes, or those that the calibration says change
-the model least (`compress/rounding.py`), fitted and rounded matrix by matrix while the layers are walked
-through, so that each fit sees what rounding did before it. compressed-tensors comes with vLLM; llm-compressor
-0.14 pins another compressed-tensors and an older transformers than vLLM 0.32 and this package.
+the model least (`compress/maths/rounding.py`), fitted and rounded matrix by matrix while the layers are
+walked through, so that each fit sees what rounding did before it. compressed-tensors comes
+with vLLM; llm-compressor 0.14 pins another compressed-tensors and an older transformers than vLLM 0.32 and
+this package.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..compress.progress import Progress
+from ..compress.record.progress import Progress
 from .vllm_config import VllmConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from ..compress.config import CompressConfig
-    from ..compress.report import CalibrationRecord
-    from ..compress.rounding import Grid
+    from ..compress.maths.rounding import Grid
+    from ..compress.record.config import CompressConfig
+    from ..compress.record.report import CalibrationRecord
 
 __all__ = ["Quantised", "calibrated", "dequantised", "fit_config", "pack", "rounded_to_nearest"]
 
@@ -41,7 +42,7 @@ def rounded_to_nearest(
     """Round every linear layer but the head to the nearest codes, in place."""
     import torch
 
-    from ..compress.rounding import best_scales
+    from ..compress.maths.rounding import best_scales
 
     grid, scales = _grid(config), {}
     linears = {
@@ -64,13 +65,13 @@ def calibrated(directory: Path, config: VllmConfig, progress: Progress) -> Quant
     Raises:
         InputError: A text or the device cannot be used, or the family is not one that can be fitted.
     """
-    from ..compress.progress import Stopwatch
-    from ..compress.resume import WorkDirectory
-    from ..compress.rounded_sites import Rounding
+    from ..compress.layers.rounded_sites import Rounding
+    from ..compress.output.resume import WorkDirectory
+    from ..compress.record.progress import Stopwatch
     from ..compress.run import assembled, narrow_into
-    from ..compress.sink import MemorySink
-    from ..compress.source import open_model
-    from ..compress.stream import StreamRoom
+    from ..compress.streams.sink import MemorySink
+    from ..compress.streams.stream import StreamRoom
+    from ..compress.weights.source import open_model
 
     dense, rounding = open_model(str(directory)).load(), Rounding(_grid(config))
     sink = MemorySink(WorkDirectory(None))
@@ -89,7 +90,7 @@ def calibrated(directory: Path, config: VllmConfig, progress: Progress) -> Quant
 
 def fit_config(config: VllmConfig) -> "CompressConfig":
     """The compression that keeps every width, for the fits and the texts of calibrated rounding."""
-    from ..compress.config import CompressConfig
+    from ..compress.record.config import CompressConfig
 
     return CompressConfig(
         mlp_width=1.0,
@@ -169,7 +170,7 @@ def _left(quantised: Quantised) -> list[str]:
 def _grid(config: VllmConfig) -> "Grid":
     import torch
 
-    from ..compress.rounding import Grid
+    from ..compress.maths.rounding import Grid
 
     return Grid(
         codes=_CODES[config.quantize],  # type: ignore[arg-type]

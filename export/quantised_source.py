@@ -4,9 +4,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..compress.dense import DenseModel
-from ..compress.file_hash import files_sha256
-from ..compress.report import Source
+from ..compress.record.report import Source
+from ..compress.weights.dense import DenseModel
+from ..compress.weights.file_hash import files_sha256
 from . import manifest
 from .manifest import MANIFEST_NAME
 from .model_files import load_config, load_tokenizer, read_config

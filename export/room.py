@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..compress.weight_files import TensorHeader, read_headers
+from ..compress.weights.files import TensorHeader, read_headers
 from ..errors import OutputError
 from .outputs import nearest_directory
 

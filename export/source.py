@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..compress.family_rows import FAMILIES
-from ..compress.source import open_model
+from ..compress.families.rows import FAMILIES
+from ..compress.weights.source import open_model
 from ..errors import ManifestError, ModelError
 from ..foreign import reading
 from . import manifest, reference

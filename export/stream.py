@@ -8,18 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..compress.config import CompressConfig
-from ..compress.dense import Dense
-from ..compress.hollow import hollow_model
-from ..compress.progress import Progress, Stopwatch
-from ..compress.ranks import Ranks
-from ..compress.report import Cost, Report
-from ..compress.resume import WorkDirectory, work_path
+from ..compress.families.hollow import hollow_model
+from ..compress.output.resume import WorkDirectory, work_path
+from ..compress.output.shard_layout import INDEX_NAME, MAX_SHARD_BYTES, lay_out
+from ..compress.output.shards import ShardWriter
+from ..compress.record.config import CompressConfig
+from ..compress.record.progress import Progress, Stopwatch
+from ..compress.record.report import Cost, Report
 from ..compress.run import Narrowed, assembled, narrow_into
-from ..compress.shard_layout import INDEX_NAME, MAX_SHARD_BYTES, lay_out
-from ..compress.shards import ShardWriter
-from ..compress.sink import MemorySink, Sink
-from ..compress.stream import StreamRoom
+from ..compress.streams.ranks import Ranks
+from ..compress.streams.sink import MemorySink, Sink
+from ..compress.streams.stream import StreamRoom
+from ..compress.weights.dense import Dense
 from . import card, manifest, reference
 from .checkpoint import complete_config, save, write_config
 from .manifest import FileRecord, Manifest, file_record
@@ -27,7 +27,7 @@ from .paged import open_paged
 from .staging import staged_directory
 
 if TYPE_CHECKING:
-    from ..compress.families import Family
+    from ..compress.families.family import Family
 
 __all__ = ["Written", "compress_to"]
 
@@ -128,7 +128,7 @@ def narrow_family_of(dense: Dense, config: CompressConfig) -> "Family":
     Raises:
         InputError: a width or an option cannot be used.
     """
-    from ..compress.plan import make_plan
+    from ..compress.widths.plan import make_plan
 
     return make_plan(dense.config, dense.family, config).narrow_family
 

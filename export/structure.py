@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..compress.weight_files import read_headers
+from ..compress.weights.files import read_headers
 from ..errors import DotresizeError, ManifestError
 from ..foreign import reading
 from . import reference
@@ -79,7 +79,7 @@ def _tensor_misses(directory: Path) -> tuple[list[str], dict[str, float | int | 
 
 def _expected_shapes(directory: Path) -> tuple[dict[str, tuple[int, ...]], set[str]]:
     """Name -> shape of every tensor that the config asks for, and the names that are tied to another."""
-    from ..compress.hollow import hollow_model
+    from ..compress.families.hollow import hollow_model
 
     config = load_config(directory)
     with reading(directory / "config.json", by="transformers"):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..compress.run import check_inputs
-from ..compress.source import open_model
-from ..compress.strict_load import load_strictly
+from ..compress.weights.source import open_model
+from ..compress.weights.strict_load import load_strictly
 from ..errors import MissingDependencyError, WidthError
 from . import manifest
 from .checkpoint import complete_config, save_weights, weight_records

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from ..compress.config import CompressConfig
-from ..compress.families import Axis, Family
-from ..compress.report import Widths
-from ..compress.shape import widths_of
+from ..compress.families.family import Axis, Family
+from ..compress.families.shape import widths_of
+from ..compress.record.config import CompressConfig
+from ..compress.record.report import Widths
 from ..errors import OptionError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ holds; each axis has its turn as the last. So every candidate spends the budget 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
-from ..compress.families import Axis
+from ..compress.families.family import Axis
 from ..errors import OptionError, WidthError
 from .axes import AXES, FIELDS, Axes, Candidate
 from .prediction import Need, Predicted

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from ..bench.judge.pareto import Better, pareto_front
-from ..compress.calibration_windows import calibration_windows
-from ..compress.config import CompressConfig
-from ..compress.families import Axis
-from ..compress.progress import Progress
+from ..compress.families.family import Axis
+from ..compress.record.config import CompressConfig
+from ..compress.record.progress import Progress
 from ..compress.run import choose_device
-from ..compress.source import DenseModel
+from ..compress.text.calibration_windows import calibration_windows
+from ..compress.weights.source import DenseModel
 from .axes import Axes, Candidate, labelled
 from .candidates import holds, probes
 from .measure import Fidelity, Measurer, few_windows, search_identity

@@ -7,16 +7,16 @@ import psutil
 import torch
 
 from ..bench.roofline.compress_cost import peak_bytes, streamed_peak_bytes
-from ..compress.calibration import DEFAULT_WINDOWS, check_texts, draw_windows
-from ..compress.config import STREAM_ITEM_BYTES, CompressConfig, Settings
-from ..compress.memory import default_stream_bytes
-from ..compress.mixture import SELF, mixture_of
-from ..compress.plan import Plan, make_plan
-from ..compress.report import Counts, Widths
+from ..compress.record.config import STREAM_ITEM_BYTES, CompressConfig, Settings
+from ..compress.record.report import Counts, Widths
 from ..compress.run import choose_device
-from ..compress.sizes import count_sizes
-from ..compress.source import OpenModel
-from ..compress.weight_files import read_headers
+from ..compress.streams.memory import default_stream_bytes
+from ..compress.text.calibration import DEFAULT_WINDOWS, check_texts, draw_windows
+from ..compress.text.mixture import SELF, mixture_of
+from ..compress.weights.files import read_headers
+from ..compress.weights.source import OpenModel
+from ..compress.widths.plan import Plan, make_plan
+from ..compress.widths.sizes import count_sizes
 from .rates import measure_rates
 from .work import Rates, compression_work, seconds_of_work
 

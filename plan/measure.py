@@ -11,13 +11,13 @@ from time import perf_counter
 import torch
 
 from ..bench.quality.text_quality import measure_texts, windows_of_texts
-from ..compress.calibration import Windows
-from ..compress.config import CompressConfig
 from ..compress.identity import versions
-from ..compress.mixture import SELF, mixture_of
-from ..compress.progress import Progress, Silent
+from ..compress.record.config import CompressConfig
+from ..compress.record.progress import Progress, Silent
 from ..compress.run import choose_device, compress
-from ..compress.source import DenseModel
+from ..compress.text.calibration import Windows
+from ..compress.text.mixture import SELF, mixture_of
+from ..compress.weights.source import DenseModel
 from .axes import Candidate, config_of
 from .search_state import Measured, SearchState
 

@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..compress.activations import Branch, Inner
-from ..compress.call_arguments import call_arguments
-from ..compress.families import Axis
-from ..compress.progress import Progress
-from ..compress.report import Widths
-from ..compress.shape import widths_of
-from ..compress.source import DenseModel
-from ..compress.survey import survey_stream
-from ..compress.units import group_energy, output_energy
+from ..compress.families.call_arguments import call_arguments
+from ..compress.families.family import Axis
+from ..compress.families.shape import widths_of
+from ..compress.layers.survey import survey_stream
+from ..compress.layers.units import group_energy, output_energy
+from ..compress.record.progress import Progress
+from ..compress.record.report import Widths
+from ..compress.streams.activations import Branch, Inner
+from ..compress.weights.source import DenseModel
 from .proxy import LayerLosses, Observed, tail_shares
 
 __all__ = ["observe_model"]

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compress.families import Axis
+from ..compress.families.family import Axis
 from .proxy import Observed
 
 __all__ = ["ROWS", "Uniformity", "spread_over_layers", "uniformity_of"]

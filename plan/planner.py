@@ -8,12 +8,12 @@ from typing import Literal
 
 from ..bench.measure.prepare import settle
 from ..bench.record.settings import BenchSettings
-from ..compress.config import CompressConfig
-from ..compress.plan import make_plan
-from ..compress.progress import Progress, Silent
+from ..compress.families.shape import widths_of
+from ..compress.record.config import CompressConfig
+from ..compress.record.progress import Progress, Silent
 from ..compress.run import check_inputs, choose_device
-from ..compress.shape import widths_of
-from ..compress.source import OpenModel, open_model
+from ..compress.weights.source import OpenModel, open_model
+from ..compress.widths.plan import make_plan
 from ..errors import OptionError, WidthError
 from ..export.vllm_config import GROUPED
 from ..version import __version__

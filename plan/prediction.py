@@ -7,7 +7,7 @@ from typing import Literal
 from ..bench.record.results import Part, PartCost
 from ..bench.record.settings import BenchSettings
 from ..bench.roofline.ceiling import ceilings, speedup_ceiling
-from ..compress.report import Widths
+from ..compress.record.report import Widths
 from ..errors import OptionError
 from ..serve.model_facts import DTYPE_BYTES
 from .axes import Candidate, widths_with

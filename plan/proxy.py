@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..compress.depth import layers_that_stay
-from ..compress.families import Axis
+from ..compress.families.family import Axis
+from ..compress.maths.depth import layers_that_stay
 from .axes import AXES, Candidate
 
 __all__ = ["PRIOR_WEIGHTS", "LayerLosses", "Observed", "proxy_loss", "proxy_terms", "tail_shares"]

@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional
 
 from ..bench.roofline.timing import best_seconds
-from ..compress.activations import BATCH_TOKENS
-from ..compress.moments import second_moment
-from ..compress.precision import fast_products
-from ..compress.report import Widths
+from ..compress.maths.moments import second_moment
+from ..compress.maths.precision import fast_products
+from ..compress.record.report import Widths
+from ..compress.streams.activations import BATCH_TOKENS
 from .work import Rates
 
 __all__ = ["measure_rates"]

@@ -5,8 +5,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..compress.families import Axis
-from ..compress.report import Widths
+from ..compress.families.family import Axis
+from ..compress.record.report import Widths
 from ..errors import InputError, OutputError
 from ..export.outputs import clean_up
 from ..export.staging import write_atomically

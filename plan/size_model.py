@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from ..bench.record.results import Part, PartCost
 from ..bench.roofline.tensor_cost import part_of
-from ..compress.config import CompressConfig
-from ..compress.families import Family
-from ..compress.hollow import hollow_model
-from ..compress.plan import make_plan
-from ..compress.shape import head_dim_of, widths_of
-from ..compress.sizes import sizes_of
+from ..compress.families.family import Family
+from ..compress.families.hollow import hollow_model
+from ..compress.families.shape import head_dim_of, widths_of
+from ..compress.record.config import CompressConfig
+from ..compress.widths.plan import make_plan
+from ..compress.widths.sizes import sizes_of
 from .axes import AXES, Axes, Candidate, config_of
 
 if TYPE_CHECKING:

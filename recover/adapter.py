@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..compress.calibration_windows import calibration_windows
-from ..compress.config import CompressConfig
-from ..compress.progress import Progress
+from ..compress.record.config import CompressConfig
+from ..compress.record.progress import Progress
 from ..compress.run import check_inputs, choose_device
-from ..compress.self_text import CACHE_FOLDER
-from ..compress.source import OpenModel, open_model
+from ..compress.text.calibration_windows import calibration_windows
+from ..compress.text.self_text import CACHE_FOLDER
+from ..compress.weights.source import OpenModel, open_model
 from ..errors import InputError, MissingDependencyError, OptionError
 from ..export import manifest
 from ..export.adaptation import Adaptation

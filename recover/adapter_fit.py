@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..compress.activations import Branch, batches, branches_of
-from ..compress.call_arguments import call_arguments
-from ..compress.dense import DenseModel
-from ..compress.fit import Sums, add_rows, empty_sums
-from ..compress.guards import check_finite
-from ..compress.progress import Progress
-from ..compress.stream import Stream, StreamRoom
-from ..compress.surgery import to_float32
-from ..compress.survey import enter
+from ..compress.families.call_arguments import call_arguments
+from ..compress.families.surgery import to_float32
+from ..compress.layers.survey import enter
+from ..compress.maths.fit import Sums, add_rows, empty_sums
+from ..compress.maths.guards import check_finite
+from ..compress.record.progress import Progress
+from ..compress.streams.activations import Branch, batches, branches_of
+from ..compress.streams.stream import Stream, StreamRoom
+from ..compress.weights.dense import DenseModel
 from ..errors import ModelError
 from .low_rank import LowRank, low_rank_solve
 from .teacher import projection

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..compress.launcher import launched_processes
-from ..compress.progress import Silent
+from ..compress.record.progress import Silent
+from ..compress.streams.launcher import launched_processes
 from .batches import WindowSet, stand_ins
 from .heads import finishing_for_now
 from .held_out import HeldOut

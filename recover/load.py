@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..compress.hollow import hollow_model
-from ..compress.launcher import runs_first
-from ..compress.source import DenseModel, OpenModel
+from ..compress.families.hollow import hollow_model
+from ..compress.streams.launcher import runs_first
+from ..compress.weights.source import DenseModel, OpenModel
 from .config import RecoverConfig
 from .shards import from_first, meet
 

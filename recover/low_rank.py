@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..compress.fit import Sums, ridge_solve
-from ..compress.guards import factorising
+from ..compress.maths.fit import Sums, ridge_solve
+from ..compress.maths.guards import factorising
 
 __all__ = ["LowRank", "low_rank_solve"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from ..compress.launcher import runs_first
-from ..compress.mixture import SELF
-from ..compress.progress import Progress
-from ..compress.resume import WorkDirectory, work_path
+from ..compress.output.resume import WorkDirectory, work_path
+from ..compress.record.progress import Progress
 from ..compress.run import choose_device
-from ..compress.self_text import CACHE_FOLDER, SelfText
-from ..compress.source import DenseModel, OpenModel, open_model
+from ..compress.streams.launcher import runs_first
+from ..compress.text.mixture import SELF
+from ..compress.text.self_text import CACHE_FOLDER, SelfText
+from ..compress.weights.source import DenseModel, OpenModel, open_model
 from ..errors import ManifestError, OptionError
 from ..export import manifest
 from ..export.manifest import Manifest

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..compress.launcher import runs_first
-from ..compress.progress import Progress, Silent
+from ..compress.record.progress import Progress, Silent
+from ..compress.streams.launcher import runs_first
 from ..errors import ConvergenceError
 from .batches import Texts
 from .board import Board

@@ -10,10 +10,10 @@ import psutil
 import torch
 from torch import Tensor
 
-from ..compress.memory import map_large_blocks
-from ..compress.report import Source
+from ..compress.record.report import Source
 from ..compress.run import choose_device
-from ..compress.source import DenseModel
+from ..compress.streams.memory import map_large_blocks
+from ..compress.weights.source import DenseModel
 from ..errors import OptionError
 from .batches import WindowSet
 from .config import RecoverConfig

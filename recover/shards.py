@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..compress.launcher import launched_processes, runs_first, together
+from ..compress.streams.launcher import launched_processes, runs_first, together
 from ..errors import OptionError
 from .config import RecoverConfig
 
@@ -111,7 +111,7 @@ def _own_buffers(module: Any) -> list[tuple[str, Tensor]]:
 
 
 def _layers_path(model: Any) -> str:
-    from ..compress.family_rows import family_of
+    from ..compress.families.rows import family_of
 
     return family_of(model.config.model_type, type(model).__name__).layers
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..compress.progress import Progress
+from ..compress.record.progress import Progress
 from ..errors import InputError, OutputError
 from ..foreign import reading
 from .heads import head_of, run_decoder

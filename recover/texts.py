@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..compress.calibration import draw_windows
-from ..compress.mixture import SELF, Part, mixture_of
+from ..compress.text.calibration import draw_windows
+from ..compress.text.mixture import SELF, Part, mixture_of
 from ..errors import TextError
 from .batches import Source
 from .config import RecoverConfig

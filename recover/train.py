@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import TrainingArguments
 
-from ..compress.launcher import launched_processes
-from ..compress.precision import has_fast_bfloat16
+from ..compress.maths.precision import has_fast_bfloat16
+from ..compress.streams.launcher import launched_processes
 from ..errors import OptionError
 from .chunks import Head, by_autograd, chunked_forward_kl, chunked_mean
 from .config import RecoverConfig

@@ -11,7 +11,7 @@ from .config import RecoverConfig, Train
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..compress.families import Family
+    from ..compress.families.family import Family
 
 __all__ = [
     "ADAPTER",
@@ -87,7 +87,7 @@ def _chosen(model: Any, train: Train) -> list[Any]:
 
 
 def _family(model: Any) -> "Family":
-    from ..compress.family_rows import family_of
+    from ..compress.families.rows import family_of
 
     return family_of(model.config.model_type, type(model).__name__)
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..compress.progress import Progress
+from ..compress.record.progress import Progress
 from ..errors import ManifestError
 from ..export.recovery import CurvePoint
 from ..json_files import read_json, validated

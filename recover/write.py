@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from ..compress.report import Report, Source
-from ..compress.shape import head_dim_of
-from ..compress.source import DenseModel
+from ..compress.families.shape import head_dim_of
+from ..compress.record.report import Report, Source
+from ..compress.weights.source import DenseModel
 from ..export import card, manifest
 from ..export.checkpoint import weight_records, write_model
 from ..export.licences import copy_licences

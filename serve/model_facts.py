@@ -9,8 +9,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..compress.report import Widths
-from ..compress.shape import widths_of
+from ..compress.families.shape import widths_of
+from ..compress.record.report import Widths
 from ..errors import ModelError
 from ..export.manifest import Manifest, read_if_any
 from ..export.model_files import read_config, read_object

@@ -139,7 +139,7 @@ def narrow_smollm2_onnx(made_once: Once, narrow_smollm2_directory: Path) -> Path
 
 def _narrow_smollm2(dense: Path, folder: Path) -> None:
     """Quickly, on few tokens: what is tested is that it runs, not how good it is (docs/QUALITY.md)."""
-    from dotresize.compress.config import CompressConfig
+    from dotresize.compress.record.config import CompressConfig
     from dotresize.compress.run import compress
     from dotresize.export.checkpoint import save
 

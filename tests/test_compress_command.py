@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 from dotresize.cli import app
 from dotresize.cli.compress_check import CompressRun
 from dotresize.cli.compress_run import run_compress
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.resume import WorkDirectory, work_path
+from dotresize.compress.output.resume import WorkDirectory, work_path
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.source import load_dense
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, OptionError, OutputError, TextError, WidthError
 from dotresize.export import manifest
 from dotresize.export.checkpoint import record_quality, save

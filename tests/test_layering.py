@@ -25,7 +25,16 @@ RANKS = {
     "dotresize.json_files": 0,
     "dotresize.locks": 0,
     "dotresize.paths": 0,
-    "dotresize.compress": 1,
+    "dotresize.compress.record": 1.0,
+    "dotresize.compress.maths": 1.1,
+    "dotresize.compress.families": 1.2,
+    "dotresize.compress.weights": 1.3,
+    "dotresize.compress.output": 1.4,
+    "dotresize.compress.streams": 1.5,
+    "dotresize.compress.text": 1.6,
+    "dotresize.compress.widths": 1.7,
+    "dotresize.compress.layers": 1.8,
+    "dotresize.compress": 1.9,
     "dotresize.export": 2,
     "dotresize.recover": 3,
     "dotresize.serve": 4,
@@ -57,7 +66,7 @@ class Import(NamedTuple):
 
 
 def source_files(root: Path) -> Iterator[tuple[Path, str]]:
-    """Every source file below `root` with its module name: compress/fold.py is dotresize.compress.fold."""
+    """Every source file below `root` with its module name: export/card.py is dotresize.export.card."""
     for folder in ("dotresize", *STAGES):
         for path in sorted((root / folder).rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ...compress.strict_load import load_strictly
+from ...compress.weights.strict_load import load_strictly
 from ..record.draft_records import DraftCounts
 from .request import Decoded, SpeculativeRequest
 

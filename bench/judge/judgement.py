@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from ...compress.progress import Progress
+from ...compress.record.progress import Progress
 from ...errors import EngineError
 from ..record.results import Comparison, Results
 from ..record.settings import BenchSettings

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache
 
-from ...compress.strict_load import load_strictly
+from ...compress.weights.strict_load import load_strictly
 from ..record.settings import BenchSettings
 from .timed import Timed
 

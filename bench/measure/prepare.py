@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ...compress.progress import Progress
-from ...compress.source import load_dense
+from ...compress.record.progress import Progress
+from ...compress.weights.source import load_dense
 from ...errors import InputError, ModelError
 from ...export.artefact_info import inspect_artefact
 from ...export.dense import save_dense

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import TypeAdapter
 
 from ... import errors
-from ...compress.progress import Progress, Silent
+from ...compress.record.progress import Progress, Silent
 from ...export.child import TIMEOUT_SECONDS, ChildError, run_child
 
 if TYPE_CHECKING:

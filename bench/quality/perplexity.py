@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ...compress.calibration import Windows
-from ...compress.progress import Progress, Silent
+from ...compress.record.progress import Progress, Silent
+from ...compress.text.calibration import Windows
 from ...errors import InputError, ModelError
 from ..record.results import Estimate
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...compress.calibration import Windows
-from ...compress.progress import Progress, Silent
+from ...compress.record.progress import Progress, Silent
+from ...compress.text.calibration import Windows
 from ...errors import InputError, OutputError
 from .perplexity import ModelPerplexity, Scorer, estimate_quality, mean_kl, mean_loss
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ...compress.conversation import render_question
+from ...compress.text.conversation import render_question
 from ..record.results import SampleAnswer
 from .perplexity import Scorer
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...compress.progress import Progress
+from ...compress.record.progress import Progress
 from ..process.child_call import call_child
 from ..record.results import BenchModel, QualityRecord
 from ..record.settings import BenchSettings

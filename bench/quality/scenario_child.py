@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ...compress.calibration import leading_windows
 from ...compress.run import choose_device
+from ...compress.text.calibration import leading_windows
 from ...errors import InputError
 from ...export.model_files import read_object
 from ..process.child_call import PrintedProgress, answer

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...compress.precision import evaluation_dtype
-from ...compress.source import load_dense
+from ...compress.maths.precision import evaluation_dtype
+from ...compress.weights.source import load_dense
 from ...errors import MissingDependencyError
 from ...export.model_files import load_tokenizer, read_config, read_genai_config
 from ...export.quantised_source import open_quantised

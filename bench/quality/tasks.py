@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...compress.progress import Progress
+from ...compress.record.progress import Progress
 from ...errors import InputError, MissingDependencyError, OptionError
 from ...foreign import reading
 from ..process.child_call import call_child

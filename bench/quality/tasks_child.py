@@ -108,7 +108,7 @@ def _model_arguments(model: TaskModel, request: TasksRequest) -> tuple[str, dict
             "tokenizer_backend": "huggingface",
         }
     from ...compress.run import choose_device
-    from ...compress.source import open_model
+    from ...compress.weights.source import open_model
 
     device = choose_device(request.device).type
     if model.format == "onnx":

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...compress.calibration import Windows, leading_windows
-from ...compress.kinship import kinship
-from ...compress.progress import Progress, Silent
-from ...compress.report import CalibrationRecord
-from ...compress.text import evaluation_texts
+from ...compress.record.progress import Progress, Silent
+from ...compress.record.report import CalibrationRecord
+from ...compress.text.calibration import Windows, leading_windows
+from ...compress.text.documents import evaluation_texts
+from ...compress.text.kinship import kinship
 from ..record.results import Estimate
 from .perplexity import ModelPerplexity, Scorer, measure_perplexity
 

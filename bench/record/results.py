@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ...compress.report import Widths
+from ...compress.record.report import Widths
 from ...errors import InputError
 from ...export.staging import write_atomically
 from ...json_files import read_json, validated

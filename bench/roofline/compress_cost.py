@@ -5,11 +5,11 @@ from typing import Protocol
 
 import torch
 
-from ...compress.activations import BATCH_TOKENS, batches
-from ...compress.config import STREAM_ITEM_BYTES
-from ...compress.job import keeps_inner
-from ...compress.report import Counts, Report, Widths
-from ...compress.source import DenseModel
+from ...compress.layers.job import keeps_inner
+from ...compress.record.config import STREAM_ITEM_BYTES
+from ...compress.record.report import Counts, Report, Widths
+from ...compress.streams.activations import BATCH_TOKENS, batches
+from ...compress.weights.source import DenseModel
 
 __all__ = ["Sizes", "forward_seconds", "peak_bytes", "predicted_peak_bytes", "streamed_peak_bytes"]
 

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ...compress.shape import widths_of
+from ...compress.families.shape import widths_of
 from ...errors import ModelError
 from ...export.artefact_info import inspect_artefact
 from ...export.model_files import is_onnx_directory, read_config

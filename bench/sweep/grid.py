@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import PurePath
 
-from ...compress.config import CompressConfig
+from ...compress.record.config import CompressConfig
 from ...errors import OptionError
 from ..record.settings import FLAGS, BenchSettings
 

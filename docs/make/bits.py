@@ -19,8 +19,8 @@ from dotresize.bench.record.results import Results, read
 from dotresize.bench.run import RESULTS_NAME
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
-from dotresize.compress.progress import Progress
-from dotresize.compress.source import DEMO_MODEL, load_dense
+from dotresize.compress.record.progress import Progress
+from dotresize.compress.weights.source import DEMO_MODEL, load_dense
 from dotresize.errors import DotresizeError
 from dotresize.export.dense import save_dense
 from dotresize.export.manifest import MANIFEST_NAME

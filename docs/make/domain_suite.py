@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dotresize.compress.builtin_text import held_out, without_paragraphs_of
-from dotresize.compress.conversation import Conversation
-from dotresize.compress.progress import Progress, Silent
-from dotresize.compress.text import Document, read_documents
+from dotresize.compress.record.progress import Progress, Silent
+from dotresize.compress.text.builtin import held_out, without_paragraphs_of
+from dotresize.compress.text.conversation import Conversation
+from dotresize.compress.text.documents import Document, read_documents
 from dotresize.errors import MissingDependencyError
 from dotresize.json_files import read_json
 

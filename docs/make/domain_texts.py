@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
-from dotresize.compress.conversation import Conversation, Turn
+from dotresize.compress.text.conversation import Conversation, Turn
 from dotresize.errors import TextError
 from dotresize.foreign import reading
 

@@ -12,9 +12,9 @@ import torch
 
 from dotresize.bench.quality.scorers import open_scorer
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
-from dotresize.compress.calibration import Windows
-from dotresize.compress.progress import Progress
-from dotresize.compress.source import load_dense
+from dotresize.compress.record.progress import Progress
+from dotresize.compress.text.calibration import Windows
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError
 from dotresize.export.model_files import is_onnx_directory
 

@@ -11,12 +11,12 @@ import torch
 
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
-from dotresize.compress.calibration import draw_windows, leading_windows
-from dotresize.compress.progress import Progress
-from dotresize.compress.shape import head_dim_of
-from dotresize.compress.source import DEMO_MODEL, DenseModel, load_dense
-from dotresize.compress.survey import embed
-from dotresize.compress.transport import activation_cost, solve_transport
+from dotresize.compress.families.shape import head_dim_of
+from dotresize.compress.layers.survey import embed
+from dotresize.compress.maths.transport import activation_cost, solve_transport
+from dotresize.compress.record.progress import Progress
+from dotresize.compress.text.calibration import draw_windows, leading_windows
+from dotresize.compress.weights.source import DEMO_MODEL, DenseModel, load_dense
 
 from . import kept_results
 from .fidelity_compute import LayerShape, timed

@@ -6,7 +6,7 @@ Shapes: n tokens, d old and k new hidden size. A token is a row.
 import torch
 from torch import Tensor
 
-from dotresize.compress.activations import normalise
+from dotresize.compress.streams.activations import normalise
 
 __all__ = ["identities"]
 

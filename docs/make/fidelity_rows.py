@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dotresize.bench.quality.perplexity import measure_perplexity
-from dotresize.compress.calibration import Windows
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.progress import Progress
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.record.progress import Progress
 from dotresize.compress.run import compress
-from dotresize.compress.source import DenseModel
+from dotresize.compress.text.calibration import Windows
+from dotresize.compress.weights.source import DenseModel
 from dotresize.errors import ConvergenceError
 
 from .kept_dense import KeptDense

@@ -14,7 +14,7 @@ import transformers
 from torch import Tensor
 
 from dotresize.bench.quality.perplexity import log_probabilities_of
-from dotresize.compress.source import DenseModel
+from dotresize.compress.weights.source import DenseModel
 from dotresize.errors import OutputError
 
 __all__ = ["KEPT", "KeptDense"]

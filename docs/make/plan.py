@@ -15,9 +15,9 @@ from typing import Any
 
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
-from dotresize.compress.calibration import Windows
-from dotresize.compress.progress import Progress
-from dotresize.compress.source import DEMO_MODEL, DenseModel, load_dense
+from dotresize.compress.record.progress import Progress
+from dotresize.compress.text.calibration import Windows
+from dotresize.compress.weights.source import DEMO_MODEL, DenseModel, load_dense
 
 from . import kept_results
 from .domain_suite import evaluation_files, write_domains

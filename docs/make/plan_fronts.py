@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
-from dotresize.compress.calibration import Windows
-from dotresize.compress.families import Axis
-from dotresize.compress.progress import Progress
-from dotresize.compress.resume import WorkDirectory, work_path
+from dotresize.compress.families.family import Axis
+from dotresize.compress.output.resume import WorkDirectory, work_path
+from dotresize.compress.record.progress import Progress
 from dotresize.compress.run import compress
-from dotresize.compress.source import DenseModel
+from dotresize.compress.text.calibration import Windows
+from dotresize.compress.weights.source import DenseModel
 from dotresize.plan.axes import AXES, config_of
 from dotresize.plan.planner import plan_widths
 from dotresize.plan.record import PlanRecord, Point, read_plan, write_plan

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dotresize.bench.quality.text_quality import measure_texts
-from dotresize.compress.calibration import Windows
-from dotresize.compress.calibration_windows import calibration_windows
-from dotresize.compress.call_arguments import call_arguments
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.job import Job, Streams
-from dotresize.compress.layers import narrow_one_layer
-from dotresize.compress.plan import make_plan
-from dotresize.compress.progress import Progress
+from dotresize.compress.families.call_arguments import call_arguments
+from dotresize.compress.layers.job import Job, Streams
+from dotresize.compress.layers.layer import narrow_one_layer
+from dotresize.compress.layers.survey import enter
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.record.progress import Progress
 from dotresize.compress.run import choose_device
-from dotresize.compress.source import DenseModel
-from dotresize.compress.stream import StreamRoom
-from dotresize.compress.survey import enter
+from dotresize.compress.streams.stream import StreamRoom
+from dotresize.compress.text.calibration import Windows
+from dotresize.compress.text.calibration_windows import calibration_windows
+from dotresize.compress.weights.source import DenseModel
+from dotresize.compress.widths.plan import make_plan
 from dotresize.plan.axes import AXES, Axes, axes_of
 from dotresize.plan.observe import observe_model
 from dotresize.plan.per_layer import spread_over_layers

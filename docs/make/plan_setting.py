@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.families import Axis
+from dotresize.compress.families.family import Axis
+from dotresize.compress.record.config import CompressConfig
 from dotresize.plan.budget import Budget
 from dotresize.plan.planner import PlanSettings
 

@@ -12,9 +12,9 @@ from dotresize.bench.measure.schedule import turns
 from dotresize.bench.measure.vllm_offline import VllmOffline
 from dotresize.bench.record.results import Measurement
 from dotresize.bench.record.settings import BenchSettings
-from dotresize.compress.progress import Progress
+from dotresize.compress.record.progress import Progress
 from dotresize.compress.run import compress
-from dotresize.compress.source import open_model
+from dotresize.compress.weights.source import open_model
 from dotresize.export import manifest
 from dotresize.export.checkpoint import save
 from dotresize.plan.axes import Candidate, axes_of, config_of

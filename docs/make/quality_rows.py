@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from dotresize.compress.config import CompressConfig
+from dotresize.compress.record.config import CompressConfig
 
 __all__ = ["Setting", "axis_of", "methods_at", "rows_at"]
 

@@ -15,12 +15,12 @@ import psutil
 from dotresize.bench.process.memory_watch import MemoryWatch
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
 from dotresize.bench.roofline.compress_cost import forward_seconds, predicted_peak_bytes
-from dotresize.compress.activations import BATCH_TOKENS
-from dotresize.compress.calibration import Windows, draw_windows
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.progress import Progress, Silent
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.record.progress import Progress, Silent
 from dotresize.compress.run import compress
-from dotresize.compress.source import DenseModel, load_dense
+from dotresize.compress.streams.activations import BATCH_TOKENS
+from dotresize.compress.text.calibration import Windows, draw_windows
+from dotresize.compress.weights.source import DenseModel, load_dense
 
 from .kept_dense import KEPT, KeptDense
 from .kept_results import load, store

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from dotresize.compress.mixture import SELF, mixture_of
-from dotresize.compress.progress import Progress
-from dotresize.compress.self_text import SelfText
-from dotresize.compress.source import load_dense
+from dotresize.compress.record.progress import Progress
+from dotresize.compress.text.mixture import SELF, mixture_of
+from dotresize.compress.text.self_text import SelfText
+from dotresize.compress.weights.source import load_dense
 
 from .domain_suite import evaluation_files
 

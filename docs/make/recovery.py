@@ -15,8 +15,8 @@ from typing import Any
 
 from dotresize.cli.output import quiet_libraries
 from dotresize.cli.progress import ProgressBar
-from dotresize.compress.progress import Progress
-from dotresize.compress.source import DEMO_MODEL
+from dotresize.compress.record.progress import Progress
+from dotresize.compress.weights.source import DEMO_MODEL
 from dotresize.export import manifest
 
 from . import kept_results

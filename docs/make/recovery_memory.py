@@ -41,7 +41,7 @@ def main() -> None:
 
 def measure(narrow: str, teacher: str, train: str, windows: str) -> tuple[int, int]:
     """Bytes that were predicted, and bytes at the fullest."""
-    from dotresize.compress.source import load_dense
+    from dotresize.compress.weights.source import load_dense
     from dotresize.recover.batches import Texts, stand_ins
     from dotresize.recover.config import RecoverConfig
     from dotresize.recover.estimate import estimate

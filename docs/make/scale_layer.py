@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from dotresize.compress.basis import Basis
-from dotresize.compress.call_arguments import call_arguments
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.family_rows import family_of
-from dotresize.compress.job import Job, Streams
-from dotresize.compress.layers import narrow_one_layer
-from dotresize.compress.plan import Plan, make_plan
-from dotresize.compress.precision import fast_products
-from dotresize.compress.progress import Silent
-from dotresize.compress.stream import Stream
+from dotresize.compress.families.call_arguments import call_arguments
+from dotresize.compress.families.rows import family_of
+from dotresize.compress.layers.job import Job, Streams
+from dotresize.compress.layers.layer import narrow_one_layer
+from dotresize.compress.maths.basis import Basis
+from dotresize.compress.maths.precision import fast_products
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.record.progress import Silent
+from dotresize.compress.streams.stream import Stream
+from dotresize.compress.widths.plan import Plan, make_plan
 from dotresize.plan.work import Rates, layers_work, seconds_of_work
 
 WINDOWS, TOKENS = 8, 256

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from dotresize.compress.hollow import hollow_model
-from dotresize.compress.shard_layout import INDEX_NAME, lay_out
+from dotresize.compress.families.hollow import hollow_model
+from dotresize.compress.output.shard_layout import INDEX_NAME, lay_out
 
 __all__ = ["Shape", "write_llama"]
 

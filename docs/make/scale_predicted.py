@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 from dotresize.bench.roofline.compress_cost import streamed_peak_bytes
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.families import Family
-from dotresize.compress.family_rows import family_of
-from dotresize.compress.plan import Plan, make_plan
-from dotresize.compress.sizes import count_sizes
+from dotresize.compress.families.family import Family
+from dotresize.compress.families.rows import family_of
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.widths.plan import Plan, make_plan
+from dotresize.compress.widths.sizes import count_sizes
 from dotresize.plan.forecast import PlannedSizes
 from dotresize.plan.work import Rates, Work, compression_work, seconds_of_work
 

@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, DynamicCache
 
 from dotresize.bench.judge.speculative import acceptance_of, expected_speedup, replayed
 from dotresize.bench.quality.text_quality import windows_of_texts
-from dotresize.compress.strict_load import load_strictly
+from dotresize.compress.weights.strict_load import load_strictly
 
 INPUT_TOKENS, OUTPUT_TOKENS, PROMPTS_PER_TEXT = 64, 48, 2
 TIMED_STEPS, TIMED_CHECKS = 24, 15

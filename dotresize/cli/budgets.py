@@ -7,7 +7,7 @@ from .lists import number
 from .options.budget import BudgetOptions
 
 if TYPE_CHECKING:
-    from ..compress.config import CompressConfig
+    from ..compress.record.config import CompressConfig
     from ..plan.budget import Budget
     from ..plan.planner import PlanSettings
 

@@ -46,7 +46,7 @@ def compress_command(
     New widths are given, come from a plan, or are planned for a budget first. An interrupted run resumes when
     the same command is given again. Several GPUs: torchrun --nproc-per-node N -m dotresize compress.
     """
-    from ..compress.config import CompressConfig
+    from ..compress.record.config import CompressConfig
 
     chosen = _typed(widths)
     shared = {**texts.chosen(), **vars(machine)}

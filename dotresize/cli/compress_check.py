@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..compress.calibration import Windows
-    from ..compress.config import CompressConfig
-    from ..compress.source import OpenModel
+    from ..compress.record.config import CompressConfig
+    from ..compress.text.calibration import Windows
+    from ..compress.weights.source import OpenModel
     from ..export.hub import HubTarget
     from ..plan.record import PlanRecord
 
@@ -40,7 +40,7 @@ def check_options(run: CompressRun, *, dry_run: bool, plans: bool) -> None:
     Raises:
         OptionError: one cannot.
     """
-    from ..compress.launcher import launched_processes
+    from ..compress.streams.launcher import launched_processes
     from ..errors import OptionError
 
     if launched_processes() > 1 and (dry_run or plans):
@@ -62,10 +62,10 @@ def check_options(run: CompressRun, *, dry_run: bool, plans: bool) -> None:
 def check_run(run: CompressRun) -> "tuple[OpenModel, list[Windows]]":
     """The model without its weights, and what to evaluate on; everything that can be refused has been."""
     from ..bench.quality.text_quality import windows_of_texts
-    from ..compress.plan import make_plan
     from ..compress.run import check_inputs
-    from ..compress.source import open_model
-    from ..compress.unchanged import check_changes
+    from ..compress.weights.source import open_model
+    from ..compress.widths.plan import make_plan
+    from ..compress.widths.unchanged import check_changes
     from ..errors import OptionError
     from ..export.staging import check_apart, check_free, check_writable
 
@@ -97,7 +97,7 @@ def check_run(run: CompressRun) -> "tuple[OpenModel, list[Windows]]":
 
 
 def _check_plan(plan: "PlanRecord", opened: "OpenModel") -> None:
-    from ..compress.shape import widths_of
+    from ..compress.families.shape import widths_of
     from ..plan.record import check_plan_fits
 
     check_plan_fits(plan, widths_of(opened.config, opened.family), opened.architecture)
@@ -108,10 +108,10 @@ def _check_disk(run: CompressRun, opened: "OpenModel") -> None:
 
     Streams on the disk count where their number of windows was given.
     """
-    from ..compress.config import STREAM_ITEM_BYTES
-    from ..compress.plan import make_plan
-    from ..compress.resume import work_path
-    from ..compress.sizes import predict_counts
+    from ..compress.output.resume import work_path
+    from ..compress.record.config import STREAM_ITEM_BYTES
+    from ..compress.widths.plan import make_plan
+    from ..compress.widths.sizes import predict_counts
     from ..export.room import check_room, free_bytes_at
 
     output, config = run.output, run.config
@@ -133,7 +133,7 @@ def _check_disk(run: CompressRun, opened: "OpenModel") -> None:
 
 def stream_bytes_of(run: CompressRun, processes: int = 1) -> int:
     """Memory that one residual stream may take in each of the processes on this machine."""
-    from ..compress.memory import default_stream_bytes
+    from ..compress.streams.memory import default_stream_bytes
 
     given = run.stream_memory
     return default_stream_bytes(processes) if given is None else int(given * 1e9)
@@ -141,7 +141,7 @@ def stream_bytes_of(run: CompressRun, processes: int = 1) -> int:
 
 def _calibration_texts(config: "CompressConfig") -> list[str]:
     """The texts without their shares."""
-    from ..compress.mixture import mixture_of
+    from ..compress.text.mixture import mixture_of
 
     named = config.calibration
     return [part.spec for part in mixture_of([named] if isinstance(named, str) else named)]
@@ -161,7 +161,7 @@ def refuse_same_text(config: "CompressConfig", evaluation: list[str]) -> None:
 
 def _text_files(texts: list[str]) -> list[Path]:
     """The files among what was named as texts; those that are not there are refused when they are read."""
-    from ..compress.text import is_file_name
+    from ..compress.text.documents import is_file_name
     from ..errors import TextError
     from ..paths import path_of
 

@@ -11,10 +11,10 @@ from .output import error_console, note_console
 if TYPE_CHECKING:
     import torch
 
-    from ..compress.calibration import Windows
-    from ..compress.config import CompressConfig
-    from ..compress.dense import Dense
-    from ..compress.report import CalibrationRecord
+    from ..compress.record.config import CompressConfig
+    from ..compress.record.report import CalibrationRecord
+    from ..compress.text.calibration import Windows
+    from ..compress.weights.dense import Dense
 
 __all__ = ["measure", "measuring_command", "say_if_unmeasured"]
 
@@ -87,8 +87,8 @@ def _dense(dense: "Dense", device: "torch.device", resident_bytes: int) -> Any:
     """The original, its layers read from its files while they run where it lies in files."""
     import copy
 
-    from ..compress.dense import StreamedModel
-    from ..compress.precision import evaluation_dtype
+    from ..compress.maths.precision import evaluation_dtype
+    from ..compress.weights.dense import StreamedModel
     from ..export.paged import page
 
     dtype = evaluation_dtype(device, dense.dtype)
@@ -100,7 +100,7 @@ def _dense(dense: "Dense", device: "torch.device", resident_bytes: int) -> Any:
 
 def _narrow(output: Path, config: "CompressConfig", device: "torch.device", resident_bytes: int) -> Any:
     """What was written, as it was written."""
-    from ..compress.source import open_model
+    from ..compress.weights.source import open_model
 
     opened = open_model(str(output), trust_remote_code=config.trust_remote_code)
     return _dense(opened.stream(), device, resident_bytes)

@@ -11,12 +11,12 @@ from .push import pushed
 from .recipes import RECIPE_NAME
 
 if TYPE_CHECKING:
-    from ..compress.calibration import Windows
-    from ..compress.dense import Dense
-    from ..compress.ranks import Ranks
-    from ..compress.report import Cost, Report
-    from ..compress.resume import WorkDirectory
-    from ..compress.source import OpenModel
+    from ..compress.output.resume import WorkDirectory
+    from ..compress.record.report import Cost, Report
+    from ..compress.streams.ranks import Ranks
+    from ..compress.text.calibration import Windows
+    from ..compress.weights.dense import Dense
+    from ..compress.weights.source import OpenModel
     from .progress import ProgressBar
 
 __all__ = ["run_compress"]
@@ -25,9 +25,9 @@ __all__ = ["run_compress"]
 def run_compress(run: CompressRun) -> None:
     """Check, load, narrow, write, measure, show."""
     quiet_libraries()
-    from ..compress.ranks import joined
-    from ..compress.resume import WorkDirectory, work_path
+    from ..compress.output.resume import WorkDirectory, work_path
     from ..compress.run import choose_device
+    from ..compress.streams.ranks import joined
     from ..export.staging import check_free
     from .progress import ProgressBar
     from .tables import compression_tables
@@ -108,8 +108,8 @@ def _narrow(
 
 def _assist(run: CompressRun, ranks: "Ranks") -> None:
     """What a process other than the first does: its share of the windows. It writes nothing."""
-    from ..compress.resume import WorkDirectory
-    from ..compress.source import open_model
+    from ..compress.output.resume import WorkDirectory
+    from ..compress.weights.source import open_model
     from ..export.stream import compress_to
 
     ranks.wait()  # for the first one's checks, so that a mistake is reported once
@@ -126,7 +126,7 @@ def _assist(run: CompressRun, ranks: "Ranks") -> None:
 
 def _complete(file: Path, run: CompressRun, source: Path, work: "WorkDirectory", asked: list[Any]) -> None:
     """Add the recipe and the licences to what is about to come into place, and note that it will."""
-    from ..compress.landing import note_landing
+    from ..compress.output.landing import note_landing
     from ..export.licences import copy_licences
 
     copy_licences(source, file.parent)
@@ -155,8 +155,8 @@ def _settle_landing(output: Path, command: Any) -> bool:
 
     Where it was killed after that, all is done, and its work directory goes.
     """
-    from ..compress.landing import is_finished, is_unmeasured
-    from ..compress.resume import WorkDirectory, work_path
+    from ..compress.output.landing import is_finished, is_unmeasured
+    from ..compress.output.resume import WorkDirectory, work_path
     from ..export.manifest import MANIFEST_NAME
     from ..export.outputs import clean_up
 

@@ -68,7 +68,7 @@ def _answers(models: list[str]) -> list[tuple[str, str, float]]:
     from .output import quiet_libraries
 
     quiet_libraries()
-    from ..compress.source import load_dense
+    from ..compress.weights.source import load_dense
 
     loaded = {model: load_dense(model) for model in models}
     found: dict[str, tuple[str, float]] = {model: ("", 0.0) for model in models}

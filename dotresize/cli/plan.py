@@ -34,7 +34,7 @@ def plan_command(
     --plan plan.json` then does what was planned.
     """
     quiet_libraries()
-    from ..compress.config import CompressConfig
+    from ..compress.record.config import CompressConfig
 
     base = CompressConfig(mlp_width=0.5, **texts.chosen(), **vars(machine))  # candidates set their own widths
     settings = settings_of(budget, base, evaluation or ["builtin"], effort=effort or "standard")

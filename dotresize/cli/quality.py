@@ -9,7 +9,7 @@ from .options.texts import Evaluation, EvaluationWindows, WindowTokens
 from .output import emit, quiet_libraries
 
 if TYPE_CHECKING:
-    from ..compress.report import CalibrationRecord
+    from ..compress.record.report import CalibrationRecord
 
 
 def perplexity_command(
@@ -28,7 +28,7 @@ def perplexity_command(
     from ..bench.quality.perplexity import check_same_tokenizer
     from ..bench.quality.text_quality import measure_texts, windows_of_texts
     from ..compress.run import choose_device
-    from ..compress.source import load_dense
+    from ..compress.weights.source import load_dense
     from ..export.quantised_source import open_quantised
     from .progress import ProgressBar
     from .tables import quality_tables

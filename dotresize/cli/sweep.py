@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..bench.record.settings import BenchSettings
     from ..bench.sweep.grid import SweepSettings
-    from ..compress.config import CompressConfig
+    from ..compress.record.config import CompressConfig
 
 __all__ = ["sweep"]
 
@@ -75,7 +75,7 @@ def sweep(
 
 def _compression(texts: CalibrationOptions, compute: ComputeOptions) -> "CompressConfig":
     """Of every point, which sets its own widths."""
-    from ..compress.config import CompressConfig
+    from ..compress.record.config import CompressConfig
 
     return CompressConfig(width=0.5, **texts.chosen(), **vars(compute))
 

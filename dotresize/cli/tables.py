@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ..bench.roofline.compress_cost import Sizes
-    from ..compress.report import Cost, Report
+    from ..compress.record.report import Cost, Report
 
 __all__ = ["compression_tables", "plain_table", "quality_tables", "sizes_table"]
 

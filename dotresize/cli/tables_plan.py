@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from ..compress.families import Axis
+    from ..compress.families.family import Axis
     from ..plan.forecast import Forecast, RunCost
     from ..plan.record import PlanRecord, Point
 

@@ -11,7 +11,7 @@ import pytest
 from dotresize.bench.measure.prepare import prepare, settle
 from dotresize.bench.record.results import BenchModel
 from dotresize.bench.record.settings import BenchSettings
-from dotresize.compress.progress import Silent
+from dotresize.compress.record.progress import Silent
 
 from ..workers import Once
 

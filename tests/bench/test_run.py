@@ -14,7 +14,7 @@ import pytest
 from dotresize.bench.record.results import read, write
 from dotresize.bench.record.settings import BenchSettings
 from dotresize.bench.run import run_bench
-from dotresize.compress.progress import Silent
+from dotresize.compress.record.progress import Silent
 from dotresize.errors import InputError, ModelError, OptionError, OutputError
 
 from .example_results import example_results

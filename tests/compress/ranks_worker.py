@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dotresize.cli import main
-from dotresize.compress.layers import narrow_one_layer
+from dotresize.compress.layers.layer import narrow_one_layer
 
 
 def die_before(layer: str) -> None:
@@ -22,7 +22,7 @@ def die_before(layer: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return narrow_one_layer(job, dense_layer, index, *rest)
 
-    pytest.MonkeyPatch().setattr("dotresize.compress.narrow.narrow_one_layer", narrow_or_die)
+    pytest.MonkeyPatch().setattr("dotresize.compress.layers.narrow.narrow_one_layer", narrow_or_die)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from dotresize.compress.basis import largest, residual_basis
-from dotresize.compress.config import Method
+from dotresize.compress.maths.basis import largest, residual_basis
+from dotresize.compress.record.config import Method
 
 METHODS: tuple[Method, ...] = ("dot", "magnitude", "pca", "pca+dot")
 

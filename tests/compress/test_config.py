@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.effort import EFFORTS
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.record.effort import EFFORTS
 from dotresize.errors import OptionError
 
 

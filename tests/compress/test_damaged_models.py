@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dotresize.compress.source import load_dense, open_model
+from dotresize.compress.weights.source import load_dense, open_model
 from dotresize.errors import ModelError
 
 Tensors = dict[str, Tensor]

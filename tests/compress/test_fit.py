@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from dotresize.compress.fit import Sums, add_rows, empty_sums, relative_error, ridge_solve
+from dotresize.compress.maths.fit import Sums, add_rows, empty_sums, relative_error, ridge_solve
 
 
 def problem(seed: int, rows: int = 60, inputs: int = 7, outputs: int = 4) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import torch
 from torch.testing import assert_close
 
-from dotresize.compress import fold
+from dotresize.compress.maths import fold
 
 D, K, OUT = 8, 6, 5
 

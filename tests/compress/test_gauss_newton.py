@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.testing import assert_close
 
-from dotresize.compress.gauss_newton import (
+from dotresize.compress.maths.gauss_newton import (
     add_line_rows,
     add_step_rows,
     directions,

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.fit import Sums, ridge_solve
-from dotresize.compress.gauss_newton import StepSums, directions
-from dotresize.compress.guards import check_finite
+from dotresize.compress.maths.fit import Sums, ridge_solve
+from dotresize.compress.maths.gauss_newton import StepSums, directions
+from dotresize.compress.maths.guards import check_finite
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.errors import ConvergenceError
 

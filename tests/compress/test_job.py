@@ -1,7 +1,7 @@
 """What stays in memory between two passes over a sublayer."""
 
-from dotresize.compress.job import keeps_inner
-from dotresize.compress.report import Widths
+from dotresize.compress.layers.job import keeps_inner
+from dotresize.compress.record.report import Widths
 
 SMOLLM2 = Widths(
     hidden_size=576,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dotresize.compress.kinship import kind_of, kinship
-from dotresize.compress.report import CalibrationPart, CalibrationRecord
+from dotresize.compress.record.report import CalibrationPart, CalibrationRecord
+from dotresize.compress.text.kinship import kind_of, kinship
 
 
 def _record(*names: str, sha256: str | None = "a") -> CalibrationRecord:

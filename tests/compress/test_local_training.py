@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from dotresize.compress.activations import Branch, branches_of
-from dotresize.compress.call_arguments import call_arguments
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.job import Job, Streams, held_last
-from dotresize.compress.local_training import rate_at, train_sublayer
-from dotresize.compress.progress import Silent
-from dotresize.compress.ranks import Ranks
-from dotresize.compress.source import load_dense
-from dotresize.compress.stream import Stream
+from dotresize.compress.families.call_arguments import call_arguments
+from dotresize.compress.layers.job import Job, Streams, held_last
+from dotresize.compress.layers.local_training import rate_at, train_sublayer
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.record.progress import Silent
+from dotresize.compress.streams.activations import Branch, branches_of
+from dotresize.compress.streams.ranks import Ranks
+from dotresize.compress.streams.stream import Stream
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import TextError
 
 WINDOWS, TOKENS, HELD = 12, 64, 3

@@ -8,7 +8,7 @@ import pytest
 
 CHILD = """
 import ctypes, psutil
-from dotresize.compress.memory import release_free_blocks
+from dotresize.compress.streams.memory import release_free_blocks
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]

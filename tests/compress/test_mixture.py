@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from dotresize.compress.calibration import check_texts, draw_windows
-from dotresize.compress.mixture import BUILTIN_SHARES, SELF, mixture_of, windows_of
+from dotresize.compress.text.calibration import check_texts, draw_windows
+from dotresize.compress.text.mixture import BUILTIN_SHARES, SELF, mixture_of, windows_of
 from dotresize.errors import OptionError, TextError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dotresize.compress.moments import second_moment
+from dotresize.compress.maths.moments import second_moment
 
 
 @pytest.mark.parametrize("width", [1, 255, 256, 257, 600])

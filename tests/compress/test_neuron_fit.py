@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dotresize.compress.activations import Branch, branches_of
-from dotresize.compress.job import Job
-from dotresize.compress.neuron_fit import Row, step_gate_and_up
-from dotresize.compress.ranks import Ranks
-from dotresize.compress.source import DenseModel, load_dense
+from dotresize.compress.layers.job import Job
+from dotresize.compress.layers.neuron_fit import Row, step_gate_and_up
+from dotresize.compress.streams.activations import Branch, branches_of
+from dotresize.compress.streams.ranks import Ranks
+from dotresize.compress.weights.source import DenseModel, load_dense
 
 
 @pytest.fixture

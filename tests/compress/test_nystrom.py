@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from dotresize.compress.calibration import draw_windows
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.nystrom import keep_by_leverage, ridge_leverage
+from dotresize.compress.layers.nystrom import keep_by_leverage, ridge_leverage
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.source import load_dense
+from dotresize.compress.text.calibration import draw_windows
+from dotresize.compress.weights.source import load_dense
 
 from .test_run import SMALL, logits_of
 

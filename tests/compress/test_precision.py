@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dotresize.compress.precision import evaluation_dtype, fast_products, has_fast_bfloat16
+from dotresize.compress.maths.precision import evaluation_dtype, fast_products, has_fast_bfloat16
 
 
 def test_the_setting_is_restored_after_success_and_after_an_error() -> None:

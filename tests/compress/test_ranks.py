@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM
 
-from dotresize.compress.ranks import Ranks
-from dotresize.compress.resume import work_path
+from dotresize.compress.output.resume import work_path
+from dotresize.compress.streams.ranks import Ranks
 from dotresize.errors import OptionError
 
 WORKER = Path(__file__).with_name("ranks_worker.py")

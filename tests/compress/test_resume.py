@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dotresize.compress.resume import WorkDirectory, work_path
+from dotresize.compress.output.resume import WorkDirectory, work_path
 from dotresize.errors import OutputError
 
 LAYER = {"a.weight": torch.arange(6.0).reshape(2, 3), "b.weight": torch.ones(4, dtype=torch.bfloat16)}

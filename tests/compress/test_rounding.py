@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from dotresize.compress.rounding import Codes, Grid, best_scales, round_by_moment
+from dotresize.compress.maths.rounding import Codes, Grid, best_scales, round_by_moment
 from dotresize.errors import ConvergenceError
 
 KINDS: tuple[Codes, ...] = ("int4", "int8", "fp8")

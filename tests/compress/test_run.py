@@ -10,14 +10,14 @@ import torch
 from torch.testing import assert_close
 
 import dotresize
-from dotresize.compress.calibration import draw_windows
-from dotresize.compress.config import CompressConfig, Method
-from dotresize.compress.effort import Effort
-from dotresize.compress.progress import Silent
-from dotresize.compress.report import Report
-from dotresize.compress.resume import WorkDirectory
+from dotresize.compress.output.resume import WorkDirectory
+from dotresize.compress.record.config import CompressConfig, Method
+from dotresize.compress.record.effort import Effort
+from dotresize.compress.record.progress import Silent
+from dotresize.compress.record.report import Report
 from dotresize.compress.run import CompressResult, compress
-from dotresize.compress.source import DenseModel, load_dense
+from dotresize.compress.text.calibration import draw_windows
+from dotresize.compress.weights.source import DenseModel, load_dense
 from dotresize.errors import OptionError
 
 EFFORTS: tuple[Effort, ...] = ("standard", "quick")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from dotresize.compress.grouped_attention import grouped_attention
-from dotresize.compress.openings import BEGINNINGS, QUESTIONS
-from dotresize.compress.passages import PASSAGES
-from dotresize.compress.sampling import sample
-from dotresize.compress.self_text import SelfText, _Sieve
-from dotresize.compress.source import DenseModel, load_dense
+from dotresize.compress.text.grouped_attention import grouped_attention
+from dotresize.compress.text.openings import BEGINNINGS, QUESTIONS
+from dotresize.compress.text.passages import PASSAGES
+from dotresize.compress.text.sampling import sample
+from dotresize.compress.text.self_text import SelfText, _Sieve
+from dotresize.compress.weights.source import DenseModel, load_dense
 from dotresize.errors import TextError
 
 CPU = torch.device("cpu")

@@ -1,7 +1,7 @@
 """Widths under whatever name a config has for them."""
 
-from dotresize.compress.family_rows import FAMILIES
-from dotresize.compress.shape import head_dim_of, known_widths, standard_names, widths_of
+from dotresize.compress.families.rows import FAMILIES
+from dotresize.compress.families.shape import head_dim_of, known_widths, standard_names, widths_of
 
 
 def test_a_gpt2_has_its_widths_under_the_usual_names() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from dotresize.compress.file_hash import file_sha256
-from dotresize.compress.resume import WorkDirectory
-from dotresize.compress.shard_layout import INDEX_NAME, lay_out
-from dotresize.compress.shards import ShardWriter
-from dotresize.compress.source import load_dense
+from dotresize.compress.output.resume import WorkDirectory
+from dotresize.compress.output.shard_layout import INDEX_NAME, lay_out
+from dotresize.compress.output.shards import ShardWriter
+from dotresize.compress.weights.file_hash import file_sha256
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import ModelError, OutputError
 
 PARTS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dotresize.compress.source import DEMO_MODEL, load_dense, open_model
+from dotresize.compress.weights.source import DEMO_MODEL, load_dense, open_model
 from dotresize.errors import ModelError, OptionError
 
 

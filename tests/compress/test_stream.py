@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dotresize.compress.stream import StreamRoom
+from dotresize.compress.streams.stream import StreamRoom
 
 VALUES = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0))
 

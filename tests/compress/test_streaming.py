@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.dense import StreamedModel
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.source import load_dense, open_model
+from dotresize.compress.weights.dense import StreamedModel
+from dotresize.compress.weights.source import load_dense, open_model
 from dotresize.errors import ModelError
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dotresize.compress.strict_load import load_strictly
+from dotresize.compress.weights.strict_load import load_strictly
 from dotresize.errors import ModelError
 
 Change = Callable[[dict[str, Tensor]], object]

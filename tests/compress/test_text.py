@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from dotresize.compress.calibration import _pieces, draw_windows, leading_windows
-from dotresize.compress.conversation import Conversation, render
-from dotresize.compress.text import read_documents
+from dotresize.compress.text.calibration import _pieces, draw_windows, leading_windows
+from dotresize.compress.text.conversation import Conversation, render
+from dotresize.compress.text.documents import read_documents
 from dotresize.errors import TextError
 
 if TYPE_CHECKING:

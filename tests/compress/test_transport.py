@@ -5,7 +5,7 @@ import ot
 import pytest
 from numpy.testing import assert_allclose
 
-from dotresize.compress.transport import activation_cost, solve_transport
+from dotresize.compress.maths.transport import activation_cost, solve_transport
 from dotresize.errors import ConvergenceError
 
 

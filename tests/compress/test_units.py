@@ -7,11 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from dotresize.compress.canonical import Matrix
-from dotresize.compress.config import Mass
-from dotresize.compress.families import Site
-from dotresize.compress.report import Widths
-from dotresize.compress.units import (
+from dotresize.compress.families.canonical import Matrix
+from dotresize.compress.families.family import Site
+from dotresize.compress.layers.units import (
     group_energy,
     keep_units,
     merge_neurons,
@@ -21,6 +19,8 @@ from dotresize.compress.units import (
     take_rows,
     transport_outputs,
 )
+from dotresize.compress.record.config import Mass
+from dotresize.compress.record.report import Widths
 
 WIDTHS = Widths(
     hidden_size=4,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.family_rows import FAMILIES
-from dotresize.compress.plan import make_plan
+from dotresize.compress.families.rows import FAMILIES
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
+from dotresize.compress.widths.plan import make_plan
 from dotresize.errors import WidthError
 
 from .test_run import SMALL

@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dotresize.compress.basis import residual_basis
-from dotresize.compress.zero_sum import carry_constant, zero_sum_basis, zero_sum_frame
+from dotresize.compress.maths.basis import residual_basis
+from dotresize.compress.maths.zero_sum import carry_constant, zero_sum_basis, zero_sum_frame
 
 Array = NDArray[np.float64]
 EXACT: dict[str, Any] = {

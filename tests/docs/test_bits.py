@@ -11,8 +11,8 @@ from docs.make import bits
 from docs.make.bits_page import front, kl_of, render, share_where_width_helps
 from docs.make.bits_plot import bits_svg
 from dotresize.bench.quality.text_quality import measure_texts
-from dotresize.compress.progress import Silent
-from dotresize.compress.source import load_dense
+from dotresize.compress.record.progress import Silent
+from dotresize.compress.weights.source import load_dense
 
 TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 

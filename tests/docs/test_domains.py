@@ -9,8 +9,8 @@ import pytest
 
 from docs.make import domain_packages, domain_texts
 from docs.make import domain_suite as domains
-from dotresize.compress.conversation import Conversation
-from dotresize.compress.text import read_documents
+from dotresize.compress.text.conversation import Conversation
+from dotresize.compress.text.documents import read_documents
 from dotresize.errors import MissingDependencyError, TextError
 
 PAGE = """<html><head><title>no</title></head><body><div id="banner"><a>Get the book</a></div>

@@ -14,7 +14,7 @@ from docs.make.fidelity_identities import identities
 from docs.make.fidelity_page import render
 from docs.make.fidelity_plots import plots
 from docs.make.fidelity_rows import Setting, compressions
-from dotresize.compress.progress import Silent
+from dotresize.compress.record.progress import Silent
 
 NOT_PROMISED = "narrow, any x: the same (not promised by the theorem)"
 

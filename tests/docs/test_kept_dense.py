@@ -8,7 +8,7 @@ import torch
 
 from docs.make.kept_dense import KeptDense
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
-from dotresize.compress.source import DenseModel, load_dense
+from dotresize.compress.weights.source import DenseModel, load_dense
 
 TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 

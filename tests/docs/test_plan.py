@@ -14,10 +14,10 @@ from docs.make.plan_layers import narrow_each_layer
 from docs.make.plan_page import mean_of, render
 from docs.make.plan_plot import plan_svg
 from docs.make.plan_setting import DEFAULT, MIXED, PROXIED, QUICK, Amount, Setting, labels_of
-from dotresize.compress.calibration_windows import calibration_windows
-from dotresize.compress.progress import Silent
+from dotresize.compress.record.progress import Silent
 from dotresize.compress.run import choose_device, compress
-from dotresize.compress.source import load_dense
+from dotresize.compress.text.calibration_windows import calibration_windows
+from dotresize.compress.weights.source import load_dense
 
 TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 FEW = Amount(name="quick", calibration_windows=4, evaluation_windows=1, effort="quick")

@@ -107,8 +107,8 @@ def test_the_page_marks_what_was_calibrated_on(setting: Setting, tmp_path: Path)
 def test_self_text_is_written_once(pico_llama: Path, tmp_path: Path) -> None:
     from docs.make.domain_suite import _replace
     from docs.make.quality_texts import calibrations_at, write_self_text
-    from dotresize.compress.mixture import BUILTIN_SHARES, mixture_of
-    from dotresize.compress.progress import Silent
+    from dotresize.compress.record.progress import Silent
+    from dotresize.compress.text.mixture import BUILTIN_SHARES, mixture_of
 
     file = write_self_text(str(pico_llama), tmp_path, 200, 3, Silent())
     assert json.loads(file.read_text().splitlines()[0])["text"]

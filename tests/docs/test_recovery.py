@@ -8,8 +8,8 @@ import pytest
 from docs.make import recovery
 from docs.make.evaluation import ChildError, dotresize
 from docs.make.recovery_page import curves, render
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.progress import Silent
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.record.progress import Silent
 from dotresize.compress.run import compress
 from dotresize.export.checkpoint import save
 

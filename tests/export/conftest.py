@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dotresize.compress.report import CalibrationRecord, Counts, Report, Source, Widths
+from dotresize.compress.record.report import CalibrationRecord, Counts, Report, Source, Widths
 from dotresize.export.checkpoint import save
 
 Compressed = Callable[..., Any]

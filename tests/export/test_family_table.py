@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dotresize.compress.family_rows import FAMILIES
+from dotresize.compress.families.rows import FAMILIES
 from dotresize.export.family_table import family_table
 
 README = Path(__file__).parents[2] / "README.md"

@@ -16,8 +16,8 @@ from huggingface_hub import constants
 
 from dotresize.cli.options.hub import HubOptions
 from dotresize.cli.push import checked_target
-from dotresize.compress.source import open_model
-from dotresize.compress.text import read_documents
+from dotresize.compress.text.documents import read_documents
+from dotresize.compress.weights.source import open_model
 from dotresize.errors import InputError, ModelError, OptionError, OutputError, TextError
 from dotresize.export.card import HERE
 from dotresize.export.hub import HubTarget, check_target, push

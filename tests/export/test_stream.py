@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.progress import Silent
-from dotresize.compress.resume import WorkDirectory, work_path
+from dotresize.compress.output.resume import WorkDirectory, work_path
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.record.progress import Silent
 from dotresize.compress.run import compress
-from dotresize.compress.source import load_dense, open_model
+from dotresize.compress.weights.source import load_dense, open_model
 from dotresize.errors import OutputError
 from dotresize.export.checkpoint import save
 from dotresize.export.manifest import read

@@ -93,7 +93,7 @@ def _logits(directory: Path) -> "torch.Tensor":
     import torch
     from transformers import AutoModelForCausalLM
 
-    from dotresize.compress.calibration import draw_windows
+    from dotresize.compress.text.calibration import draw_windows
     from dotresize.export.model_files import load_tokenizer
 
     drawn = draw_windows(str(TEXT), load_tokenizer(directory), windows=40, window_tokens=64, seed=9)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.family_rows import FAMILIES
+from dotresize.compress.families.rows import FAMILIES
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.export.checkpoint import save
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.family_rows import FAMILIES
-from dotresize.compress.resume import WorkDirectory
+from dotresize.compress.families.rows import FAMILIES
+from dotresize.compress.output.resume import WorkDirectory
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.source import load_dense
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import ModelError, OptionError, WidthError
 from dotresize.export.artefact_info import inspect_artefact
 from dotresize.export.checkpoint import save

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.compress.family_rows import FAMILIES
+from dotresize.compress.families.rows import FAMILIES
 
 from .conftest import SaveFamily
 from .engine import compare_in_vllm

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.family_rows import FAMILIES
+from dotresize.compress.families.rows import FAMILIES
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.export.checkpoint import save
 

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from torch.testing import assert_close
 
-from dotresize.compress.config import CompressConfig
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.errors import WidthError
 from dotresize.export.checkpoint import save

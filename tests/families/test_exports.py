@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.compress.family_rows import FAMILIES
+from dotresize.compress.families.rows import FAMILIES
 from dotresize.errors import ModelError
 from dotresize.export import to_onnx
 from dotresize.export.to_gguf import GgufConfig, export_gguf

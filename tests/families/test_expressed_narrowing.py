@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.family_rows import FAMILIES
+from dotresize.compress.families.rows import FAMILIES
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 
 from .conftest import SaveExpressed, logits_of

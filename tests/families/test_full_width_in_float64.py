@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dotresize.compress.family_rows import FAMILIES
+from dotresize.compress.families.rows import FAMILIES
 from dotresize.compress.run import compress
-from dotresize.compress.source import load_dense
+from dotresize.compress.weights.source import load_dense
 
 from .conftest import SaveFamily, logits_of, strictly_loaded
 from .float64 import Float64

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dotresize.compress.calibration import draw_windows
-from dotresize.compress.config import CompressConfig, Method
-from dotresize.compress.family_rows import FAMILIES
+from dotresize.compress.families.rows import FAMILIES
+from dotresize.compress.record.config import CompressConfig, Method
 from dotresize.compress.run import CompressResult, compress
-from dotresize.compress.source import DenseModel, load_dense
+from dotresize.compress.text.calibration import draw_windows
+from dotresize.compress.weights.source import DenseModel, load_dense
 from dotresize.export.checkpoint import save
 
 from .conftest import SaveFamily, logits_of, strictly_loaded

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.progress import Stopwatch
-from dotresize.compress.resume import WorkDirectory
-from dotresize.compress.rounded_sites import Rounding
-from dotresize.compress.rounding import Grid
+from dotresize.compress.layers.rounded_sites import Rounding
+from dotresize.compress.maths.rounding import Grid
+from dotresize.compress.output.resume import WorkDirectory
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.record.progress import Stopwatch
 from dotresize.compress.run import assembled, narrow_into
-from dotresize.compress.sink import MemorySink
-from dotresize.compress.source import load_dense
-from dotresize.compress.stream import StreamRoom
+from dotresize.compress.streams.sink import MemorySink
+from dotresize.compress.streams.stream import StreamRoom
+from dotresize.compress.weights.source import load_dense
 
 from .conftest import SaveFamily
 

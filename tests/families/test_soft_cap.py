@@ -6,9 +6,9 @@ import torch
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM
 
-from dotresize.compress.config import CompressConfig
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.source import load_dense
+from dotresize.compress.weights.source import load_dense
 
 from .conftest import SaveFamily, logits_of, strictly_loaded
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from dotresize.compress.builtin_text import documentation
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.family_rows import FAMILIES
+from dotresize.compress.families.rows import FAMILIES
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.source import load_dense
+from dotresize.compress.text.builtin import documentation
+from dotresize.compress.weights.source import load_dense
 
 from .configs import pico_config
 from .conftest import save_tokenizer

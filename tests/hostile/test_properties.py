@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dotresize.bench.record.settings import BenchSettings
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.text import read_documents
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.text.documents import read_documents
 from dotresize.errors import DotresizeError
 from dotresize.export import manifest
 from dotresize.export.artefact_info import inspect_artefact

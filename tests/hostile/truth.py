@@ -37,7 +37,7 @@ def find_lies(arguments: list[str], model: Path | None, output: Path | None, pri
 
 def _loaded_lies(model: Path) -> list[str]:
     """The weights that dotresize computes with are the ones in the files, all of them, and finite."""
-    from dotresize.compress.source import load_dense
+    from dotresize.compress.weights.source import load_dense
 
     dense = load_dense(str(model), any_family=True)
     loaded = dict(dense.model.state_dict())

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.family_rows import FAMILIES, family_of
-from dotresize.compress.source import open_model
+from dotresize.compress.families.rows import FAMILIES, family_of
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.weights.source import open_model
 from dotresize.errors import OptionError
 from dotresize.plan.axes import AXES, Axes, axes_of, config_of
 from dotresize.plan.budget import Budget

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dotresize.cli import app
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.shape import widths_of
-from dotresize.compress.source import open_model
+from dotresize.compress.families.shape import widths_of
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.weights.source import open_model
 from dotresize.errors import DotresizeError, OptionError, OutputError, WidthError
 from dotresize.export import manifest
 from dotresize.plan.axes import Candidate, axes_of

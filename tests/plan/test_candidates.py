@@ -6,9 +6,9 @@ import pytest
 
 from dotresize.bench.measure.prepare import settle
 from dotresize.bench.record.settings import BenchSettings
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.shape import widths_of
-from dotresize.compress.source import open_model
+from dotresize.compress.families.shape import widths_of
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.weights.source import open_model
 from dotresize.errors import OptionError, WidthError
 from dotresize.plan import planner
 from dotresize.plan.axes import Axes, axes_of

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from dotresize.cli.compress_check import CompressRun
 from dotresize.cli.compress_forecast import forecast_compress
-from dotresize.compress.config import CompressConfig
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.source import open_model
+from dotresize.compress.weights.source import open_model
 from dotresize.errors import OutputError, TextError, WidthError
 from dotresize.plan.forecast import forecast
 from dotresize.plan.work import Rates

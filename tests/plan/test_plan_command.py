@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dotresize.cli import app
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.mixture import mixture_of
-from dotresize.compress.source import load_dense
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.text.mixture import mixture_of
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, InputError, OptionError, OutputError
 from dotresize.export import manifest
 from dotresize.plan.budget import Budget
@@ -85,7 +85,7 @@ def test_more_windows_are_seen_on_higher_rungs(pico_llama: Path) -> None:
     state = SearchState(None, "")
     base = CompressConfig(mlp_width=0.5, calibration=TEXT, window_tokens=64)
     fidelity = Fidelity(window_tokens=64, windows=1, evaluation_windows=1)
-    from dotresize.compress.progress import Silent
+    from dotresize.compress.record.progress import Silent
 
     measure = Measurer(dense, (64, 96, 2, 3, 0), base, ["builtin:chat"], fidelity, state, Silent())
     losses = [measure((64, 48, 2, 3, 0), rung).kl_nats_per_token for rung in (0, 1)]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dotresize.compress.families import Axis
-from dotresize.compress.progress import Silent
-from dotresize.compress.source import load_dense
+from dotresize.compress.families.family import Axis
+from dotresize.compress.record.progress import Silent
+from dotresize.compress.weights.source import load_dense
 from dotresize.plan.axes import Candidate
 from dotresize.plan.budget import Budget
 from dotresize.plan.candidates import holds, spread

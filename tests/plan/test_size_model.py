@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from dotresize.bench.roofline.model_cost import describe
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.family_rows import FAMILIES, family_of
-from dotresize.compress.plan import make_plan
+from dotresize.compress.families.rows import FAMILIES, family_of
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.source import open_model
+from dotresize.compress.weights.source import open_model
+from dotresize.compress.widths.plan import make_plan
 from dotresize.export.checkpoint import save
 from dotresize.plan.axes import axes_of, config_of
 from dotresize.plan.size_model import SizeModel, _sizes, _vector

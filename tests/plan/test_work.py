@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.plan import make_plan
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.source import load_dense
+from dotresize.compress.weights.source import load_dense
+from dotresize.compress.widths.plan import make_plan
 from dotresize.plan.work import Rates, Work, compression_work, seconds_of_work
 
 

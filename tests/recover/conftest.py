@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dotresize.compress.config import CompressConfig
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.source import DenseModel, load_dense
+from dotresize.compress.weights.source import DenseModel, load_dense
 from dotresize.export.checkpoint import save
 
 TEXT = Path(__file__).parents[1] / "compress" / "text.txt"

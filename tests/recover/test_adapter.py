@@ -11,10 +11,10 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from dotresize.cli import app
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.fit import Sums, add_rows, empty_sums, relative_error, ridge_solve
+from dotresize.compress.maths.fit import Sums, add_rows, empty_sums, relative_error, ridge_solve
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.source import load_dense
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, InputError, OptionError
 from dotresize.export import manifest
 from dotresize.export.artefact_info import inspect_artefact

@@ -13,8 +13,8 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from dotresize.cli import app
-from dotresize.compress.self_text import CACHE_FOLDER
-from dotresize.compress.source import load_dense
+from dotresize.compress.text.self_text import CACHE_FOLDER
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, InputError, MissingDependencyError, OptionError, TextError
 from dotresize.export import manifest
 from dotresize.export.outputs import check_free

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from dotresize.compress.source import DenseModel, load_dense
+from dotresize.compress.weights.source import DenseModel, load_dense
 from dotresize.errors import OptionError
 from dotresize.recover.config import RecoverConfig
 from dotresize.recover.estimate import estimate

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dotresize.compress.source import DenseModel
+from dotresize.compress.weights.source import DenseModel
 from dotresize.errors import ConvergenceError, InputError, OptionError
 from dotresize.export import manifest
 from dotresize.recover.estimate import estimate

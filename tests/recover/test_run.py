@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from dotresize.compress.progress import Silent
-from dotresize.compress.source import DenseModel, load_dense
+from dotresize.compress.record.progress import Silent
+from dotresize.compress.weights.source import DenseModel, load_dense
 from dotresize.errors import InputError, OptionError, TextError
 from dotresize.recover.batches import Source, Texts, WindowSet, read_texts
 from dotresize.recover.config import RecoverConfig

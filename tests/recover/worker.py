@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from dotresize.compress.source import open_model
+from dotresize.compress.weights.source import open_model
 from dotresize.recover.batches import Source, read_texts
 from dotresize.recover.config import RecoverConfig
 from dotresize.recover.load import load

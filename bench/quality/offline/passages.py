@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....compress.builtin_text import Split, held_out
+from ....compress.text.builtin import Split, held_out
 
 __all__ = ["Passage", "passages", "sources"]
 

@@ -7,7 +7,7 @@ import pytest
 from dotresize.bench.measure.baseline import named
 from dotresize.bench.measure.prepare import prepare, settle, unique_names
 from dotresize.bench.record.settings import BenchSettings
-from dotresize.compress.progress import Silent
+from dotresize.compress.record.progress import Silent
 from dotresize.errors import InputError, ModelError, OptionError
 from dotresize.export.vllm_processor import has_int4_kernel, processor_flags
 

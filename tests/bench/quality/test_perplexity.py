@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dotresize.bench.quality.perplexity import check_same_tokenizer, measure_perplexity
-from dotresize.compress.calibration import Windows, leading_windows
-from dotresize.compress.source import DenseModel, load_dense
+from dotresize.compress.text.calibration import Windows, leading_windows
+from dotresize.compress.weights.source import DenseModel, load_dense
 from dotresize.errors import InputError
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from dotresize.bench.quality.scenario import measure_quality
 from dotresize.bench.quality.scorers import open_scorer
 from dotresize.bench.record.results import BenchModel, QualityRecord
 from dotresize.bench.record.settings import BenchSettings
-from dotresize.compress.calibration import leading_windows
-from dotresize.compress.conversation import render_question
-from dotresize.compress.source import load_dense
+from dotresize.compress.text.calibration import leading_windows
+from dotresize.compress.text.conversation import render_question
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import InputError, ModelError, OutputError, TextError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dotresize.bench.quality.tasks import TaskModel, run_tasks
-from dotresize.compress.source import load_dense
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import InputError, ModelError, OptionError
 
 TASKS = Path(__file__).parents[1] / "tasks"

@@ -8,8 +8,8 @@ import pytest
 from dotresize.bench.quality.perplexity import ModelPerplexity, measure_perplexity
 from dotresize.bench.quality.text_quality import measure_texts, quality_record, texts_of, windows_of_texts
 from dotresize.bench.record.results import Estimate
-from dotresize.compress.calibration import Windows, draw_windows, leading_windows
-from dotresize.compress.source import DenseModel, load_dense
+from dotresize.compress.text.calibration import Windows, draw_windows, leading_windows
+from dotresize.compress.weights.source import DenseModel, load_dense
 
 
 @pytest.fixture

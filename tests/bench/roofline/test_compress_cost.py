@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from dotresize.bench.roofline.compress_cost import forward_seconds, predicted_peak_bytes, streamed_peak_bytes
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.report import Counts
+from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.record.report import Counts
 from dotresize.compress.run import compress
-from dotresize.compress.source import load_dense
+from dotresize.compress.weights.source import load_dense
 
 TEXT = str(Path(__file__).parents[2] / "compress" / "text.txt")
 

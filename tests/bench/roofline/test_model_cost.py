@@ -11,10 +11,10 @@ import pytest
 from dotresize.bench.record.results import BenchModel
 from dotresize.bench.roofline.model_cost import describe
 from dotresize.bench.roofline.tensor_cost import part_of
-from dotresize.compress.config import CompressConfig
-from dotresize.compress.family_rows import FAMILIES
+from dotresize.compress.families.rows import FAMILIES
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.compress.sizes import count_sizes
+from dotresize.compress.widths.sizes import count_sizes
 from dotresize.errors import ManifestError, ModelError
 from dotresize.export.checkpoint import save
 from dotresize.export.vocabulary import tokenizer_sha256

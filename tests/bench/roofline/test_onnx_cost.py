@@ -11,7 +11,7 @@ import pytest
 from dotresize.bench.record.results import BenchModel
 from dotresize.bench.roofline.kernel_times import time_kernels
 from dotresize.bench.roofline.model_cost import describe
-from dotresize.compress.config import CompressConfig
+from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.errors import ModelError
 from dotresize.export.checkpoint import save

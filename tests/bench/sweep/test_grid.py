@@ -8,7 +8,7 @@ import pytest
 
 from dotresize.bench.record.settings import BenchSettings
 from dotresize.bench.sweep.grid import SweepSettings, plan_points
-from dotresize.compress.config import CompressConfig
+from dotresize.compress.record.config import CompressConfig
 from dotresize.errors import OptionError
 
 SETTINGS = SweepSettings(

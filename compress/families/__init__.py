@@ -1,0 +1,1 @@
+"""What kinds of models there are, and how each is taken apart: data rows, shapes, canonical matrices."""

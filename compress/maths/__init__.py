@@ -1,0 +1,1 @@
+"""Pure functions of arrays: bases, transport, least squares, folding, rounding. No models, no files."""

@@ -1,0 +1,1 @@
+"""Hidden states on their way through the layers: in memory, on disk, or shared by several processes."""
