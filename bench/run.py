@@ -13,8 +13,8 @@ from typing import Protocol
 
 from ..compress.record.progress import Progress, Silent
 from ..errors import DotresizeError, InputError, OptionError, OutputError
-from ..export.staging import check_apart
-from ..export.vllm_processor import int4_settings, processor_flags
+from ..export.disk.staging import check_apart
+from ..export.for_vllm.processor import int4_settings, processor_flags
 from ..locks import locked
 from .drafting.engine import Speculative
 from .judge.judgement import judge

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from .weights.source import DenseModel
 
 
-class _CallablePackage(ModuleType):
+class CallablePackage(ModuleType):
+    """A folder that is also a function."""
+
     def __call__(
         self,
         model: "str | Path | DenseModel",
@@ -47,4 +49,4 @@ class _CallablePackage(ModuleType):
         return compress(model, config, progress=progress, work=work)
 
 
-sys.modules[__name__].__class__ = _CallablePackage
+sys.modules[__name__].__class__ = CallablePackage

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import dotresize
-from dotresize.export.verify import verify
 
 
 def main(model: str, output: Path, *texts: str) -> None:
@@ -22,7 +21,7 @@ def main(model: str, output: Path, *texts: str) -> None:
     dotresize.save(result, output)
     counts = result.report.dense_counts, result.report.narrow_counts
     print(f"{counts[0].total_parameters:,} -> {counts[1].total_parameters:,} parameters in {output}")
-    record = verify(output, runtime="transformers")  # "all" takes vLLM, too
+    record = dotresize.verify(output, runtime="transformers")  # "all" takes vLLM, too
     for check in record.verification:
         print("ok" if check.passed else "MISSED", check.name, check.runtime)
     if not record.verified:

@@ -5,16 +5,12 @@ python examples/perplexity.py builtin demo:smollm2-135m narrow recovered
 
 import sys
 
-from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
-from dotresize.compress.weights.source import load_dense
+import dotresize
 
 
 def main(text: str, *models: str) -> None:
     """Print a line per text and model; the first model is what the others are compared to."""
-    loaded = {name: load_dense(name, any_family=True) for name in models}
-    tokenizer = loaded[models[0]].tokenizer
-    windows = windows_of_texts([text], tokenizer, window_tokens=128, at_most=8)
-    record = measure_texts({name: each.model for name, each in loaded.items()}, windows)
+    record = dotresize.perplexity(models, [text], window_tokens=128, evaluation_windows=8)
     for each in record["texts"]:
         for row in each["models"]:
             perplexity, ratio = row["perplexity"], row["perplexity_ratio"]

@@ -6,14 +6,12 @@ python examples/recover.py narrow demo:smollm2-135m recovered
 import sys
 from pathlib import Path
 
-from dotresize.compress.record.progress import Silent
-from dotresize.recover.config import RecoverConfig
-from dotresize.recover.pipeline import run
+import dotresize
 
 
 def main(narrow: str, original: str, output: Path, *texts: str) -> None:
     """Train the layers on a few thousand tokens; real runs take millions."""
-    config = RecoverConfig(
+    config = dotresize.RecoverConfig(
         text=texts or ("builtin",),
         tokens=4096,
         window_tokens=128,
@@ -21,7 +19,7 @@ def main(narrow: str, original: str, output: Path, *texts: str) -> None:
         held_out_windows=2,
         train="layers",
     )
-    done = run(narrow, original, output, config, progress=Silent(), say=print)
+    done = dotresize.recover(narrow, original, output, config, say=print)
     assert done.record is not None  # of the only process
     recovery = done.record.recovery
     assert recovery is not None  # that is what was asked for

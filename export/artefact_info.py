@@ -8,10 +8,10 @@ from ..compress.families.shape import known_widths
 from ..compress.record.report import Report
 from ..compress.weights.files import read_headers
 from ..errors import ModelError
-from .adaptation import Adaptation
-from .manifest import Manifest, read_if_any
-from .model_files import is_onnx_directory, open_gguf, read_config, read_genai_config
-from .to_gguf import record_directory
+from .contract.adaptation import Adaptation
+from .contract.manifest import Manifest, read_if_any
+from .disk.model_files import is_onnx_directory, open_gguf, read_config, read_genai_config
+from .for_gguf.to_gguf import record_directory
 
 __all__ = ["ArtefactInfo", "inspect_artefact"]
 

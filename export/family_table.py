@@ -2,7 +2,7 @@
 
 from ..compress.families.family import Axis, Family
 from ..compress.families.rows import FAMILIES
-from .gguf_forms import FORMS
+from .for_gguf.forms import FORMS
 from .to_onnx import ARCHITECTURES
 
 __all__ = ["family_table"]

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import MissingDependencyError, ModelError, OptionError
-from . import manifest
-from .child import ChildError, run_child
-from .licences import copy_licences
-from .manifest import Manifest
-from .room import check_room, free_bytes_at, matrix_bytes, stored_headers
-from .source import ExportSource, check_model, copy_reference, open_source
-from .staging import check_apart, check_free, staged_directory
+from .checkpoint.source import ExportSource, check_model, copy_reference, open_source
+from .contract import manifest
+from .contract.manifest import Manifest
+from .disk.licences import copy_licences
+from .disk.room import check_room, free_bytes_at, matrix_bytes, stored_headers
+from .disk.staging import check_apart, check_free, staged_directory
+from .process.child import ChildError, run_child
 
 __all__ = ["OnnxConfig", "export_onnx"]
 

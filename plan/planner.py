@@ -15,7 +15,7 @@ from ..compress.run import check_inputs, choose_device
 from ..compress.weights.source import OpenModel, open_model
 from ..compress.widths.plan import make_plan
 from ..errors import OptionError, WidthError
-from ..export.vllm_config import GROUPED
+from ..export.for_vllm.config import GROUPED
 from ..version import __version__
 from .axes import Axes, Candidate, axes_of, config_of
 from .budget import Budget

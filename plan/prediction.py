@@ -9,7 +9,7 @@ from ..bench.record.settings import BenchSettings
 from ..bench.roofline.ceiling import ceilings, speedup_ceiling
 from ..compress.record.report import Widths
 from ..errors import OptionError
-from ..serve.model_facts import DTYPE_BYTES
+from ..serve.engine.model_facts import DTYPE_BYTES
 from .axes import Candidate, widths_with
 from .budget import Budget
 from .hardware import Serving

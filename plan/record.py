@@ -8,8 +8,8 @@ from pathlib import Path
 from ..compress.families.family import Axis
 from ..compress.record.report import Widths
 from ..errors import InputError, OutputError
-from ..export.outputs import clean_up
-from ..export.staging import write_atomically
+from ..export.disk.outputs import clean_up
+from ..export.disk.staging import write_atomically
 from ..json_files import read_json, validated
 from .axes import AXES, FIELDS, OPTIONS, Candidate
 from .budget import Budget

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
-from ..export.staging import write_atomically
+from ..export.disk.staging import write_atomically
 from ..json_files import read_json, validated
 from .axes import Candidate
 

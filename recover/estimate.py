@@ -10,16 +10,16 @@ import torch
 
 from ..compress.record.progress import Silent
 from ..compress.streams.launcher import launched_processes
-from .batches import WindowSet, stand_ins
-from .heads import finishing_for_now
-from .held_out import HeldOut
-from .memory import Memory, memory_of, saved_bytes
-from .memory_errors import naming_the_setting
-from .on_policy import generation_seconds
-from .setup import Setup
-from .shapes import memory_from_configs
-from .teacher import likeliest
-from .train import uses_bfloat16
+from .ask.batches import WindowSet, stand_ins
+from .ask.memory_errors import naming_the_setting
+from .forecast.memory import Memory, memory_of, saved_bytes
+from .forecast.shapes import memory_from_configs
+from .losses.heads import finishing_for_now
+from .models.teacher import likeliest
+from .training.held_out import HeldOut
+from .training.on_policy import generation_seconds
+from .training.setup import Setup
+from .training.train import uses_bfloat16
 
 __all__ = ["Estimate", "estimate"]
 

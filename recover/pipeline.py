@@ -17,22 +17,22 @@ from ..compress.text.mixture import SELF
 from ..compress.text.self_text import CACHE_FOLDER, SelfText
 from ..compress.weights.source import DenseModel, OpenModel, open_model
 from ..errors import ManifestError, OptionError
-from ..export import manifest
-from ..export.manifest import Manifest
-from ..export.staging import check_apart, check_free, check_writable
+from ..export.contract import manifest
+from ..export.contract.manifest import Manifest
+from ..export.disk.staging import check_apart, check_free, check_writable
 from ..locks import in_turn
-from .batches import Texts, read_texts
-from .board import Board
-from .config import RecoverConfig
+from .ask.batches import Texts, read_texts
+from .ask.config import RecoverConfig
+from .ask.texts import check_texts, parts_of, read_sources
 from .estimate import Estimate, estimate
-from .load import load
-from .on_policy import check_trl
+from .models.load import load
+from .models.shards import from_first
+from .models.teacher import check_same_vocabulary
 from .run import recover
-from .setup import prepare
-from .shards import from_first
-from .teacher import check_same_vocabulary
-from .texts import check_texts, parts_of, read_sources
-from .train import teacher_dtype
+from .training.board import Board
+from .training.on_policy import check_trl
+from .training.setup import prepare
+from .training.train import teacher_dtype
 from .write import save_recovered
 
 __all__ = ["Recovered", "run"]

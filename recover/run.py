@@ -10,18 +10,18 @@ from torch import Tensor
 from ..compress.record.progress import Progress, Silent
 from ..compress.streams.launcher import runs_first
 from ..errors import ConvergenceError
-from .batches import Texts
-from .board import Board
-from .config import RecoverConfig
-from .heads import plain_again
-from .held_out import HeldOut
-from .memory_errors import naming_the_setting
-from .schedule import default_warmup
-from .setup import Setup
-from .shards import whole
-from .teacher import Kept, keep_top_k
-from .trainable import ADAPTER, choose_trainable, default_learning_rate, keep_adapter, merged
-from .watch import Curve, Watch, best_state
+from .ask.batches import Texts
+from .ask.config import RecoverConfig
+from .ask.memory_errors import naming_the_setting
+from .ask.schedule import default_warmup
+from .losses.heads import plain_again
+from .models.shards import whole
+from .models.teacher import Kept, keep_top_k
+from .models.trainable import ADAPTER, choose_trainable, default_learning_rate, keep_adapter, merged
+from .training.board import Board
+from .training.held_out import HeldOut
+from .training.setup import Setup
+from .training.watch import Curve, Watch, best_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,15 +8,15 @@ import torch
 from ..compress.families.shape import head_dim_of
 from ..compress.record.report import Report, Source
 from ..compress.weights.source import DenseModel
-from ..export import card, manifest
-from ..export.checkpoint import weight_records, write_model
-from ..export.licences import copy_licences
-from ..export.manifest import Manifest
-from ..export.recovery import Recovery, RecoveryText
-from ..export.staging import staged_directory
-from .curve_plot import CURVE_SVG, curve_svg
+from ..export.checkpoint.write import weight_records, write_model
+from ..export.contract import card, manifest
+from ..export.contract.manifest import Manifest
+from ..export.contract.recovery import Recovery, RecoveryText
+from ..export.disk.licences import copy_licences
+from ..export.disk.staging import staged_directory
+from .models.trainable import ADAPTER
 from .run import Outcome
-from .trainable import ADAPTER
+from .training.curve_plot import CURVE_SVG, curve_svg
 
 __all__ = ["save_recovered"]
 

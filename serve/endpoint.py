@@ -18,22 +18,22 @@ from typing import Self
 import httpx
 
 from ..errors import EngineError, MissingDependencyError, OutputError, VerificationError
-from ..export.manifest import read_if_any
-from ..export.model_files import is_onnx_directory
-from ..export.reference import load as load_reference
-from .client import Client
-from .command import Command
-from .draft import draft_facts
-from .engine_log import LogFollower, explain_failure, useful
-from .engine_process import EngineProcess
-from .greedy_check import GreedyCheck, check_greedy, near_tie_logits
-from .machine import read_machine
-from .model_facts import read_facts
-from .onnx_command import onnx_command
-from .options import ServeOptions
-from .ports import check_port_is_free, free_port
-from .vllm_command import vllm_command
-from .vllm_install import find_vllm
+from ..export.contract.manifest import read_if_any
+from ..export.contract.reference import load as load_reference
+from ..export.disk.model_files import is_onnx_directory
+from .client.greedy_check import GreedyCheck, check_greedy, near_tie_logits
+from .client.streaming import Client
+from .engine.command import Command
+from .engine.draft import draft_facts
+from .engine.log import LogFollower, explain_failure, useful
+from .engine.machine import read_machine
+from .engine.model_facts import read_facts
+from .engine.onnx_command import onnx_command
+from .engine.options import ServeOptions
+from .engine.ports import check_port_is_free, free_port
+from .engine.process import EngineProcess
+from .engine.vllm_command import vllm_command
+from .engine.vllm_install import find_vllm
 
 __all__ = ["Endpoint", "launch", "plan"]
 

@@ -141,7 +141,7 @@ def _narrow_smollm2(dense: Path, folder: Path) -> None:
     """Quickly, on few tokens: what is tested is that it runs, not how good it is (docs/QUALITY.md)."""
     from dotresize.compress.record.config import CompressConfig
     from dotresize.compress.run import compress
-    from dotresize.export.checkpoint import save
+    from dotresize.export.checkpoint.write import save
 
     config = CompressConfig(
         width=0.875,

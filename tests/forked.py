@@ -50,7 +50,8 @@ def _load_what_commands_need() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from dotresize.compress import run
-    from dotresize.export import checkpoint, verify
+    from dotresize.export.checkpoint import write as checkpoint
+    from dotresize.export.proof import verify
 
     assert all((AutoModelForCausalLM, AutoTokenizer, run, checkpoint, verify))
 

@@ -117,7 +117,7 @@ def test_json_is_the_last_line_of_stdout() -> None:
     script = """
 import sys
 from rich.table import Table
-from dotresize.cli.output import emit
+from dotresize.cli.printed.output import emit
 table = Table("width")
 table.add_row("459")
 emit({"width": 459}, table, as_json="json" in sys.argv)

@@ -14,20 +14,20 @@ from typer.testing import CliRunner
 from dotresize.bench.judge.compare import Change
 from dotresize.bench.record.results import TaskScore
 from dotresize.cli import app
-from dotresize.cli.output import emit, spinner, styled
-from dotresize.cli.progress import ProgressBar
-from dotresize.cli.tables import quality_tables
-from dotresize.cli.tables_bench import changes_table
+from dotresize.cli.printed.output import emit, spinner, styled
+from dotresize.cli.printed.progress import ProgressBar
+from dotresize.cli.printed.tables import quality_tables
+from dotresize.cli.printed.tables_bench import changes_table
 from dotresize.cli.tasks import _table as scores_table
 from dotresize.cli.verify import _table
 from dotresize.errors import OptionError
-from dotresize.export.manifest import Check, Manifest
+from dotresize.export.contract.manifest import Check, Manifest
 
 PROGRAM = """
 import sys, tempfile, time
 from pathlib import Path
 from dotresize.cli import main
-from dotresize.cli.gate import Program
+from dotresize.cli.asked.gate import Program
 program = Program(pretty_exceptions_enable=False)
 @program.command()
 def work(what: str, folder: Path) -> None:

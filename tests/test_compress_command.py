@@ -21,15 +21,15 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from dotresize.cli import app
-from dotresize.cli.compress_check import CompressRun
-from dotresize.cli.compress_run import run_compress
+from dotresize.cli.narrowing.check import CompressRun
+from dotresize.cli.narrowing.run import run_compress
 from dotresize.compress.output.resume import WorkDirectory, work_path
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, OptionError, OutputError, TextError, WidthError
-from dotresize.export import manifest
-from dotresize.export.checkpoint import record_quality, save
+from dotresize.export.checkpoint.write import record_quality, save
+from dotresize.export.contract import manifest
 
 from .fork_end import leave_with
 
@@ -291,7 +291,7 @@ def test_an_axis_that_stays_as_it_is_is_refused(
 def test_room_for_streams_on_the_disk_is_asked_for_before_a_weight_is_read(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dotresize.export.room.free_bytes_at", lambda _: 1000)
+    monkeypatch.setattr("dotresize.export.disk.room.free_bytes_at", lambda _: 1000)
     with pytest.raises(OutputError, match=r"for the model, 0\.07 MB for residual streams while it runs\)"):
         run(model, tmp_path / "out", stream_memory=0)  # two of 2 x 64 x 64 floats
     with pytest.raises(OutputError, match=r"for the model, 0\.03 MB for residual streams while it runs\)"):

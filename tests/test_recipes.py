@@ -11,7 +11,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from dotresize.cli import app
-from dotresize.cli.output import error_console, note_console, set_loudness
+from dotresize.cli.printed.output import error_console, note_console, set_loudness
 from dotresize.errors import OptionError
 
 TEXT = Path(__file__).parent / "compress" / "text.txt"
@@ -95,7 +95,7 @@ def test_quiet_leaves_errors_and_verbose_is_its_opposite(
 
 def test_bars_of_libraries_stay_off_the_screen_though_torch_is_imported_first() -> None:
     program = (
-        "from dotresize.cli.output import set_loudness; set_loudness(quiet=False, verbose=False)\n"
+        "from dotresize.cli.printed.output import set_loudness; set_loudness(quiet=False, verbose=False)\n"
         "import torch\nfrom tqdm.auto import tqdm\nlist(tqdm([1]))"
     )
     command = [sys.executable, "-c", program]

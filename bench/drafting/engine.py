@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import MissingDependencyError, ModelError, TextError
-from ...export.vllm_processor import int4_settings, processor_flags
-from ...serve.machine import read_machine
-from ...serve.vllm_command import BASE_SETTINGS, GIBIBYTE
+from ...export.for_vllm.processor import int4_settings, processor_flags
+from ...serve.engine.machine import read_machine
+from ...serve.engine.vllm_command import BASE_SETTINGS, GIBIBYTE
 from ..measure.context import context_tokens
 from ..measure.local_engine import ENVIRONMENT
 from ..measure.schedule import Turn

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ...serve.draft import speculative_flags
+from ...serve.engine.draft import speculative_flags
 from ..record.draft_records import DraftCounts
 from .request import Decoded, SpeculativeRequest
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from ...errors import InputError, OptionError
-from ...export.model_files import read_config
-from ...export.to_vllm import VllmConfig, export_vllm
-from ...export.vllm_config import Quantisation, refuse_without_kernel
-from ...export.vllm_processor import processor_flags
+from ...export.disk.model_files import read_config
+from ...export.for_vllm.config import Quantisation, refuse_without_kernel
+from ...export.for_vllm.processor import processor_flags
+from ...export.for_vllm.to_vllm import VllmConfig, export_vllm
 from ..record.settings import BenchSettings, Precision
 
 __all__ = ["Named", "check_baselines", "named", "quantised"]

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ...errors import ModelError
-from ...export.model_files import is_onnx_directory, read_genai_config
-from ...serve.model_facts import read_facts
+from ...export.disk.model_files import is_onnx_directory, read_genai_config
+from ...serve.engine.model_facts import read_facts
 from ..record.results import BenchModel
 from ..record.settings import BenchSettings
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ...errors import MissingDependencyError
-from ...serve.machine import read_machine
+from ...serve.engine.machine import read_machine
 from ..process.engine_run import failure_of
 from ..process.usage import with_usage
 from ..process.watched_child import run_watched

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...export.artefact_info import inspect_artefact
-from ...export.manifest import read_if_any
+from ...export.contract.manifest import read_if_any
 from ..record.making import Making
 
 __all__ = ["making_of"]

@@ -7,10 +7,10 @@ from time import perf_counter
 from typing import Literal
 
 from ...errors import DotresizeError
-from ...serve.client import Client, Sampling
+from ...serve.client.record import RequestRecord
+from ...serve.client.streaming import Client, Sampling
 from ...serve.endpoint import Endpoint, launch, plan
-from ...serve.options import ServeOptions
-from ...serve.record import RequestRecord
+from ...serve.engine.options import ServeOptions
 from ..process.engine_run import OUT_OF_MEMORY
 from ..process.memory_watch import MemoryWatch
 from ..process.usage import with_usage

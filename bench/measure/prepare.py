@@ -9,13 +9,13 @@ from ...compress.record.progress import Progress
 from ...compress.weights.source import load_dense
 from ...errors import InputError, ModelError
 from ...export.artefact_info import inspect_artefact
-from ...export.dense import save_dense
-from ...export.manifest import MANIFEST_NAME
-from ...export.model_files import is_onnx_directory
+from ...export.checkpoint.dense import save_dense
+from ...export.contract.manifest import MANIFEST_NAME
+from ...export.disk.model_files import is_onnx_directory
+from ...export.for_vllm.config import refuse_without_kernel
+from ...export.for_vllm.processor import processor_flags
 from ...export.to_onnx import OnnxConfig, export_onnx
-from ...export.vllm_config import refuse_without_kernel
-from ...export.vllm_processor import processor_flags
-from ...serve.machine import read_machine
+from ...serve.engine.machine import read_machine
 from ..record.results import BenchModel
 from ..record.settings import BenchSettings
 from ..roofline.model_cost import describe

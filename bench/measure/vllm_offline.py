@@ -16,9 +16,9 @@ from statistics import median
 from typing import Any
 
 from ...errors import MissingDependencyError, ModelError
-from ...export.vllm_processor import int4_settings, processor_flags
-from ...serve.machine import read_machine
-from ...serve.vllm_command import BASE_SETTINGS, GIBIBYTE
+from ...export.for_vllm.processor import int4_settings, processor_flags
+from ...serve.engine.machine import read_machine
+from ...serve.engine.vllm_command import BASE_SETTINGS, GIBIBYTE
 from ..process.engine_run import EngineRun, failure_of, run_engine
 from ..process.usage import with_usage
 from ..record.results import BenchModel, Measurement

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from ... import errors
 from ...compress.record.progress import Progress, Silent
-from ...export.child import TIMEOUT_SECONDS, ChildError, run_child
+from ...export.process.child import TIMEOUT_SECONDS, ChildError, run_child
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

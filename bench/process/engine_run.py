@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ...serve.engine_process import EngineProcess
+from ...serve.engine.process import EngineProcess
 from .memory_watch import MemoryWatch, WatchReport
 
 __all__ = ["EngineRun", "failure_of", "run_engine"]

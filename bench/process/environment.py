@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from ...export.vllm_processor import INT4_VARIABLE
+from ...export.for_vllm.processor import INT4_VARIABLE
 from ..record.results import Environment
 from .nvml import open_nvml
 

@@ -20,7 +20,7 @@ from types import TracebackType
 
 import psutil
 
-from ...serve.process_tree import process_tree
+from ...serve.client.process_tree import process_tree
 from .nvml import Nvml, open_nvml
 
 __all__ = ["MemoryWatch", "WatchReport"]

@@ -10,7 +10,7 @@ import torch
 from ...compress.run import choose_device
 from ...compress.text.calibration import leading_windows
 from ...errors import InputError
-from ...export.model_files import read_object
+from ...export.disk.model_files import read_object
 from ..process.child_call import PrintedProgress, answer
 from ..record.results import BenchModel, ModelQuality, QualityRecord, SampleAnswer
 from ..record.settings import BenchSettings

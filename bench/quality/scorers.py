@@ -9,8 +9,8 @@ from torch import Tensor
 from ...compress.maths.precision import evaluation_dtype
 from ...compress.weights.source import load_dense
 from ...errors import MissingDependencyError
-from ...export.model_files import load_tokenizer, read_config, read_genai_config
-from ...export.quantised_source import open_quantised
+from ...export.disk.model_files import load_tokenizer, read_config, read_genai_config
+from ...export.for_vllm.quantised_source import open_quantised
 from ...foreign import reading
 from .perplexity import Scorer, log_probabilities_of
 

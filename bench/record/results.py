@@ -11,7 +11,7 @@ from typing import Literal
 
 from ...compress.record.report import Widths
 from ...errors import InputError
-from ...export.staging import write_atomically
+from ...export.disk.staging import write_atomically
 from ...json_files import read_json, validated
 from ...version import __version__
 from .draft_records import DraftCounts, SpeculativeRecord

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import MissingDependencyError
-from ...export.staging import write_atomically
+from ...export.disk.staging import write_atomically
 from ..judge.decision import decision_rows, recommendation
 from ..judge.summary import summarise
 from ..judge.wording import SCENARIOS, significant

@@ -11,8 +11,8 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ...export.child import guarded
-from ...export.source import open_source
+from ...export.checkpoint.source import open_source
+from ...export.process.child import guarded
 
 __all__ = ["ExportMemory", "measure"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from ...serve.model_facts import DTYPE_BYTES
+from ...serve.engine.model_facts import DTYPE_BYTES
 from ..record.results import BenchModel, Part
 from .timing import time_in_turn
 

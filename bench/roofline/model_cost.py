@@ -14,10 +14,10 @@ from typing import Any
 from ...compress.families.shape import widths_of
 from ...errors import ModelError
 from ...export.artefact_info import inspect_artefact
-from ...export.model_files import is_onnx_directory, read_config
-from ...export.vocabulary import tokenizer_sha256
+from ...export.contract.vocabulary import tokenizer_sha256
+from ...export.disk.model_files import is_onnx_directory, read_config
 from ...foreign import reading
-from ...serve.model_facts import DTYPE_BYTES, read_facts
+from ...serve.engine.model_facts import DTYPE_BYTES, read_facts
 from ..record.results import BenchModel
 from .onnx_cost import describe_onnx
 from .tensor_cost import TensorCost, part_of, total, weights_sha256

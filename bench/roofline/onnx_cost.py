@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import MissingDependencyError, ModelError
 from ...export.artefact_info import inspect_artefact
-from ...export.model_files import read_genai_config
-from ...export.vocabulary import tokenizer_sha256
+from ...export.contract.vocabulary import tokenizer_sha256
+from ...export.disk.model_files import read_genai_config
 from ...foreign import reading
 from ..record.results import BenchModel
 from .tensor_cost import TensorCost, part_of, total, weights_sha256

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import get_args
 
 from ...errors import ManifestError, ModelError
-from ...export import manifest
-from ...export.manifest import read_if_any
+from ...export.contract import manifest
+from ...export.contract.manifest import read_if_any
 from ..record.results import Part, PartCost
 
 __all__ = ["TensorCost", "part_of", "total", "weights_sha256"]

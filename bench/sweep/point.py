@@ -16,9 +16,9 @@ from pathlib import Path
 from threading import Event
 
 from ...errors import InputError, ManifestError
-from ...export import manifest
+from ...export.contract import manifest
 from ...locks import try_lock
-from ...serve.engine_process import EngineProcess
+from ...serve.engine.process import EngineProcess
 from ..record.results import Results, read
 from .grid import Step, SweepPoint
 

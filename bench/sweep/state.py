@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, ManifestError, OptionError
-from ...export import manifest
-from ...export.staging import write_atomically
+from ...export.contract import manifest
+from ...export.disk.staging import write_atomically
 from ...json_files import read_json, validated
 from ...version import __version__
 from ..record.results import write as write_results

@@ -17,15 +17,15 @@ from typing import Any
 
 from dotresize.bench.record.results import Results, read
 from dotresize.bench.run import RESULTS_NAME
-from dotresize.cli.output import quiet_libraries
-from dotresize.cli.progress import ProgressBar
+from dotresize.cli.printed.output import quiet_libraries
+from dotresize.cli.printed.progress import ProgressBar
 from dotresize.compress.record.progress import Progress
 from dotresize.compress.weights.source import DEMO_MODEL, load_dense
 from dotresize.errors import DotresizeError
-from dotresize.export.dense import save_dense
-from dotresize.export.manifest import MANIFEST_NAME
-from dotresize.export.vllm_config import has_gpu, refuse_without_kernel
-from dotresize.export.vllm_processor import processor_flags
+from dotresize.export.checkpoint.dense import save_dense
+from dotresize.export.contract.manifest import MANIFEST_NAME
+from dotresize.export.for_vllm.config import has_gpu, refuse_without_kernel
+from dotresize.export.for_vllm.processor import processor_flags
 
 from . import kept_results
 from .bits_page import engine_of, render

@@ -15,7 +15,7 @@ def domains(
     ] = WIKITEXT,
 ) -> None:
     """Write NAME.calibration.jsonl and NAME.evaluation.jsonl for every domain, and sources.json."""
-    from dotresize.cli.progress import ProgressBar
+    from dotresize.cli.printed.progress import ProgressBar
 
     from .domain_suite import left_out, write_domains
 

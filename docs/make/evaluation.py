@@ -16,7 +16,7 @@ from dotresize.compress.record.progress import Progress
 from dotresize.compress.text.calibration import Windows
 from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError
-from dotresize.export.model_files import is_onnx_directory
+from dotresize.export.disk.model_files import is_onnx_directory
 
 from .domain_suite import evaluation_files, left_out, write_domains
 from .domains import WIKITEXT

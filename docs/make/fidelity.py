@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from dotresize.cli.output import quiet_libraries
-from dotresize.cli.progress import ProgressBar
+from dotresize.cli.printed.output import quiet_libraries
+from dotresize.cli.printed.progress import ProgressBar
 from dotresize.compress.families.shape import head_dim_of
 from dotresize.compress.layers.survey import embed
 from dotresize.compress.maths.transport import activation_cost, solve_transport

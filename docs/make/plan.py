@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dotresize.cli.output import quiet_libraries
-from dotresize.cli.progress import ProgressBar
+from dotresize.cli.printed.output import quiet_libraries
+from dotresize.cli.printed.progress import ProgressBar
 from dotresize.compress.record.progress import Progress
 from dotresize.compress.text.calibration import Windows
 from dotresize.compress.weights.source import DEMO_MODEL, DenseModel, load_dense

@@ -15,8 +15,8 @@ from dotresize.bench.record.settings import BenchSettings
 from dotresize.compress.record.progress import Progress
 from dotresize.compress.run import compress
 from dotresize.compress.weights.source import open_model
-from dotresize.export import manifest
-from dotresize.export.checkpoint import save
+from dotresize.export.checkpoint.write import save
+from dotresize.export.contract import manifest
 from dotresize.plan.axes import Candidate, axes_of, config_of
 from dotresize.plan.budget import Budget
 from dotresize.plan.planner import PlanSettings, predictor_of

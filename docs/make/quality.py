@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from dotresize.cli.lists import number_or_fraction
+from dotresize.cli.asked.lists import number_or_fraction
 from dotresize.cli.options.run import Seed
 from dotresize.cli.options.texts import CALIBRATION_WINDOWS, EvaluationWindows, WindowTokens
 from dotresize.cli.options.widths import HiddenSize, IntermediateSize
-from dotresize.cli.output import quiet_libraries
+from dotresize.cli.printed.output import quiet_libraries
 
 from .domains import WIKITEXT
 
@@ -44,7 +44,7 @@ def bench_quality(
     ] = Path("docs/QUALITY.md"),
 ) -> None:
     """Measure and write the page; an interrupted run, or one of other rows, goes on where it stopped."""
-    from dotresize.cli.progress import ProgressBar
+    from dotresize.cli.printed.progress import ProgressBar
 
     from .domain_suite import evaluation_files, left_out, write_domains
     from .quality_page import render

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dotresize.cli.output import quiet_libraries
-from dotresize.cli.progress import ProgressBar
+from dotresize.cli.printed.output import quiet_libraries
+from dotresize.cli.printed.progress import ProgressBar
 from dotresize.compress.record.progress import Progress
 from dotresize.compress.weights.source import DEMO_MODEL
-from dotresize.export import manifest
+from dotresize.export.contract import manifest
 
 from . import kept_results
 from .evaluation import (

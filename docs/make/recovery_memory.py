@@ -42,11 +42,11 @@ def main() -> None:
 def measure(narrow: str, teacher: str, train: str, windows: str) -> tuple[int, int]:
     """Bytes that were predicted, and bytes at the fullest."""
     from dotresize.compress.weights.source import load_dense
-    from dotresize.recover.batches import Texts, stand_ins
-    from dotresize.recover.config import RecoverConfig
+    from dotresize.recover.ask.batches import Texts, stand_ins
+    from dotresize.recover.ask.config import RecoverConfig
     from dotresize.recover.estimate import estimate
     from dotresize.recover.run import recover
-    from dotresize.recover.setup import prepare
+    from dotresize.recover.training.setup import prepare
 
     config = RecoverConfig(
         text=("stand-ins",),

@@ -19,7 +19,7 @@ from dotresize.bench.measure.prepare import stored
 from dotresize.bench.quality.offline.suite import METRICS, TASKS, write_suite
 from dotresize.bench.quality.tasks import TaskModel, run_tasks
 from dotresize.bench.roofline.tensor_cost import weights_sha256
-from dotresize.cli.output import quiet_libraries
+from dotresize.cli.printed.output import quiet_libraries
 from dotresize.compress.weights.source import DEMO_MODEL
 from dotresize.errors import InputError
 

@@ -8,7 +8,7 @@ from .options.groups import grouped
 from .options.run import Device, Force, Json, Output, Seed
 from .options.texts import CalibrationOptions
 from .options.training import Rank, Teacher
-from .output import emit, quiet_libraries, styled
+from .printed.output import emit, quiet_libraries, styled
 
 __all__ = ["adapter"]
 
@@ -30,8 +30,8 @@ def adapter(
     It repairs what a few ranks can of the error of each matrix that reads or writes the residual stream.
     """
     quiet_libraries()
-    from ..recover.adapter import AdapterConfig, make_adapter
-    from .progress import ProgressBar
+    from ..recover.adapters.adapter import AdapterConfig, make_adapter
+    from .printed.progress import ProgressBar
 
     config = AdapterConfig(rank=rank, device=device, seed=seed, **texts.chosen())
     with ProgressBar() as progress:

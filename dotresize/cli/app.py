@@ -6,14 +6,14 @@ import typer
 
 from ..version import __version__
 from .adapter import adapter
+from .asked.gate import Program
 from .bench import bench
 from .chat import chat
-from .compress import compress_command
 from .export import export
-from .gate import Program
 from .help import help_command
 from .info import info
 from .last_resort import run_to_the_end
+from .narrowing.compress import compress_command
 from .plan import plan_command
 from .quality import perplexity_command
 from .recover import recover

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .bench_settings import bench_settings
-from .gate import given
-from .lists import names
+from .asked.bench_settings import bench_settings
+from .asked.gate import given
+from .asked.lists import names
 from .options.bench import BenchOptions, Compare, FailAbove, Speculative
 from .options.groups import grouped
 from .options.run import ComputeOptions, Force, Json, OptionalOutput, Resume
 from .options.texts import WindowTokens
-from .output import emit, error_console, quiet_libraries, styled, warn
+from .printed.output import emit, error_console, quiet_libraries, styled, warn
 
 if TYPE_CHECKING:
     from ..bench.record.results import Results
@@ -91,7 +91,7 @@ def _run(
 ) -> None:
     from dataclasses import asdict
 
-    from .progress import ProgressBar
+    from .printed.progress import ProgressBar
 
     quiet_libraries()
     from ..bench.run import run_bench
@@ -143,7 +143,7 @@ def _compare(paths: list[str], fail_above: str | None, *, as_json: bool) -> None
     from ..bench.judge.compare import compare, differences, exceeds, parse_fail_above
     from ..bench.record.results import read
     from ..errors import OptionError
-    from .tables_bench import changes_table
+    from .printed.tables_bench import changes_table
 
     if len(paths) != 2:
         raise OptionError(f"--compare takes two results files, old and new; {len(paths)} given")

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import EngineError, OptionError
-from .api_key import read_api_key
+from .asked.api_key import read_api_key
 from .options.groups import grouped
 from .options.load import MaxModelLen
 from .options.run import Engine
 from .options.serving import ApiKeyFile, ModelName, TalkOptions, VllmPython
-from .output import error_console
+from .printed.output import error_console
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..serve.options import ServeOptions
+    from ..serve.engine.options import ServeOptions
 
 __all__ = ["chat"]
 
@@ -52,7 +52,7 @@ def chat(
     """Talk to an endpoint, or to a model directory, which is served while the conversation lasts."""
     import asyncio
 
-    from ..serve.options import ServeOptions
+    from ..serve.engine.options import ServeOptions
 
     talk = Talk(console=error_console(), api_key=read_api_key(api_key_file), said=said)
     if target.startswith(("http://", "https://")):
@@ -87,7 +87,7 @@ def _serve_meanwhile(options: "ServeOptions", talk: Talk) -> None:
 
 
 async def _converse(url: str, model: str | None, talk: Talk) -> None:
-    from ..serve.client import Client, Sampling
+    from ..serve.client.streaming import Client, Sampling
 
     console, said, message = talk.console, talk.said, talk.said.message
     sampling = Sampling(max_tokens=said.max_tokens, temperature=said.temperature)

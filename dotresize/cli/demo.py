@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ..export.child import guarded
+from ..export.process.child import guarded
 
 _GRACE_SECONDS = 10.0  # for a command to stop its own engines
 _MODEL = "demo:smollm2-135m"
@@ -65,7 +65,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _answers(models: list[str]) -> list[tuple[str, str, float]]:
     """Each model, its greedy answer, and tokens per second, through stock transformers."""
-    from .output import quiet_libraries
+    from .printed.output import quiet_libraries
 
     quiet_libraries()
     from ..compress.weights.source import load_dense

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .gate import Program
+from .asked.gate import Program
 from .options.dtypes import gguf_type, onnx_precision
 from .options.export import FallbackF16, GroupSize, Provider, Quantize, Rounding, ShardBytes
 from .options.run import Device, Dtype, Force, Json, Output, Seed
 from .options.texts import Calibration, CalibrationWindows, WindowTokens
-from .output import emit, spinner, styled
+from .printed.output import emit, spinner, styled
 
 if TYPE_CHECKING:
-    from ..export.manifest import Manifest
+    from ..export.contract.manifest import Manifest
 
 __all__ = ["export"]
 
@@ -50,7 +50,7 @@ def gguf(
     as_json: Json = False,
 ) -> None:
     """One GGUF file for llama.cpp."""
-    from ..export.to_gguf import GgufConfig, export_gguf
+    from ..export.for_gguf.to_gguf import GgufConfig, export_gguf
 
     config = GgufConfig(type=gguf_type(dtype), fallback_f16=fallback_f16)  # type: ignore[arg-type]
     with spinner("reading") as tell:
@@ -77,7 +77,7 @@ def vllm(
     as_json: Json = False,
 ) -> None:
     """A checkpoint for vLLM in another dtype, or quantised."""
-    from ..export.to_vllm import VllmConfig, export_vllm
+    from ..export.for_vllm.to_vllm import VllmConfig, export_vllm
 
     config = VllmConfig(
         dtype=dtype,  # type: ignore[arg-type]

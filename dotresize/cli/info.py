@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .options.run import Json
-from .output import emit
+from .printed.output import emit
 
 
 def info(

@@ -21,7 +21,7 @@ from types import FrameType
 
 from ..errors import DotresizeError
 from ..foreign import first_line
-from .output import DEBUG, BrokenPipe, error_console, styled
+from .printed.output import DEBUG, BrokenPipe, error_console, styled
 
 __all__ = ["run_to_the_end"]
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .budgets import settings_of
+from .asked.budgets import settings_of
 from .options.budget import BudgetOptions
 from .options.groups import grouped
 from .options.run import Effort, Force, Json, MachineOptions, Model, Output
 from .options.texts import CalibrationOptions, Evaluation
-from .output import emit, quiet_libraries
+from .printed.output import emit, quiet_libraries
 
 if TYPE_CHECKING:
     from ..plan.planner import PlanSettings
@@ -44,12 +44,12 @@ def plan_command(
 def _plan(model: str, output: Path, settings: "PlanSettings", *, force: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from ..export.staging import check_writable
+    from ..export.disk.staging import check_writable
     from ..plan.planner import plan_widths
     from ..plan.record import check_plan_free, write_plan
-    from .compress_check import refuse_same_text
-    from .progress import ProgressBar
-    from .tables_plan import plan_tables
+    from .narrowing.check import refuse_same_text
+    from .printed.progress import ProgressBar
+    from .printed.tables_plan import plan_tables
 
     check_plan_free(output, force=force)
     check_writable(output)

@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .asked.push import checked_target, pushed
+from .asked.recipes import RECIPE_NAME, recipe_text
 from .options.dtypes import canonical
 from .options.groups import grouped
 from .options.hub import HubOptions
 from .options.run import AnswerOptions, ComputeOptions, Output, Recipe
 from .options.texts import Text
 from .options.training import Teacher, Tensorboard, TrainingOptions
-from .output import emit, note_console, quiet_libraries
-from .push import checked_target, pushed
-from .recipes import RECIPE_NAME, recipe_text
+from .printed.output import emit, note_console, quiet_libraries
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..export.recovery import Recovery
-    from ..recover.config import RecoverConfig
+    from ..export.contract.recovery import Recovery
+    from ..recover.ask.config import RecoverConfig
 
 
 @grouped
@@ -43,9 +43,9 @@ def recover(
     interrupted run resumes when the same command is given again. Several GPUs: torchrun -m dotresize recover.
     """
     quiet_libraries()
-    from ..export.staging import write_atomically
+    from ..export.disk.staging import write_atomically
     from ..recover.pipeline import run
-    from .progress import ProgressBar
+    from .printed.progress import ProgressBar
 
     config = _config(text, training, compute)
     target = checked_target(hub)
@@ -72,7 +72,7 @@ def recover(
 
 
 def _config(text: list[str], training: TrainingOptions, compute: ComputeOptions) -> "RecoverConfig":
-    from ..recover.config import RecoverConfig
+    from ..recover.ask.config import RecoverConfig
 
     values = {**vars(training), "warmup": training.warmup_steps}
     del values["warmup_steps"]

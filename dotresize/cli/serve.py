@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .api_key import read_api_key
-from .lists import number
+from .asked.api_key import read_api_key
+from .asked.lists import number
 from .options.groups import grouped
 from .options.load import DraftTokens
 from .options.run import Device, DryRun, Dtype, Engine, Json
 from .options.serving import ApiKeyFile, EndpointOptions, LogFile
-from .output import emit, error_console, spinner, warn
+from .printed.output import emit, error_console, spinner, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..serve.command import Command
     from ..serve.endpoint import Endpoint
-    from ..serve.options import ServeOptions
+    from ..serve.engine.command import Command
+    from ..serve.engine.options import ServeOptions
 
 __all__ = ["serve"]
 
@@ -51,7 +51,7 @@ def serve(
 ) -> None:
     """Serve a model through an OpenAI-compatible HTTP endpoint until Ctrl-C."""
     from ..serve.endpoint import plan
-    from ..serve.options import ServeOptions
+    from ..serve.engine.options import ServeOptions
 
     options = ServeOptions(
         directory=directory,

@@ -9,15 +9,15 @@ import typer
 
 from ..errors import EngineError
 from . import main
-from .gate import Program
-from .lists import number
+from .asked.gate import Program
+from .asked.lists import number
 from .options.load import Concurrency, MaxModelLen, MaxTokens
 from .options.run import Json, Minutes
-from .output import emit, error_console, spinner
+from .printed.output import emit, error_console, spinner
 
 if TYPE_CHECKING:
+    from ..serve.client.soak import SoakReport
     from ..serve.endpoint import Endpoint
-    from ..serve.soak import SoakReport
 
 MEBIBYTE = 1024**2
 program = Program(pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,7 +35,7 @@ def soak(
 ) -> None:
     """Serve a model on loopback, keep it under constant load, and report what it answered and used."""
     from ..serve.endpoint import plan
-    from ..serve.options import ServeOptions
+    from ..serve.engine.options import ServeOptions
     from .serve import start_endpoint
 
     console = error_console()
@@ -60,8 +60,8 @@ def soak(
 
 
 async def _soaked(endpoint: "Endpoint", **load: Any) -> "SoakReport":
-    from ..serve.client import Client
-    from ..serve.soak import soak as run_soak
+    from ..serve.client.soak import soak as run_soak
+    from ..serve.client.streaming import Client
 
     async with Client(endpoint.url) as client:
         return await run_soak(client, endpoint.model_name, endpoint.pid, **load)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from .bench_settings import bench_settings
-from .lists import fractions, names
+from .asked.bench_settings import bench_settings
+from .asked.lists import fractions, names
 from .options.bench import BenchOptions
 from .options.groups import grouped
 from .options.method import Method
@@ -18,7 +18,7 @@ from .options.run import ComputeOptions, DryRun, Json, Model, Output, Resume, Ru
 from .options.sweep import BenchDtype, CardEvaluation, Executor, Jobs
 from .options.texts import CalibrationOptions
 from .options.widths import HiddenSize, IntermediateSize
-from .output import emit, error_console, note_console, styled
+from .printed.output import emit, error_console, note_console, styled
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .lists import check_choice, names
+from .asked.lists import check_choice, names
 from .options.bench import Limit, LogSamples, NumFewshot, Offline, TaskDirectory, Tasks, Tokenizer
 from .options.groups import grouped
 from .options.run import ComputeOptions, Json, OptionalOutput
 from .options.serving import ServedModelName
-from .output import emit, error_console
+from .printed.output import emit, error_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,8 +52,8 @@ def tasks_command(
     from ..bench.quality.offline.suite import TASKS, mean_scores, write_suite
     from ..bench.quality.tasks import run_tasks
     from ..errors import OptionError
-    from ..export.staging import staged_directory
-    from .progress import ProgressBar
+    from ..export.disk.staging import staged_directory
+    from .printed.progress import ProgressBar
 
     _refuse_without_effect(models, tokenizer, served_model_name, compute)
     _check_ranges(limit, compute)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options.run import Json, Runtime
-from .output import emit, spinner, styled
+from .printed.output import emit, spinner, styled
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from ..export.manifest import Check, Manifest
+    from ..export.contract.manifest import Check, Manifest
 
 
 def verify(
@@ -21,7 +21,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Reopen an output with the real runtimes and compare it with its reference logits."""
-    from ..export.verify import verify as run
+    from ..export.proof.verify import verify as run
 
     with spinner("verifying") as tell:
         manifest = run(output, runtime=runtime, progress=tell)

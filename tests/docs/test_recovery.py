@@ -11,7 +11,7 @@ from docs.make.recovery_page import curves, render
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.run import compress
-from dotresize.export.checkpoint import save
+from dotresize.export.checkpoint.write import save
 
 TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 

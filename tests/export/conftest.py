@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dotresize.compress.record.report import CalibrationRecord, Counts, Report, Source, Widths
-from dotresize.export.checkpoint import save
+from dotresize.export.checkpoint.write import save
 
 Compressed = Callable[..., Any]
 

@@ -6,7 +6,7 @@ import pytest
 
 from dotresize.errors import ModelError
 from dotresize.export.artefact_info import inspect_artefact
-from dotresize.export.to_gguf import GgufConfig, export_gguf
+from dotresize.export.for_gguf.to_gguf import GgufConfig, export_gguf
 
 
 def test_a_checkpoint_of_ours(pico_saved: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dotresize.errors import ModelError, OutputError
-from dotresize.export import manifest, reference
-from dotresize.export.checkpoint import complete_config, save
+from dotresize.export.checkpoint.write import complete_config, save
+from dotresize.export.contract import manifest, reference
 
 
 def contents(directory: Path) -> dict[str, bytes]:

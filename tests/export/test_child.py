@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dotresize.export.child import ChildError, run_child
+from dotresize.export.process.child import ChildError, run_child
 
 TREE = """
 import subprocess, sys, time
@@ -26,7 +26,7 @@ PARENT = """
 import sys
 from pathlib import Path
 from threading import Thread
-from dotresize.export.child import run_child
+from dotresize.export.process.child import run_child
 def work() -> None:
     run_child(["-c", sys.argv[1], "wait"], folder=Path(), on_line=lambda line: print(line, flush=True))
 thread = Thread(target=work)  # a child must not depend on the thread that started it

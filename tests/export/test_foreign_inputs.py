@@ -12,13 +12,13 @@ import pytest
 from dotresize.bench.record.results import read as read_results
 from dotresize.bench.sweep.state import check_same_sweep
 from dotresize.errors import DotresizeError, InputError, ManifestError, ModelError
-from dotresize.export import manifest, reference
 from dotresize.export.artefact_info import inspect_artefact
-from dotresize.export.manifest import Manifest
-from dotresize.export.model_files import read_config, read_genai_config
-from dotresize.export.source import open_source
-from dotresize.export.structure import check_tensors
-from dotresize.serve.model_facts import read_facts
+from dotresize.export.checkpoint.source import open_source
+from dotresize.export.contract import manifest, reference
+from dotresize.export.contract.manifest import Manifest
+from dotresize.export.disk.model_files import read_config, read_genai_config
+from dotresize.export.proof.structure import check_tensors
+from dotresize.serve.engine.model_facts import read_facts
 
 DEEP = "[" * 100_000
 NOT_JSON = ["", "{", "null", "[]", "7", '"text"', "NaN", DEEP, '{"a":' * 5000, "\ud800", "\0"]
@@ -123,7 +123,7 @@ def test_every_damaged_reference_is_a_manifest_error(pico_copy: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 8, 100, 1000])
 def test_a_truncated_gguf_file_is_a_model_error(pico_saved: Path, tmp_path: Path, size: int) -> None:
-    from dotresize.export.to_gguf import GgufConfig, export_gguf
+    from dotresize.export.for_gguf.to_gguf import GgufConfig, export_gguf
 
     whole = tmp_path / "whole.gguf"
     export_gguf(pico_saved, whole, GgufConfig())

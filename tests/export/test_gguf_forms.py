@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from dotresize.errors import ModelError
-from dotresize.export.checkpoint import save
-from dotresize.export.gguf_forms import FORMS, form_of
-from dotresize.export.to_gguf import GgufConfig, export_gguf, record_directory
-from dotresize.export.verify import verify
+from dotresize.export.checkpoint.write import save
+from dotresize.export.for_gguf.forms import FORMS, form_of
+from dotresize.export.for_gguf.to_gguf import GgufConfig, export_gguf, record_directory
+from dotresize.export.proof.verify import verify
 
 from ..families.conftest import randomise, save_tokenizer
 from ..picos import SHAPE

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
+from dotresize.cli.asked.push import checked_target
 from dotresize.cli.options.hub import HubOptions
-from dotresize.cli.push import checked_target
 from dotresize.compress.text.documents import read_documents
 from dotresize.compress.weights.source import open_model
 from dotresize.errors import InputError, ModelError, OptionError, OutputError, TextError
-from dotresize.export.card import HERE
-from dotresize.export.hub import HubTarget, check_target, push
+from dotresize.export.checkpoint.hub import HubTarget, check_target, push
+from dotresize.export.contract.card import HERE
 
 CLOSED = "http://127.0.0.1:9"  # nobody listens on the discard port
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dotresize.errors import ManifestError
-from dotresize.export import manifest
-from dotresize.export.manifest import Check, FileRecord, Manifest
+from dotresize.export.contract import manifest
+from dotresize.export.contract.manifest import Check, FileRecord, Manifest
 
 LATER = ("recovery", "quantisation", "adaptation")  # keys that came after the first release of the schema
 CHECK = Check(

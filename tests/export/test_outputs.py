@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dotresize.errors import OutputError
-from dotresize.export.outputs import check_apart, check_free, check_writable
-from dotresize.export.staging import staged_directory, staged_file, write_atomically
+from dotresize.export.disk.outputs import check_apart, check_free, check_writable
+from dotresize.export.disk.staging import staged_directory, staged_file, write_atomically
 
 MANIFEST = {
     "schema_version": 1,
@@ -119,9 +119,9 @@ def test_an_output_never_touches_its_source(
 
 
 def test_no_export_touches_its_checkpoint(pico_saved: Path) -> None:
-    from dotresize.export.to_gguf import GgufConfig, export_gguf
+    from dotresize.export.for_gguf.to_gguf import GgufConfig, export_gguf
+    from dotresize.export.for_vllm.to_vllm import VllmConfig, export_vllm
     from dotresize.export.to_onnx import OnnxConfig, export_onnx
-    from dotresize.export.to_vllm import VllmConfig, export_vllm
 
     for output in (pico_saved, pico_saved / "inside"):
         with pytest.raises(OutputError, match="never touches its source"):

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from dotresize.export.checkpoint import save
-from dotresize.export.manifest import Manifest
-from dotresize.export.to_gguf import GgufConfig, export_gguf
+from dotresize.export.checkpoint.write import save
+from dotresize.export.contract.manifest import Manifest
+from dotresize.export.for_gguf.to_gguf import GgufConfig, export_gguf
+from dotresize.export.proof.verify import verify
 from dotresize.export.to_onnx import OnnxConfig, export_onnx
-from dotresize.export.verify import verify
 
 
 def kl(record: Manifest) -> float:

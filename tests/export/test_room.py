@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from dotresize.errors import OutputError
-from dotresize.export.gguf_forms import FORMS
-from dotresize.export.gguf_tensors import plan_tensors, planned_bytes
-from dotresize.export.room import check_room, free_bytes_at, matrix_bytes, stored_headers
-from dotresize.export.to_gguf import GgufConfig, export_gguf
+from dotresize.export.disk.room import check_room, free_bytes_at, matrix_bytes, stored_headers
+from dotresize.export.for_gguf.forms import FORMS
+from dotresize.export.for_gguf.tensors import plan_tensors, planned_bytes
+from dotresize.export.for_gguf.to_gguf import GgufConfig, export_gguf
+from dotresize.export.for_vllm.to_vllm import VllmConfig, export_vllm
 from dotresize.export.to_onnx import WEIGHT_BYTES, OnnxConfig, export_onnx
-from dotresize.export.to_vllm import VllmConfig, export_vllm
 
 
 def test_what_fits_passes_to_the_byte(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from dotresize.compress.record.progress import Silent
 from dotresize.compress.run import compress
 from dotresize.compress.weights.source import load_dense, open_model
 from dotresize.errors import OutputError
-from dotresize.export.checkpoint import save
-from dotresize.export.manifest import read
-from dotresize.export.paged import open_paged
-from dotresize.export.reference import make_reference
-from dotresize.export.stream import compress_to
+from dotresize.export.checkpoint.paged import open_paged
+from dotresize.export.checkpoint.stream import compress_to
+from dotresize.export.checkpoint.write import save
+from dotresize.export.contract.manifest import read
+from dotresize.export.contract.reference import make_reference
 
 CONFIG = CompressConfig(
     width=0.75,

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from dotresize.errors import ManifestError, ModelError, OptionError, OutputError, WidthError
-from dotresize.export import manifest
-from dotresize.export.checkpoint import save
-from dotresize.export.gguf_tensors import rotate_pairs
-from dotresize.export.to_gguf import GgufConfig, export_gguf, record_directory
-from dotresize.export.verify import verify
+from dotresize.export.checkpoint.write import save
+from dotresize.export.contract import manifest
+from dotresize.export.for_gguf.tensors import rotate_pairs
+from dotresize.export.for_gguf.to_gguf import GgufConfig, export_gguf, record_directory
+from dotresize.export.proof.verify import verify
 
 
 def runtimes(path: Path) -> set[str]:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from dotresize.errors import ManifestError, ModelError, OptionError, OutputError
-from dotresize.export import manifest
-from dotresize.export.checkpoint import save
-from dotresize.export.outputs import check_free
+from dotresize.export.checkpoint.write import save
+from dotresize.export.contract import manifest
+from dotresize.export.disk.outputs import check_free
+from dotresize.export.proof.verify import verify
 from dotresize.export.to_onnx import OnnxConfig, export_onnx
-from dotresize.export.verify import verify
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dotresize.errors import ManifestError, OptionError, TextError, WidthError
-from dotresize.export import manifest
-from dotresize.export.outputs import check_free
-from dotresize.export.to_vllm import VllmConfig, export_vllm
-from dotresize.export.verify import verify
-from dotresize.export.vllm_processor import has_int4_kernel, processor_flags
+from dotresize.export.contract import manifest
+from dotresize.export.disk.outputs import check_free
+from dotresize.export.for_vllm.processor import has_int4_kernel, processor_flags
+from dotresize.export.for_vllm.to_vllm import VllmConfig, export_vllm
+from dotresize.export.proof.verify import verify
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +94,7 @@ def _logits(directory: Path) -> "torch.Tensor":
     from transformers import AutoModelForCausalLM
 
     from dotresize.compress.text.calibration import draw_windows
-    from dotresize.export.model_files import load_tokenizer
+    from dotresize.export.disk.model_files import load_tokenizer
 
     drawn = draw_windows(str(TEXT), load_tokenizer(directory), windows=40, window_tokens=64, seed=9)
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from dotresize.errors import ManifestError, MissingDependencyError
-from dotresize.export import manifest
-from dotresize.export.checkpoint import weight_records
-from dotresize.export.verify import verify
+from dotresize.export.checkpoint.write import weight_records
+from dotresize.export.contract import manifest
+from dotresize.export.proof.verify import verify
 
 from ..forked import forked
 
@@ -74,7 +74,7 @@ def test_changed_bytes_are_seen_without_the_hash_too(pico_copy: Path) -> None:
 def test_a_model_larger_than_memory_is_run_layer_by_layer(
     pico_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dotresize.export.proofs.free_memory_bytes", lambda: 1000)
+    monkeypatch.setattr("dotresize.export.proof.proofs.free_memory_bytes", lambda: 1000)
     record = verify(pico_copy, runtime="transformers")
     assert record.verified
     assert any("paged" in check.runtime for check in record.verification)

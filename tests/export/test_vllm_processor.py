@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dotresize.export.vllm_processor import INT4_VARIABLE, has_int4_kernel, int4_settings, processor_flags
+from dotresize.export.for_vllm.processor import INT4_VARIABLE, has_int4_kernel, int4_settings, processor_flags
 
 AMX = frozenset({"avx2", "avx512f", "amx_tile"})
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from dotresize.export.child import ChildError
-from dotresize.export.runner import CHECKS
+from dotresize.export.process.child import ChildError
+from dotresize.export.proof.runner import CHECKS
 
 from .conftest import strictly_loaded
 

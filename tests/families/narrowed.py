@@ -6,7 +6,7 @@ from typing import Any
 from dotresize.compress.families.rows import FAMILIES
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.export.checkpoint import save
+from dotresize.export.checkpoint.write import save
 
 __all__ = ["save_narrowed"]
 

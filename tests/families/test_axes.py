@@ -13,8 +13,8 @@ from dotresize.compress.run import compress
 from dotresize.compress.weights.source import load_dense
 from dotresize.errors import ModelError, OptionError, WidthError
 from dotresize.export.artefact_info import inspect_artefact
-from dotresize.export.checkpoint import save
-from dotresize.serve.model_facts import read_facts
+from dotresize.export.checkpoint.write import save
+from dotresize.serve.engine.model_facts import read_facts
 
 from ..compress.test_run import Interrupt
 from .conftest import SaveFamily, logits_of, strictly_loaded

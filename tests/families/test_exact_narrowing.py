@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from dotresize.compress.families.rows import FAMILIES
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
-from dotresize.export.checkpoint import save
+from dotresize.export.checkpoint.write import save
 
 from .conftest import SaveFamily, logits_of, strictly_loaded
 from .dead_parts import confine_stream, silence_group, silence_neurons

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.errors import WidthError
-from dotresize.export.checkpoint import save
+from dotresize.export.checkpoint.write import save
 
 from .conftest import SaveFamily, logits_of, strictly_loaded
 

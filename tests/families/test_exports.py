@@ -7,9 +7,9 @@ import pytest
 from dotresize.compress.families.rows import FAMILIES
 from dotresize.errors import ModelError
 from dotresize.export import to_onnx
-from dotresize.export.to_gguf import GgufConfig, export_gguf
+from dotresize.export.for_gguf.to_gguf import GgufConfig, export_gguf
+from dotresize.export.proof.verify import verify
 from dotresize.export.to_onnx import OnnxConfig, export_onnx
-from dotresize.export.verify import verify
 
 from .conftest import SaveFamily
 from .narrowed import save_narrowed

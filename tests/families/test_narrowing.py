@@ -13,7 +13,7 @@ from dotresize.compress.record.config import CompressConfig, Method
 from dotresize.compress.run import CompressResult, compress
 from dotresize.compress.text.calibration import draw_windows
 from dotresize.compress.weights.source import DenseModel, load_dense
-from dotresize.export.checkpoint import save
+from dotresize.export.checkpoint.write import save
 
 from .conftest import SaveFamily, logits_of, strictly_loaded
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dotresize.export.child import ChildError
+from dotresize.export.process.child import ChildError
 
 from .configs import pico_config
 from .conftest import SaveFamily, logits_of, stock, strictly_loaded

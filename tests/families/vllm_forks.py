@@ -1,4 +1,4 @@
-"""`export/checks/vllm_runner.py` in forks of a process that has imported vLLM, which takes ten seconds alone.
+"""`export/proof/checks/vllm_runner.py` in forks of a process that has vLLM imported, which alone takes 10 s.
 
     python -I vllm_forks.py RUNNER
 

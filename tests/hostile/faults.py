@@ -122,7 +122,7 @@ def _run(command: Command, place: Path, kill_at: int | None = None) -> int:
 
 def _limit_shards(size_bytes: int) -> None:
     """Let this process write a checkpoint as it writes one of many gigabytes."""
-    from dotresize.export.stream import compress_to
+    from dotresize.export.checkpoint.stream import compress_to
 
     assert compress_to.__kwdefaults__ is not None
     compress_to.__kwdefaults__["max_shard_bytes"] = size_bytes

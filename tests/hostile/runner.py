@@ -26,11 +26,11 @@ IMPORTS = (
     "gguf", "pyarrow.parquet", "pydantic", "PIL.Image", "transformers.modeling_gguf_pytorch_utils",
     "transformers.models.llama.modeling_llama", "transformers.models.mistral.modeling_mistral",
     "transformers.models.auto.tokenization_auto", "transformers.tokenization_utils_tokenizers",
-    "dotresize.cli.tables", "dotresize.cli.progress", "dotresize.compress.run",
+    "dotresize.cli.printed.tables", "dotresize.cli.printed.progress", "dotresize.compress.run",
     "dotresize.bench.quality.perplexity", "dotresize.bench.run", "dotresize.bench.judge.compare",
-    "dotresize.export.checkpoint",
-    "dotresize.export.to_gguf", "dotresize.export.to_vllm",
-    "dotresize.export.to_onnx", "dotresize.export.verify",
+    "dotresize.export.checkpoint.write",
+    "dotresize.export.for_gguf.to_gguf", "dotresize.export.for_vllm.to_vllm",
+    "dotresize.export.to_onnx", "dotresize.export.proof.verify",
     "dotresize.serve.endpoint",
 )  # fmt: skip
 MEMORY_BYTES = 10 * 2**30  # of addresses, on top of what the imports take

@@ -12,10 +12,10 @@ from dotresize.bench.record.settings import BenchSettings
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.text.documents import read_documents
 from dotresize.errors import DotresizeError
-from dotresize.export import manifest
 from dotresize.export.artefact_info import inspect_artefact
+from dotresize.export.contract import manifest
 from dotresize.json_files import parse_json
-from dotresize.serve.model_facts import read_facts
+from dotresize.serve.engine.model_facts import read_facts
 
 MANIFEST = json.loads((Path(__file__).parents[1] / "export" / "manifest_v1" / "dotresize.json").read_text())
 SCALARS = st.one_of(

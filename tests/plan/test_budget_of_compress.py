@@ -12,7 +12,7 @@ from dotresize.compress.families.shape import widths_of
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.weights.source import open_model
 from dotresize.errors import DotresizeError, OptionError, OutputError, WidthError
-from dotresize.export import manifest
+from dotresize.export.contract import manifest
 from dotresize.plan.axes import Candidate, axes_of
 from dotresize.plan.budget import Budget
 from dotresize.plan.planner import PlanSettings, plan_widths

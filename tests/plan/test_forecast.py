@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dotresize.cli.compress_check import CompressRun
-from dotresize.cli.compress_forecast import forecast_compress
+from dotresize.cli.narrowing.check import CompressRun
+from dotresize.cli.narrowing.forecast import forecast_compress
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.compress.weights.source import open_model

@@ -12,7 +12,7 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.text.mixture import mixture_of
 from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, InputError, OptionError, OutputError
-from dotresize.export import manifest
+from dotresize.export.contract import manifest
 from dotresize.plan.budget import Budget
 from dotresize.plan.measure import Fidelity, Measurer, lowest_fidelity, ready_texts
 from dotresize.plan.planner import PlanSettings, plan_widths

@@ -12,7 +12,7 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.compress.weights.source import open_model
 from dotresize.compress.widths.plan import make_plan
-from dotresize.export.checkpoint import save
+from dotresize.export.checkpoint.write import save
 from dotresize.plan.axes import axes_of, config_of
 from dotresize.plan.size_model import SizeModel, _sizes, _vector
 from tests.families.configs import CONFIGS, pico_config

@@ -9,7 +9,7 @@ from torch import Tensor
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.compress.weights.source import DenseModel, load_dense
-from dotresize.export.checkpoint import save
+from dotresize.export.checkpoint.write import save
 
 TEXT = Path(__file__).parents[1] / "compress" / "text.txt"
 

@@ -16,14 +16,14 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, InputError, OptionError
-from dotresize.export import manifest
 from dotresize.export.artefact_info import inspect_artefact
-from dotresize.export.checkpoint import save
-from dotresize.export.dense import save_dense
-from dotresize.export.staging import check_free
-from dotresize.export.to_vllm import VllmConfig, export_vllm
-from dotresize.export.verify import verify
-from dotresize.recover.low_rank import low_rank_solve
+from dotresize.export.checkpoint.dense import save_dense
+from dotresize.export.checkpoint.write import save
+from dotresize.export.contract import manifest
+from dotresize.export.disk.staging import check_free
+from dotresize.export.for_vllm.to_vllm import VllmConfig, export_vllm
+from dotresize.export.proof.verify import verify
+from dotresize.recover.losses.low_rank import low_rank_solve
 
 TEXT = Path(__file__).parents[1] / "compress" / "text.txt"
 FEW = ["--calibration", str(TEXT), "--calibration-windows", "40", "--window-tokens", "64", "--json"]

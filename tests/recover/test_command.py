@@ -16,9 +16,9 @@ from dotresize.cli import app
 from dotresize.compress.text.self_text import CACHE_FOLDER
 from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, InputError, MissingDependencyError, OptionError, TextError
-from dotresize.export import manifest
-from dotresize.export.outputs import check_free
-from dotresize.recover.config import RecoverConfig
+from dotresize.export.contract import manifest
+from dotresize.export.disk.outputs import check_free
+from dotresize.recover.ask.config import RecoverConfig
 
 TEXT = Path(__file__).parents[1] / "compress" / "text.txt"
 

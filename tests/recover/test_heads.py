@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dotresize.recover.heads import finishing, head_of, plain_again, run_decoder
+from dotresize.recover.losses.heads import finishing, head_of, plain_again, run_decoder
 
 from ..families.configs import CONFIGS, pico_config
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from dotresize.recover.chunks import Head, by_autograd, chunked_forward_kl, chunked_mean
-from dotresize.recover.loss import (
+from dotresize.recover.losses.chunks import Head, by_autograd, chunked_forward_kl, chunked_mean
+from dotresize.recover.losses.loss import (
     forward_kl,
     next_token_loss,
     stream_error,

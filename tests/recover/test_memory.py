@@ -5,7 +5,7 @@ import gc
 import torch
 from torch import Tensor
 
-from dotresize.recover.memory import saved_bytes
+from dotresize.recover.forecast.memory import saved_bytes
 
 
 def test_storages_are_counted_once_and_weights_not_at_all() -> None:

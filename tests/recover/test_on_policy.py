@@ -10,10 +10,10 @@ from torch.testing import assert_close
 
 from dotresize.compress.weights.source import DenseModel, load_dense
 from dotresize.errors import OptionError
-from dotresize.recover.config import RecoverConfig
+from dotresize.recover.ask.config import RecoverConfig
 from dotresize.recover.estimate import estimate
-from dotresize.recover.held_out import divergences
 from dotresize.recover.run import Outcome, recover
+from dotresize.recover.training.held_out import divergences
 
 from .test_run import set_up, texts_of
 
@@ -83,7 +83,7 @@ def test_what_would_have_no_effect_is_refused(options: dict[str, object], messag
 
 
 def test_without_trl_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dotresize.recover import on_policy
+    from dotresize.recover.training import on_policy
 
     monkeypatch.setattr(on_policy, "find_spec", lambda name: None)
     with pytest.raises(OptionError, match=r"pip install 'dotresize\[recover\]'"):

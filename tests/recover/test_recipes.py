@@ -9,10 +9,10 @@ import torch
 from transformers import AutoConfig
 
 from dotresize.errors import OptionError
-from dotresize.recover.config import RecoverConfig
-from dotresize.recover.memory import saved_bytes
-from dotresize.recover.recipe import RECIPES, predict, read_recipe
-from dotresize.recover.shapes import memory_from_configs, train_flops
+from dotresize.recover.ask.config import RecoverConfig
+from dotresize.recover.forecast.memory import saved_bytes
+from dotresize.recover.forecast.recipe import RECIPES, predict, read_recipe
+from dotresize.recover.forecast.shapes import memory_from_configs, train_flops
 
 FLAGS = {"shard", "activation_checkpointing"}
 
@@ -67,8 +67,8 @@ def test_flops_are_those_of_the_weights_counted_by_hand(pico_llama: Path) -> Non
 def test_shapes_alone_save_what_a_real_pass_saves(pico_llama: Path, train: str) -> None:
     from transformers import AutoModelForCausalLM
 
-    from dotresize.recover.heads import finishing
-    from dotresize.recover.trainable import choose_trainable
+    from dotresize.recover.losses.heads import finishing
+    from dotresize.recover.models.trainable import choose_trainable
 
     config = AutoConfig.from_pretrained(pico_llama)
     recover = RecoverConfig(text=("x",), tokens=1, train=train, window_tokens=32)  # type: ignore[arg-type]

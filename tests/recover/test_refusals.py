@@ -15,10 +15,10 @@ from torch import Tensor
 
 from dotresize.compress.weights.source import DenseModel
 from dotresize.errors import ConvergenceError, InputError, OptionError
-from dotresize.export import manifest
+from dotresize.export.contract import manifest
 from dotresize.recover.estimate import estimate
 from dotresize.recover.run import recover
-from dotresize.recover.setup import prepare
+from dotresize.recover.training.setup import prepare
 
 from .test_command import options
 from .test_command import recover as recover_command

@@ -14,15 +14,15 @@ from torch.testing import assert_close
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.weights.source import DenseModel, load_dense
 from dotresize.errors import InputError, OptionError, TextError
-from dotresize.recover.batches import Source, Texts, WindowSet, read_texts
-from dotresize.recover.config import RecoverConfig
+from dotresize.recover.ask.batches import Source, Texts, WindowSet, read_texts
+from dotresize.recover.ask.config import RecoverConfig
 from dotresize.recover.estimate import estimate
-from dotresize.recover.held_out import divergences
+from dotresize.recover.models.teacher import keep_top_k, projection
+from dotresize.recover.models.trainable import gain_rate
 from dotresize.recover.run import Outcome, recover
-from dotresize.recover.setup import Setup, prepare
-from dotresize.recover.teacher import keep_top_k, projection
-from dotresize.recover.train import training_arguments
-from dotresize.recover.trainable import gain_rate
+from dotresize.recover.training.held_out import divergences
+from dotresize.recover.training.setup import Setup, prepare
+from dotresize.recover.training.train import training_arguments
 
 CONFIG = RecoverConfig(
     text=("own",),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dotresize.recover.schedule import default_warmup, rate_factor
+from dotresize.recover.ask.schedule import default_warmup, rate_factor
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 40, 1000])

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 from dotresize.compress.weights.source import open_model
-from dotresize.recover.batches import Source, read_texts
-from dotresize.recover.config import RecoverConfig
-from dotresize.recover.load import load
+from dotresize.recover.ask.batches import Source, read_texts
+from dotresize.recover.ask.config import RecoverConfig
+from dotresize.recover.models.load import load
 from dotresize.recover.run import recover
-from dotresize.recover.setup import prepare
+from dotresize.recover.training.setup import prepare
 
 STEPS = 4
 

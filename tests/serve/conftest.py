@@ -21,9 +21,9 @@ from typing import Any
 import psutil
 import pytest
 
-from dotresize.export import manifest, reference
-from dotresize.export.manifest import Manifest
-from dotresize.serve.ports import check_port_is_free
+from dotresize.export.contract import manifest, reference
+from dotresize.export.contract.manifest import Manifest
+from dotresize.serve.engine.ports import check_port_is_free
 
 from ..workers import Once
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from dotresize.serve.http_patience import PatientProtocol
-from dotresize.serve.onnx_app import build_app
-from dotresize.serve.onnx_engine import Engine
-from dotresize.serve.onnx_generation import OnnxModel
-from dotresize.serve.onnx_server import OnnxServer
+from dotresize.serve.onnx_server.app import build_app
+from dotresize.serve.onnx_server.engine import Engine
+from dotresize.serve.onnx_server.generation import OnnxModel
+from dotresize.serve.onnx_server.http_patience import PatientProtocol
+from dotresize.serve.onnx_server.server import OnnxServer
 
 MODEL = "long"
 ANSWER_SECONDS = 120  # a bound against hanging, not a claim
@@ -69,7 +69,7 @@ def live_server(
     log: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: log.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("dotresize.serve.onnx_app")
+    logger = logging.getLogger("dotresize.serve.onnx_server.app")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     thread = threading.Thread(target=server.run)

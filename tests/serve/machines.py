@@ -1,7 +1,7 @@
 """Two machines to plan a serving for: one without GPUs, one with eight."""
 
-from dotresize.serve.machine import Machine
-from dotresize.serve.vllm_command import GIBIBYTE
+from dotresize.serve.engine.machine import Machine
+from dotresize.serve.engine.vllm_command import GIBIBYTE
 
 __all__ = ["AMX", "LAPTOP", "NODE"]
 

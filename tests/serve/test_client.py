@@ -13,9 +13,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from dotresize.errors import EngineError, OptionError
-from dotresize.serve.client import Client, Sampling
-from dotresize.serve.ports import free_port
-from dotresize.serve.record import RequestRecord
+from dotresize.serve.client.record import RequestRecord
+from dotresize.serve.client.streaming import Client, Sampling
+from dotresize.serve.engine.ports import free_port
 
 T = TypeVar("T")
 PAUSE_SECONDS = 0.05

@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from dotresize.cli import app
 from dotresize.errors import DotresizeError, ModelError, OptionError
-from dotresize.export.manifest import Manifest
-from dotresize.serve.draft import draft_facts
-from dotresize.serve.machine import Machine
-from dotresize.serve.model_facts import ModelFacts, read_facts
-from dotresize.serve.options import ServeOptions
-from dotresize.serve.vllm_command import vllm_command
+from dotresize.export.contract.manifest import Manifest
+from dotresize.serve.engine.draft import draft_facts
+from dotresize.serve.engine.machine import Machine
+from dotresize.serve.engine.model_facts import ModelFacts, read_facts
+from dotresize.serve.engine.options import ServeOptions
+from dotresize.serve.engine.vllm_command import vllm_command
 
 from ..conftest import SaveCheckpoint
 from ..picos import SHAPE

@@ -14,10 +14,10 @@ import openai
 import psutil
 import pytest
 
-from dotresize.export import reference
-from dotresize.serve.client import Client, Sampling
-from dotresize.serve.greedy_check import GreedyCheck, check_greedy
-from dotresize.serve.record import RequestRecord
+from dotresize.export.contract import reference
+from dotresize.serve.client.greedy_check import GreedyCheck, check_greedy
+from dotresize.serve.client.record import RequestRecord
+from dotresize.serve.client.streaming import Client, Sampling
 
 from .conftest import API_KEY, Malformed, Served, assert_nothing_is_left
 
@@ -220,7 +220,7 @@ def is_vllm_checkpoint(directory: Path) -> bool:
 
 def is_engine(process: psutil.Process) -> bool:
     """The process that computes, or whose death ends the computation."""
-    return process.name().startswith("VLLM::EngineCor") or "onnx_app" in "".join(process.cmdline()[:4])
+    return process.name().startswith("VLLM::EngineCor") or "onnx_server.app" in "".join(process.cmdline()[:4])
 
 
 def ask(served: Served, max_tokens: int, on_text: Callable[[str], None] | None = None) -> RequestRecord:

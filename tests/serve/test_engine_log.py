@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.serve.engine_log import LogFollower, explain_failure, useful
+from dotresize.serve.engine.log import LogFollower, explain_failure, useful
 
 WORKER = "(Worker pid=12) ERROR 11-22 01:00:31 [multiproc_executor.py:953] "
 ECHO = (

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dotresize.serve.engine_process import EngineProcess
+from dotresize.serve.engine.process import EngineProcess
 
 TREE = """
 import os, signal, subprocess, sys, time
@@ -29,7 +29,7 @@ time.sleep(600)
 PARENT = """
 import os, sys, time
 from pathlib import Path
-from dotresize.serve.engine_process import EngineProcess
+from dotresize.serve.engine.process import EngineProcess
 engine = EngineProcess(sys.argv[2:], os.environ, Path(sys.argv[1]))
 print("started", flush=True)
 time.sleep(600)
@@ -77,7 +77,7 @@ def test_stop_ends_every_process(tree: list[str], tmp_path: Path) -> None:
 def test_stubborn_processes_are_killed_after_the_grace(
     tree: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dotresize.serve.engine_process.STOP_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("dotresize.serve.engine.process.STOP_GRACE_SECONDS", 0.5)
     log = tmp_path / "log"
     engine = EngineProcess([*tree, "stubborn"], os.environ, log)
     pids = wait_for_tree(log)

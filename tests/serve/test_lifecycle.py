@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from dotresize.export import manifest, reference
+from dotresize.export.contract import manifest, reference
 
 from .conftest import Served, assert_nothing_is_left, dotresize_command, wait_for
 from .live_onnx import Address, answer_on, completion, everything_on, health

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dotresize.errors import ManifestError, ModelError
-from dotresize.serve.model_facts import read_facts
+from dotresize.serve.engine.model_facts import read_facts
 
 
 @pytest.fixture

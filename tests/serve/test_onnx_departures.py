@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dotresize.serve.onnx_engine import LONGEST_QUEUE
+from dotresize.serve.onnx_server.engine import LONGEST_QUEUE
 
 from .live_onnx import Live, answer_on, completion, health, live_server, wait_until
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dotresize.errors import InputError, ModelError, OptionError
-from dotresize.export import reference
-from dotresize.serve.onnx_generation import PREFILL_TOKENS, Generation, OnnxModel, Piece
+from dotresize.export.contract import reference
+from dotresize.serve.onnx_server.generation import PREFILL_TOKENS, Generation, OnnxModel, Piece
 
 PROMPT = Generation(prompt_ids=(5, 6, 7, 8), max_tokens=24, ignore_eos=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from dotresize.serve.http_patience import PatientProtocol
+from dotresize.serve.onnx_server.http_patience import PatientProtocol
 
 from .live_onnx import Live, answer_on, completion, everything_on, health, live_server, request
 

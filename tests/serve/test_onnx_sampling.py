@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dotresize.serve.onnx_sampling import choose_token
+from dotresize.serve.onnx_server.sampling import choose_token
 
 LOGITS = np.log(np.array([0.5, 0.25, 0.15, 0.1], dtype=np.float32))
 DRAWS = 20_000

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from dotresize.errors import OptionError
-from dotresize.serve.ports import check_port_is_free, free_port
+from dotresize.serve.engine.ports import check_port_is_free, free_port
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dotresize.serve.record import RequestRecord, Usage
+from dotresize.serve.client.record import RequestRecord, Usage
 
 
 def record(token_seconds: tuple[float, ...], usage: Usage | None = None) -> RequestRecord:

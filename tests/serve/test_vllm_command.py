@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from dotresize.errors import ModelError, OptionError
-from dotresize.export.manifest import Manifest
-from dotresize.export.vllm_processor import INT4_VARIABLE
-from dotresize.serve.command import Command
-from dotresize.serve.machine import Machine, read_machine
-from dotresize.serve.model_facts import ModelFacts
-from dotresize.serve.options import OWNED_FLAGS, ServeOptions
-from dotresize.serve.vllm_command import GIBIBYTE, vllm_command
-from dotresize.serve.vllm_install import VllmInstall
+from dotresize.export.contract.manifest import Manifest
+from dotresize.export.for_vllm.processor import INT4_VARIABLE
+from dotresize.serve.engine.command import Command
+from dotresize.serve.engine.machine import Machine, read_machine
+from dotresize.serve.engine.model_facts import ModelFacts
+from dotresize.serve.engine.options import OWNED_FLAGS, ServeOptions
+from dotresize.serve.engine.vllm_command import GIBIBYTE, vllm_command
+from dotresize.serve.engine.vllm_install import VllmInstall
 
 from .machines import AMX, LAPTOP, NODE
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dotresize.errors import MissingDependencyError
-from dotresize.serve.vllm_install import find_vllm
+from dotresize.serve.engine.vllm_install import find_vllm
 
 
 def install(site: Path, distribution: str, *, new_entry: bool) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from ..output import set_loudness
+from ..printed.output import set_loudness
 from .run import Quiet, Verbose
 
 __all__ = ["grouped", "with_loudness"]

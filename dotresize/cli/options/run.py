@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..recipes import apply_recipe
+from ..asked.recipes import apply_recipe
 
 __all__ = [
     "AnswerOptions",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..api_key import API_KEY_ENVIRONMENT
+from ..asked.api_key import API_KEY_ENVIRONMENT
 from .load import MaxModelLen, MaxTokens, TensorParallelSize
 
 __all__ = [

@@ -9,7 +9,7 @@ from scipy.stats import ttest_ind
 
 from dotresize.bench.judge.compare import Change, compare, differences, exceeds, parse_fail_above
 from dotresize.bench.record.results import Estimate, ModelQuality, Results
-from dotresize.cli.tables_bench import changes_table
+from dotresize.cli.printed.tables_bench import changes_table
 from dotresize.errors import InputError, OptionError
 
 from ..example_models import ORIGINAL

@@ -9,7 +9,7 @@ from dotresize.bench.measure.prepare import prepare, settle, unique_names
 from dotresize.bench.record.settings import BenchSettings
 from dotresize.compress.record.progress import Silent
 from dotresize.errors import InputError, ModelError, OptionError
-from dotresize.export.vllm_processor import has_int4_kernel, processor_flags
+from dotresize.export.for_vllm.processor import has_int4_kernel, processor_flags
 
 
 def test_names_are_as_short_as_they_can_be() -> None:

@@ -16,8 +16,8 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.compress.widths.sizes import count_sizes
 from dotresize.errors import ManifestError, ModelError
-from dotresize.export.checkpoint import save
-from dotresize.export.vocabulary import tokenizer_sha256
+from dotresize.export.checkpoint.write import save
+from dotresize.export.contract.vocabulary import tokenizer_sha256
 
 HIDDEN, MLP, LAYERS, QUERY, KEY_VALUE, VOCAB = 64, 96, 3, 128, 64, 384  # of the pico models
 
@@ -83,7 +83,7 @@ def test_the_dtype_of_the_run_decides_what_is_read(pico_llama_untied: Path) -> N
 def test_compressed_tensors_cost_what_is_stored(narrow: Path, tmp_path: Path, quantize: Any) -> None:
     from safetensors.numpy import load_file
 
-    from dotresize.export.to_vllm import VllmConfig, export_vllm
+    from dotresize.export.for_vllm.to_vllm import VllmConfig, export_vllm
 
     export_vllm(narrow, tmp_path / "q", VllmConfig(quantize=quantize, dtype="float16"))
     model, plain = described(tmp_path / "q"), described(narrow)
@@ -115,7 +115,7 @@ def test_the_same_vocabulary_has_the_same_hash(
 def test_the_vocabulary_is_that_of_transformers(pico_llama: Path) -> None:
     from transformers import AutoTokenizer
 
-    from dotresize.export import vocabulary
+    from dotresize.export.contract import vocabulary
 
     read = vocabulary._fast_vocabulary(pico_llama / "tokenizer.json")
     assert read == AutoTokenizer.from_pretrained(pico_llama).get_vocab()

@@ -14,7 +14,7 @@ from dotresize.bench.roofline.model_cost import describe
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.errors import ModelError
-from dotresize.export.checkpoint import save
+from dotresize.export.checkpoint.write import save
 from dotresize.export.to_onnx import OnnxConfig, export_onnx
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Arguments as they were typed -> what the stages take."""

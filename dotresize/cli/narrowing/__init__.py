@@ -1,0 +1,1 @@
+"""`dotresize compress`, from its options to what it says at the end."""

@@ -1,0 +1,1 @@
+"""What travels with a checkpoint: manifest, reference logits, card, and what each of them says."""

@@ -1,0 +1,1 @@
+"""Checkpoint -> one GGUF file."""

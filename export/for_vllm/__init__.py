@@ -1,0 +1,1 @@
+"""Checkpoint -> the directory that vLLM should get, in other bits where they are asked for."""

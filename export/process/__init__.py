@@ -1,0 +1,1 @@
+"""Programs of other libraries as child processes that never outlive whoever asked for them."""

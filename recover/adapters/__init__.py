@@ -1,0 +1,1 @@
+"""What a narrow or quantised model lacks of its original, as a low-rank adapter."""

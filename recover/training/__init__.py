@@ -1,0 +1,1 @@
+"""The loop, what watches it, and what it is set up from."""

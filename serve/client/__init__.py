@@ -1,0 +1,1 @@
+"""The client of an endpoint: streamed requests, the greedy check, constant load."""

@@ -1,0 +1,1 @@
+"""An engine: what it serves, its command line, and its process with an honest end."""
