@@ -2,7 +2,7 @@
 
 The package itself is callable, because `dotresize.compress` is both the function and the folder:
 
-    result = dotresize.compress("org/model", dotresize.CompressConfig(mlp_width=0.75))
+    result = dotresize.compress("org/model", dotresize.CompressConfig(intermediate_size=0.75))
     dotresize.save(result, Path("narrow"))
 
 `dotresize.CompressConfig` says what can be asked for, `dotresize.compress.run.compress` what comes back.

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -53,7 +53,7 @@ class PlanSettings:
     """
 
     budget: Budget
-    base: CompressConfig
+    base: CompressConfig = field(default_factory=lambda: CompressConfig(mlp_width=0.5))
     engine: Literal["vllm", "onnx"] = "vllm"
     target: str | None = None
     tensor_parallel_size: int = 1

@@ -67,7 +67,7 @@ def read_recipe(name: str) -> Recipe:
         raise OptionError(f"there is no recipe {name!r}; choose one of {', '.join(RECIPES)}.")
     import yaml
 
-    file = files(__package__).joinpath("recipes", f"{name}.yaml")
+    file = files("dotresize.recover").joinpath("recipes", f"{name}.yaml")
     with reading(f"recipes/{name}.yaml", OptionError):
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     return validated(Recipe, data, f"recipes/{name}.yaml", OptionError)

@@ -161,7 +161,7 @@ def test_a_place_that_cannot_be_written_is_known_at_once(tmp_path: Path) -> None
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from dotresize.export import staging
+from dotresize.export.disk import staging
 target, moment = Path(sys.argv[1]), sys.argv[2]
 die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 if moment == "between":

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
 from vllm import LLM, SamplingParams
 from vllm import __version__ as vllm_version
@@ -20,6 +21,9 @@ def main(artefact: str, prompts_json: str, out: str, dtype: str) -> None:
     prompts = json.loads(Path(prompts_json).read_text(encoding="utf-8"))["prompts"]
     steps = max(len(prompt["greedy_token_ids"]) for prompt in prompts)
     longest = max(len(prompt["token_ids"]) for prompt in prompts) + steps
+    # vLLM 0.32's kernel for 4-bit weights uses AMX tiles and leaves it to oneDNN's first large product to ask
+    # Linux for them; a model too small for such a product dies by SIGILL.
+    torch.cpu._init_amx()
     engine = LLM(
         model=artefact,
         dtype=dtype,
