@@ -18,57 +18,28 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("compress", "export", "recover", "serve", "bench", "plan")
 # A module may import from its own rank and from lower ones. `dotresize/__init__.py` only re-exports, so it
 # ranks above every stage, and no stage may import from it.
-RANKS = {
+FOLDERS = {  # of a stage, each may import from those before it
+    "compress": "record maths families weights output streams text widths layers",
+    "export": "process disk contract checkpoint for_vllm for_gguf proof",
+    "recover": "ask losses models forecast training adapters",
+    "serve": "client engine onnx_server",
+    "bench": "record process roofline quality measure drafting judge report sweep",
+    "plan": "",
+}
+RANKS: dict[str, float] = {
     "dotresize.version": 0,
     "dotresize.errors": 0,
     "dotresize.foreign": 0,
     "dotresize.json_files": 0,
     "dotresize.locks": 0,
     "dotresize.paths": 0,
-    "dotresize.compress.record": 1.0,
-    "dotresize.compress.maths": 1.1,
-    "dotresize.compress.families": 1.2,
-    "dotresize.compress.weights": 1.3,
-    "dotresize.compress.output": 1.4,
-    "dotresize.compress.streams": 1.5,
-    "dotresize.compress.text": 1.6,
-    "dotresize.compress.widths": 1.7,
-    "dotresize.compress.layers": 1.8,
-    "dotresize.compress": 1.9,
-    "dotresize.export.process": 2.0,
-    "dotresize.export.disk": 2.1,
-    "dotresize.export.contract": 2.2,
-    "dotresize.export.checkpoint": 2.3,
-    "dotresize.export.for_vllm": 2.4,
-    "dotresize.export.for_gguf": 2.5,
-    "dotresize.export.proof": 2.6,
-    "dotresize.export": 2.9,
-    "dotresize.recover.ask": 3.0,
-    "dotresize.recover.losses": 3.1,
-    "dotresize.recover.models": 3.2,
-    "dotresize.recover.forecast": 3.3,
-    "dotresize.recover.training": 3.4,
-    "dotresize.recover.adapters": 3.5,
-    "dotresize.recover": 3.9,
-    "dotresize.serve.client": 4.0,
-    "dotresize.serve.engine": 4.1,
-    "dotresize.serve.onnx_server": 4.2,
-    "dotresize.serve": 4.9,
-    "dotresize.bench.record": 5.0,
-    "dotresize.bench.process": 5.1,
-    "dotresize.bench.roofline": 5.2,
-    "dotresize.bench.quality": 5.3,
-    "dotresize.bench.measure": 5.4,
-    "dotresize.bench.drafting": 5.45,
-    "dotresize.bench.judge": 5.5,
-    "dotresize.bench.report": 5.6,
-    "dotresize.bench.sweep": 5.7,
-    "dotresize.bench": 5.8,
-    "dotresize.plan": 6,
     "dotresize": 7,
     "dotresize.cli": 8,
     "dotresize.__main__": 8,
 }
+for _rank, (_stage, _folders) in enumerate(FOLDERS.items(), 1):
+    RANKS |= {f"dotresize.{_stage}.{name}": _rank + i / 10 for i, name in enumerate(_folders.split())}
+    RANKS[f"dotresize.{_stage}"] = _rank + 0.9
 FILES_OF_A_FOLDER = 20
 # Importing one of these takes from a tenth of a second to many seconds.
 HEAVY = {"accelerate", "datasets", "gguf", "onnx", "onnx_ir", "onnxruntime", "onnxruntime_genai", "ot"}
