@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from dotresize.bench.record.results import Results, read
@@ -177,23 +176,37 @@ class _Maker:
 def _add_speeds(results: dict[str, Any], builds: Path, engine: str) -> None:
     """Tokens per second of one sequence, of an engine's rows; it compares, so of two or more.
 
-    Where some measurements fail, what the others found is kept beside the reason.
+    Rounding to the nearest is not timed where the calibrated form of the same weights is: one kernel, one
+    shape. The report stays among the builds, and an interrupted measurement goes on from it. Where some
+    measurements fail, what the others found is kept beside the reason.
     """
     label = f"speed in {engine}"
     rows = {name: row for name, row in results["rows"].items() if engine_of(row["bits"]) == engine}
-    places = {name: builds / row["path"] for name, row in rows.items() if not _without_kernel(results, row)}
+    twins = {name for name in rows if name.replace("nearest", "calibrated") in rows.keys() - {name}}
+    timed = {
+        name: row for name, row in rows.items() if name not in twins and not _without_kernel(results, row)
+    }
+    places = {name: builds / row["path"] for name, row in timed.items()}
     results["failed"].pop(label, None)
     if len(places) < 2:
         return
-    with TemporaryDirectory(dir=builds) as folder:
-        report = Path(folder) / "report"
-        models = [str(path) for path in places.values()]
-        try:
-            dotresize(["bench", *models, "-o", str(report), *_SPEED, *_SPEED_IN[engine]])
-        except DotresizeError as error:
-            results["failed"][label] = str(error)
-        if (report / RESULTS_NAME).is_file():
-            results["speed"] |= _speeds(read(report / RESULTS_NAME), places)
+    report = builds / f"speed-{engine}"
+    models = [str(path) for path in places.values()]
+    try:
+        dotresize(
+            ["bench", *models, "-o", str(report), *_SPEED, *_SPEED_IN[engine], _going_on(report, places)]
+        )
+    except DotresizeError as error:
+        results["failed"][label] = str(error)
+    if (report / RESULTS_NAME).is_file():
+        results["speed"] |= _speeds(read(report / RESULTS_NAME), places)
+
+
+def _going_on(report: Path, places: dict[str, Path]) -> str:
+    """The option of `bench`: go on where it was interrupted, unless it measured other models."""
+    file = report / RESULTS_NAME
+    measured = {Path(model.path) for model in read(file).models} if file.is_file() else set()
+    return "--resume" if measured == {path.resolve() for path in places.values()} else "--force"
 
 
 def _without_kernel(results: dict[str, Any], row: dict[str, Any]) -> bool:

@@ -1,12 +1,12 @@
 """docs/BITS.md from the results of `bits.run` alone: the same results, the same bytes."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .markdown import table
 
-__all__ = ["engine_of", "front", "kl_of", "render", "share_where_width_helps"]
+__all__ = ["bytes_of", "engine_of", "front", "kl_of", "render", "share_where_width_helps"]
 
 _ENGINES = {"vllm": "vLLM", "onnx": "ONNX Runtime"}
 
@@ -20,7 +20,7 @@ def render(results: dict[str, Any], plot: str) -> str:
     """
     setting, machine, rows = results["setting"], results["environment"], results["rows"]
     heads = ["model", "MB", "KL, nats per token", "perplexity ratio", "worst", "tokens per second", "front"]
-    best = {label for engine in _ENGINES for label in front(_of(rows, engine))}
+    best = {label for engine in _ENGINES for label in front(bytes_of(_of(rows, engine)), rows)}
     cells = [
         [
             label,
@@ -45,7 +45,7 @@ def render(results: dict[str, Any], plot: str) -> str:
             *_failures(results["failed"]),
             f"![KL over bytes]({plot})",
             "",
-            *(line for engine in _ENGINES for line in _verdict(_of(rows, engine), engine)),
+            *(line for engine in _ENGINES for line in _verdicts(_of(rows, engine), results["speed"], engine)),
             "`make bench-bits` measures it; `BITS_ARGS=\"--rows 'width 0.75'\"` or `--rows onnx` a part, "
             "`--speed` decoding.",
             "",
@@ -64,8 +64,9 @@ def _what(setting: dict[str, Any]) -> str:
         f"{setting['calibration_windows']} windows of {setting['window_tokens']} tokens of {texts}; no "
         "file is evaluated on that was fitted on. Quality of the rows for vLLM is that of the stored weights "
         "in float32: what the engine rounds of the activations is not in it; that of the rows for ONNX is "
-        "what ONNX Runtime answers. Speed is one sequence decoding, each in its engine. A row is on the "
-        "front if none of its engine is smaller and closer."
+        "what ONNX Runtime answers. Speed is one sequence decoding, each in its engine, in turns within one "
+        "run; rounding to the nearest has the kernels and shapes of the calibrated row and is not timed "
+        "apart. A row is on the front if none of its engine is smaller and closer."
     )
 
 
@@ -92,56 +93,72 @@ def kl_of(row: dict[str, Any]) -> float:
     return math.fsum(values) / len(values)
 
 
-def front(rows: dict[str, dict[str, Any]]) -> set[str]:
-    """Labels of the rows that no other row beats in both bytes and KL."""
-    points = {label: (row["bytes"], kl_of(row)) for label, row in rows.items()}
+def bytes_of(rows: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Label -> bytes of the weights."""
+    return {label: row["bytes"] for label, row in rows.items()}
+
+
+def front(costs: dict[str, float], rows: dict[str, dict[str, Any]]) -> set[str]:
+    """Labels of the rows that no other row beats in both cost and KL.
+
+    Args:
+        costs: label -> what is paid, such as bytes or seconds per token; rows without one do not compete.
+        rows: of the results.
+    """
+    points = {label: (cost, kl_of(rows[label])) for label, cost in costs.items()}
     return {
         label
-        for label, (size, loss) in points.items()
+        for label, (cost, loss) in points.items()
         if not any(
-            a <= size and b <= loss and (a, b) != (size, loss)
+            a <= cost and b <= loss and (a, b) != (cost, loss)
             for other, (a, b) in points.items()
             if other != label
         )
     }
 
 
-def share_where_width_helps(rows: dict[str, dict[str, Any]]) -> float | None:
-    """Of the bytes between the smallest and the largest row, the share where a narrow row loses less.
+def share_where_width_helps(costs: dict[str, float], rows: dict[str, dict[str, Any]]) -> float | None:
+    """Of the costs between the least and the greatest, the share where a narrow row loses less.
 
     At each budget the best row that fits counts; where quantising alone has none, a narrow one helps. None
-    where no narrow row was measured, or no row of the original's widths.
+    where no narrow row was measured, or no row of the original's widths. Arguments as of `front`.
     """
-    alone = [(row["bytes"], kl_of(row)) for row in rows.values() if row["width"] == 1.0]
-    points = [(row["bytes"], kl_of(row)) for row in rows.values()]
+    points = [(cost, kl_of(rows[label])) for label, cost in costs.items()]
+    alone = [(cost, kl_of(rows[label])) for label, cost in costs.items() if rows[label]["width"] == 1.0]
     if not alone or len(alone) == len(points):
         return None
-    sizes = sorted({size for size, _ in points})
-    steps = zip(sizes, sizes[1:], strict=False)
-    helped = sum(after - size for size, after in steps if _best(points, size) < _best(alone, size))
-    return float(helped / (sizes[-1] - sizes[0]))
+    budgets = sorted({cost for cost, _ in points})
+    steps = zip(budgets, budgets[1:], strict=False)
+    helped = sum(after - budget for budget, after in steps if _best(points, budget) < _best(alone, budget))
+    return float(helped / (budgets[-1] - budgets[0]))
 
 
-def _best(points: Iterable[tuple[int, float]], budget: int) -> float:
-    return min((loss for size, loss in points if size <= budget), default=math.inf)
+def _best(points: Iterable[tuple[float, float]], budget: float) -> float:
+    return min((loss for cost, loss in points if cost <= budget), default=math.inf)
 
 
-def _verdict(rows: dict[str, dict[str, Any]], engine: str) -> list[str]:
-    """A plain sentence: for which budgets narrowing helps."""
-    name = _ENGINES[engine]
-    share = share_where_width_helps(rows)
+def _verdicts(rows: dict[str, dict[str, Any]], speed: dict[str, float], engine: str) -> Iterator[str]:
+    """Plain sentences: for which budgets of bytes, and of time, narrowing helps."""
+    yield from _verdict(bytes_of(rows), rows, engine, "bytes")
+    seconds = {label: 1.0 / speed[label] for label in rows if label in speed}
+    if seconds:
+        yield from _verdict(seconds, rows, engine, "seconds per token")
+
+
+def _verdict(
+    costs: dict[str, float], rows: dict[str, dict[str, Any]], engine: str, unit: str
+) -> tuple[str, str]:
+    name = f"{_ENGINES[engine]}, {unit}"
+    share = share_where_width_helps(costs, rows)
     if share is None:
-        return [
-            f"{name}: not enough rows to compare width with bits: measure the original and a narrow width.",
-            "",
-        ]
-    narrow = sorted(label for label in front(rows) if rows[label]["width"] != 1.0)
-    which = f" ({', '.join(narrow)})" if narrow else ""
-    return [
-        f"{name}: narrowing beats quantising alone{which} for {100 * share:.0f} % of the byte range between "
-        "the smallest and the largest row; elsewhere quantising alone is better.",
+        return f"{name}: not enough rows: measure the original and a narrow width.", ""
+    narrow = sorted(label for label in front(costs, rows) if rows[label]["width"] != 1.0)
+    which = f" ({'; '.join(narrow)})" if narrow else ""
+    return (
+        f"{name}: narrowing beats quantising alone{which} for {100 * share:.0f} % of the range between the "
+        "smallest and the largest row; elsewhere quantising alone is as good or better.",
         "",
-    ]
+    )
 
 
 def _ratios(quality: dict[str, Any]) -> list[str]:

@@ -29,7 +29,6 @@ def bits_svg(results: dict[str, Any]) -> str:
             axes.set_ylim(bottom=0)
         every[0].set_ylabel("KL to the original, nats per token")
         every[0].legend(frameon=False, fontsize=8)
-        figure.tight_layout()
         text = StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()

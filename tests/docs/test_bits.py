@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from docs.make import bits
-from docs.make.bits_page import front, kl_of, render, share_where_width_helps
+from docs.make.bits_page import bytes_of, front, kl_of, render, share_where_width_helps
 from docs.make.bits_plot import bits_svg
 from dotresize.bench.quality.text_quality import measure_texts
 from dotresize.compress.record.progress import Silent
@@ -32,13 +32,19 @@ ROWS = {
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:
-    assert front(ROWS) == set(ROWS) - {"narrow, rounded badly"}
+    assert front(bytes_of(ROWS), ROWS) == set(ROWS) - {"narrow, rounded badly"}
+
+
+def test_rows_without_a_cost_do_not_compete() -> None:
+    seconds = {"original, 16 bits": 2.0, "narrow, rounded badly": 1.0}
+    assert front(seconds, ROWS) == set(seconds)
+    assert share_where_width_helps(seconds, ROWS) == 1.0  # nothing else is that fast
 
 
 def test_width_helps_where_the_best_row_that_fits_is_narrow() -> None:
     # 20 to 30: nothing else fits; 30 to 60: 4 bits alone; 60 to 100: the narrow floats
-    assert share_where_width_helps(ROWS) == pytest.approx((10 + 40) / 80)
-    assert share_where_width_helps({"a": ROWS["original, 4 bits"]}) is None
+    assert share_where_width_helps(bytes_of(ROWS), ROWS) == pytest.approx((10 + 40) / 80)
+    assert share_where_width_helps({"original, 4 bits": 30}, ROWS) is None
 
 
 def test_a_part_of_the_rows_is_selected_by_name() -> None:
@@ -119,3 +125,14 @@ def test_a_row_that_fails_is_kept_with_its_reason_and_tried_again(pico_llama: Pa
     taken.rmdir()
     again = bits.run(setting, file, builds, Silent(), only=only, kept=tmp_path / "kept")
     assert (set(again["rows"]), again["failed"]) == (set(bits.labels(only)), {})
+
+
+def test_speed_goes_on_from_its_report(pico_llama: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime_genai")
+    only = ("original, onnx fp32", "original, onnx int8")
+    arguments = (setting_of(pico_llama), tmp_path / "page.json", tmp_path / "builds", Silent())
+    results = bits.run(*arguments, only=only, speed=True, kept=tmp_path / "kept")
+    assert (set(results["speed"]), results["failed"]) == (set(only), {})
+    assert all(value > 0 for value in results["speed"].values())
+    again = bits.run(*arguments, only=only, speed=True, kept=tmp_path / "kept")
+    assert again["speed"] == results["speed"]  # resumed: nothing was measured a second time
