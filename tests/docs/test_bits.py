@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from docs.make import bits
-from docs.make.bits_page import bytes_of, front, kl_of, render, share_where_width_helps
-from docs.make.bits_plot import bits_svg
+from docs.make.bits import maker as bits
+from docs.make.bits.page import bytes_of, front, kl_of, render, share_where_width_helps
+from docs.make.bits.plot import bits_svg
 from dotresize.bench.quality.text_quality import measure_texts
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.weights.source import load_dense

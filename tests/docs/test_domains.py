@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from docs.make import domain_packages, domain_texts
-from docs.make import domain_suite as domains
+from docs.make.domains import packages as domain_packages
+from docs.make.domains import suite as domains
+from docs.make.domains import texts as domain_texts
 from dotresize.compress.text.conversation import Conversation
 from dotresize.compress.text.documents import read_documents
 from dotresize.errors import MissingDependencyError, TextError

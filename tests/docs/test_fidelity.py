@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from docs.make import fidelity
-from docs.make.fidelity_compute import LLAMA_70B, LayerShape, break_even, flops_fraction
-from docs.make.fidelity_identities import identities
-from docs.make.fidelity_page import render
-from docs.make.fidelity_plots import plots
-from docs.make.fidelity_rows import Setting, compressions
+from docs.make.fidelity import maker as fidelity
+from docs.make.fidelity.compute import LLAMA_70B, LayerShape, break_even, flops_fraction
+from docs.make.fidelity.identities import identities
+from docs.make.fidelity.page import render
+from docs.make.fidelity.plots import plots
+from docs.make.fidelity.rows import Setting, compressions
 from dotresize.compress.record.progress import Silent
 
 NOT_PROMISED = "narrow, any x: the same (not promised by the theorem)"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from docs.make.kept_dense import KeptDense
+from docs.make.shared.kept_dense import KeptDense
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
 from dotresize.compress.weights.source import DenseModel, load_dense
 

@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from docs.make.plan import Maker
-from docs.make.plan_fronts import plan_of, point_of_row
-from docs.make.plan_layers import narrow_each_layer
-from docs.make.plan_page import mean_of, render
-from docs.make.plan_plot import plan_svg
-from docs.make.plan_setting import DEFAULT, MIXED, PROXIED, QUICK, Amount, Setting, labels_of
+from docs.make.plan.fronts import plan_of, point_of_row
+from docs.make.plan.layers import narrow_each_layer
+from docs.make.plan.maker import Maker
+from docs.make.plan.page import mean_of, render
+from docs.make.plan.plot import plan_svg
+from docs.make.plan.setting import DEFAULT, MIXED, PROXIED, QUICK, Amount, Setting, labels_of
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.run import choose_device, compress
 from dotresize.compress.text.calibration_windows import calibration_windows

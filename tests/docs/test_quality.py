@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from docs.make import kept_results
-from docs.make.quality_page import render
-from docs.make.quality_plot import quality_svg
-from docs.make.quality_rows import HEADLINE, Setting, rows_at
-from docs.make.quality_run import run_quality
+from docs.make.quality.page import render
+from docs.make.quality.plot import quality_svg
+from docs.make.quality.rows import HEADLINE, Setting, rows_at
+from docs.make.quality.run import run_quality
+from docs.make.shared import kept_results
 
 
 @pytest.fixture
@@ -105,8 +105,8 @@ def test_the_page_marks_what_was_calibrated_on(setting: Setting, tmp_path: Path)
 
 
 def test_self_text_is_written_once(pico_llama: Path, tmp_path: Path) -> None:
-    from docs.make.domain_suite import _replace
-    from docs.make.quality_texts import calibrations_at, write_self_text
+    from docs.make.domains.suite import _replace
+    from docs.make.quality.texts import calibrations_at, write_self_text
     from dotresize.compress.record.progress import Silent
     from dotresize.compress.text.mixture import BUILTIN_SHARES, mixture_of
 

@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from docs.make import recovery
-from docs.make.evaluation import ChildError, dotresize
-from docs.make.recovery_page import curves, render
+from docs.make.recovery import maker as recovery
+from docs.make.recovery.page import curves, render
+from docs.make.shared.evaluation import ChildError, dotresize
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.run import compress

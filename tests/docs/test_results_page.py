@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from docs.make.results_page import render_page
+from docs.make.results.page import render_page
 
 from ..bench.example_results import example_results
 

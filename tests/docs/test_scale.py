@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from docs.make.scale import Setting
-from docs.make.scale_page import render, slope
+from docs.make.scale.maker import Setting
+from docs.make.scale.page import render, slope
 
 
 def results(**parts: Any) -> dict[str, Any]:

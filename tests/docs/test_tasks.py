@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from docs.make import tasks
-from docs.make.tasks_page import render
+from docs.make.tasks import maker as tasks
+from docs.make.tasks.page import render
 from dotresize.bench.quality.offline.suite import write_suite
 
 

@@ -1,0 +1,1 @@
+"""docs/BITS.md: width, bits, and both."""

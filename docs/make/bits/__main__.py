@@ -1,0 +1,5 @@
+"""`python -m docs.make.bits`."""
+
+from .maker import main
+
+main()

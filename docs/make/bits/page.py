@@ -1,0 +1,168 @@
+"""docs/BITS.md from the results of `bits.run` alone: the same results, the same bytes."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..shared.markdown import table
+
+__all__ = ["bytes_of", "engine_of", "front", "kl_of", "render", "share_where_width_helps"]
+
+_ENGINES = {"vllm": "vLLM", "onnx": "ONNX Runtime"}
+
+
+def render(results: dict[str, Any], plot: str) -> str:
+    """The page as Markdown.
+
+    Args:
+        results: of `bits.run`.
+        plot: name of the file of `bits_plot.bits_svg`, beside the page.
+    """
+    setting, machine, rows = results["setting"], results["environment"], results["rows"]
+    heads = ["model", "MB", "KL, nats per token", "perplexity ratio", "worst", "tokens per second", "front"]
+    best = {label for engine in _ENGINES for label in front(bytes_of(_of(rows, engine)), rows)}
+    cells = [
+        [
+            label,
+            f"{row['bytes'] / 1e6:.1f}",
+            f"{kl_of(row):.4f}",
+            *_ratios(row["quality"]),
+            f"{results['speed'][label]:.1f}" if label in results["speed"] else "",
+            "yes" if label in best else "",
+        ]
+        for label, row in sorted(rows.items(), key=lambda each: -each[1]["bytes"])
+    ]
+    return "\n".join(
+        [
+            "# Width, bits, and both",
+            "",
+            _what(setting),
+            "",
+            f"Machine: {machine['processor']}, {machine['cores']} cores.",
+            "",
+            *table(heads, cells),
+            "",
+            *_failures(results["failed"]),
+            f"![KL over bytes]({plot})",
+            "",
+            *(line for engine in _ENGINES for line in _verdicts(_of(rows, engine), results["speed"], engine)),
+            "`make bench-bits` measures it; `BITS_ARGS=\"--rows 'width 0.75'\"` or `--rows onnx` a part, "
+            "`--speed` decoding.",
+            "",
+        ]
+    )
+
+
+def _what(setting: dict[str, Any]) -> str:
+    """What was measured, and on what."""
+    texts = ", ".join(f"`{text}`" for text in setting["calibration"])
+    return (
+        f"`{setting['model']}` with fewer MLP neurons, fewer bits per weight, or both: KL to the original, "
+        f"geometric mean and worst of the perplexity ratios over {len(setting['evaluation'])} kinds of "
+        f"text (at most {setting['evaluation_windows']} windows of {setting['evaluation_window_tokens']} "
+        "tokens of each). Widths are fitted, and calibrated rounding looks, at "
+        f"{setting['calibration_windows']} windows of {setting['window_tokens']} tokens of {texts}; no "
+        "file is evaluated on that was fitted on. Quality of the rows for vLLM is that of the stored weights "
+        "in float32: what the engine rounds of the activations is not in it; that of the rows for ONNX is "
+        "what ONNX Runtime answers. Speed is one sequence decoding, each in its engine, in turns within one "
+        "run; rounding to the nearest has the kernels and shapes of the calibrated row and is not timed "
+        "apart. A row is on the front if none of its engine is smaller and closer."
+    )
+
+
+def engine_of(bits: str) -> str:
+    """Which engine the weights are written for: vllm or onnx."""
+    return "onnx" if bits.startswith("onnx ") else "vllm"
+
+
+def _of(rows: dict[str, dict[str, Any]], engine: str) -> dict[str, dict[str, Any]]:
+    return {label: row for label, row in rows.items() if engine_of(row["bits"]) == engine}
+
+
+def _failures(failed: dict[str, str]) -> list[str]:
+    """What could not be measured, and why."""
+    if not failed:
+        return []
+    lines = [f"* {label}: {reason}" for label, reason in sorted(failed.items())]
+    return ["Failed, and tried again by the next run:", "", *lines, ""]
+
+
+def kl_of(row: dict[str, Any]) -> float:
+    """Mean over the texts of the KL to the original, nats per token."""
+    values = [text["models"][1]["kl_nats_per_token"]["value"] for text in row["quality"]["texts"]]
+    return math.fsum(values) / len(values)
+
+
+def bytes_of(rows: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Label -> bytes of the weights."""
+    return {label: row["bytes"] for label, row in rows.items()}
+
+
+def front(costs: dict[str, float], rows: dict[str, dict[str, Any]]) -> set[str]:
+    """Labels of the rows that no other row beats in both cost and KL.
+
+    Args:
+        costs: label -> what is paid, such as bytes or seconds per token; rows without one do not compete.
+        rows: of the results.
+    """
+    points = {label: (cost, kl_of(rows[label])) for label, cost in costs.items()}
+    return {
+        label
+        for label, (cost, loss) in points.items()
+        if not any(
+            a <= cost and b <= loss and (a, b) != (cost, loss)
+            for other, (a, b) in points.items()
+            if other != label
+        )
+    }
+
+
+def share_where_width_helps(costs: dict[str, float], rows: dict[str, dict[str, Any]]) -> float | None:
+    """Of the costs between the least and the greatest, the share where a narrow row loses less.
+
+    At each budget the best row that fits counts; where quantising alone has none, a narrow one helps. None
+    where no narrow row was measured, or no row of the original's widths. Arguments as of `front`.
+    """
+    points = [(cost, kl_of(rows[label])) for label, cost in costs.items()]
+    alone = [(cost, kl_of(rows[label])) for label, cost in costs.items() if rows[label]["width"] == 1.0]
+    if not alone or len(alone) == len(points):
+        return None
+    budgets = sorted({cost for cost, _ in points})
+    steps = zip(budgets, budgets[1:], strict=False)
+    helped = sum(after - budget for budget, after in steps if _best(points, budget) < _best(alone, budget))
+    return float(helped / (budgets[-1] - budgets[0]))
+
+
+def _best(points: Iterable[tuple[float, float]], budget: float) -> float:
+    return min((loss for cost, loss in points if cost <= budget), default=math.inf)
+
+
+def _verdicts(rows: dict[str, dict[str, Any]], speed: dict[str, float], engine: str) -> Iterator[str]:
+    """Plain sentences: for which budgets of bytes, and of time, narrowing helps."""
+    yield from _verdict(bytes_of(rows), rows, engine, "bytes")
+    seconds = {label: 1.0 / speed[label] for label in rows if label in speed}
+    if seconds:
+        yield from _verdict(seconds, rows, engine, "seconds per token")
+
+
+def _verdict(
+    costs: dict[str, float], rows: dict[str, dict[str, Any]], engine: str, unit: str
+) -> tuple[str, str]:
+    name = f"{_ENGINES[engine]}, {unit}"
+    share = share_where_width_helps(costs, rows)
+    if share is None:
+        return f"{name}: not enough rows: measure the original and a narrow width.", ""
+    narrow = sorted(label for label in front(costs, rows) if rows[label]["width"] != 1.0)
+    which = f" ({'; '.join(narrow)})" if narrow else ""
+    return (
+        f"{name}: narrowing beats quantising alone{which} for {100 * share:.0f} % of the range between the "
+        "smallest and the largest row; elsewhere quantising alone is as good or better.",
+        "",
+    )
+
+
+def _ratios(quality: dict[str, Any]) -> list[str]:
+    """Geometric mean and worst."""
+    each = [text["models"][1]["perplexity_ratio"]["value"] for text in quality["texts"]]
+    mean = math.exp(math.fsum(math.log(value) for value in each) / len(each))
+    return [f"{mean:.3f}", f"{max(each):.3f}"]

@@ -1,0 +1,1 @@
+"""Texts of many kinds, halves for calibration and for evaluation."""

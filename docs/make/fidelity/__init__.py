@@ -1,0 +1,1 @@
+"""docs/FIDELITY.md: the paper's claims, measured."""

@@ -1,0 +1,5 @@
+"""`python -m docs.make.fidelity`."""
+
+from .maker import main
+
+main()

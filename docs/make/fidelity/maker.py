@@ -1,0 +1,131 @@
+"""`make bench-fidelity`: each claim of the paper beside our measurement, written to docs/FIDELITY.md.
+
+Rows are kept in docs/FIDELITY.json as they finish; an interrupted run goes on where it stopped.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dotresize.cli.printed.output import quiet_libraries
+from dotresize.cli.printed.progress import ProgressBar
+from dotresize.compress.families.shape import head_dim_of
+from dotresize.compress.layers.survey import embed
+from dotresize.compress.maths.transport import activation_cost, solve_transport
+from dotresize.compress.record.progress import Progress
+from dotresize.compress.text.calibration import draw_windows, leading_windows
+from dotresize.compress.weights.source import DEMO_MODEL, DenseModel, load_dense
+
+from ..shared import kept_results
+from ..shared.kept_dense import KEPT, KeptDense
+from .compute import LayerShape, timed
+from .identities import identities
+from .page import render
+from .plots import plots
+from .rows import Setting, compressions, measure
+
+PAGES = Path(__file__).resolve().parents[2]
+WIKITEXT = PAGES.parents[1] / "shared" / "data" / "wikitext-2"
+_TIMED_TOKENS = 512
+
+
+def run(
+    setting: Setting, file: Path, progress: Progress, *, limit: int | None = None, kept: Path = KEPT
+) -> dict[str, Any]:
+    """Measure what the results file does not hold yet.
+
+    Args:
+        setting: what all rows share; another setting starts the file afresh.
+        file: JSON, rewritten after each row.
+        progress: told about every step.
+        limit: rows to measure at most this time.
+        kept: where the original's answers are, or go.
+    """
+    rows = compressions(setting)
+    results = kept_results.load(file, setting, "rows") | {"labels": list(rows)}
+    dense = load_dense(setting.model)
+    if "identities" not in results:
+        results["identities"] = identities(*_stream_and_plan(dense, setting))
+        results["compute"] = _compute(dense)
+        kept_results.store(file, results)
+    evaluation = {
+        name: leading_windows(
+            text,
+            dense.tokenizer,
+            at_most=setting.evaluation_windows,
+            window_tokens=setting.evaluation_window_tokens,
+        )
+        for name, text in setting.texts.items()
+    }
+    original = KeptDense(dense, kept)
+    missing = [label for label in rows if label not in results["rows"]][:limit]
+    for label in missing:
+        results["rows"][label] = measure(dense, original, rows[label], evaluation, progress)
+        kept_results.store(file, results)
+    return results
+
+
+def _stream_and_plan(dense: DenseModel, setting: Setting) -> tuple[torch.Tensor, torch.Tensor]:
+    """The embedded calibration tokens, rms-scaled as a norm sees them, and the transport plan on them."""
+    windows = draw_windows(
+        setting.calibration,
+        dense.tokenizer,
+        windows=min(8, setting.calibration_windows),
+        window_tokens=setting.window_tokens,
+        seed=setting.seed,
+    )
+    stream = embed(dense, windows.token_ids).flatten(0, -2).double()
+    moment = (stream.T @ stream / len(stream)).numpy()
+    width = round(stream.shape[1] * setting.widths[0])
+    kept = torch.from_numpy(moment.diagonal().copy()).topk(width).indices.sort().values.numpy()
+    cost, sign = activation_cost(moment, kept, signed=False)
+    transport = solve_transport(cost, sign, reg=0.01)
+    return stream, torch.from_numpy(transport.matrix)
+
+
+def _compute(dense: DenseModel) -> dict[str, Any]:
+    config = dense.model.config
+    head = head_dim_of(config)
+    shape = LayerShape(
+        config.hidden_size,
+        config.intermediate_size,
+        head * config.num_attention_heads,
+        head * config.num_key_value_heads,
+    )
+    rows = timed(shape, tokens=_TIMED_TOKENS)
+    return {"model": dense.source.name, "shape": list(shape), "tokens": _TIMED_TOKENS, "rows": rows}
+
+
+def _own_files(results: dict[str, Any], page: Path, command: str) -> None:
+    text = render(results, command)
+    for name, svg in plots(results).items():
+        picture = page.with_name(f"{page.stem}-{name}.svg")
+        picture.write_text(svg, encoding="utf-8")
+        text += f"\n![{name}]({picture.name})\n"
+    page.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Parse, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=DEMO_MODEL)
+    parser.add_argument("--text", type=Path, default=WIKITEXT, help="directory with valid.txt and test.txt")
+    parser.add_argument(
+        "--off", action="append", default=[], metavar="NAME=TEXT", help="another evaluation text"
+    )
+    parser.add_argument("--rows", type=int, help="measure at most this many rows this time")
+    parser.add_argument("-o", type=Path, default=PAGES / "FIDELITY.md")
+    arguments = parser.parse_args()
+    off = dict(item.split("=", 1) for item in arguments.off) or {"Python documentation": "builtin"}
+    setting = Setting(
+        model=arguments.model,
+        calibration=str(arguments.text / "valid.txt"),
+        texts={"WikiText-2": str(arguments.text / "test.txt"), **off},
+    )
+    quiet_libraries()
+    with ProgressBar() as progress:
+        results = run(setting, arguments.o.with_suffix(".json"), progress, limit=arguments.rows)
+    _own_files(results, arguments.o, "make bench-fidelity")
+    print(f"written: {arguments.o}")  # noqa: T201

@@ -1,0 +1,1 @@
+"""docs/PLAN.md: plans against single axes."""

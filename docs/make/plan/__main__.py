@@ -1,0 +1,5 @@
+"""`python -m docs.make.plan`."""
+
+from .maker import main
+
+main()

@@ -1,0 +1,1 @@
+"""docs/QUALITY.md: methods by kinds of text."""

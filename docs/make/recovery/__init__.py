@@ -1,0 +1,1 @@
+"""docs/RECOVER.md: what training wins back."""

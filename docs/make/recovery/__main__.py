@@ -1,0 +1,5 @@
+"""`python -m docs.make.recovery`."""
+
+from .maker import main
+
+main()

@@ -1,0 +1,1 @@
+"""docs/RESULTS.md: speed on every engine."""

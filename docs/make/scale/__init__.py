@@ -1,0 +1,1 @@
+"""docs/SCALE.md: memory against depth and size."""

@@ -1,0 +1,5 @@
+"""`python -m docs.make.scale`."""
+
+from .maker import main
+
+main()

@@ -1,0 +1,1 @@
+"""docs/SPECULATIVE.md: what drafts are worth."""

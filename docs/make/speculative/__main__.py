@@ -1,0 +1,5 @@
+"""`python -m docs.make.speculative`."""
+
+from .maker import main
+
+main()

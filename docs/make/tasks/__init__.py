@@ -1,0 +1,1 @@
+"""docs/TASKS.md: questions answered."""

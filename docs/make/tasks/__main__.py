@@ -1,0 +1,5 @@
+"""`python -m docs.make.tasks`."""
+
+from .maker import main
+
+main()
