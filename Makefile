@@ -22,10 +22,12 @@ FAULTS_ARGS ?=
 SCALE_ARGS ?=
 PLAN_ARGS ?=
 TASKS_ARGS ?=
+BITS_ARGS ?=
+ADAPTERS_ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-recover bench-bits bench-hostile bench-faults bench-plan bench-scale bench-tasks \
+.PHONY: help set-up demo test check bench bench-quality bench-results bench-export bench-fidelity bench-recover bench-bits bench-adapters bench-hostile bench-faults bench-plan bench-scale bench-tasks \
 	soak pins clean
 
 help:  ## list these commands
@@ -54,6 +56,9 @@ bench-recover: set-up  ## recover a model (RECOVER_ARGS="--narrow DIR") and writ
 
 bench-bits: set-up  ## measure width, bits and both at equal bytes and write docs/BITS.md (hours; goes on)
 	@$(VENV_PYTHON) -m docs.make.bits $(BITS_ARGS)
+
+bench-adapters: set-up  ## measure adapters (ADAPTERS_ARGS="--base DIR --speed") and write docs/ADAPTERS.md (goes on)
+	@$(VENV_PYTHON) -m docs.make.adapters $(ADAPTERS_ARGS)
 
 bench: set-up  ## measure MODEL against the demo's original, side by side, and write a report to bench-out/
 	@$(VENV_PYTHON) -m dotresize.cli bench demo:smollm2-135m $(MODEL) -o bench-out --force $(BENCH_ARGS)

@@ -23,7 +23,9 @@ from ..domains.suite import evaluation_files, left_out, write_domains
 from .kept_dense import KeptDense
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from dotresize.bench.quality.perplexity import Scorer
 
 __all__ = [
     "ChildError",
@@ -85,10 +87,13 @@ class Scored:
         Raises:
             DotresizeError: the model cannot be read.
         """
-        original, texts = self._original
         kind = "onnx" if is_onnx_directory(path) else "huggingface"
-        scorer = open_scorer(path, kind, device=torch.device("cpu"), dtype="float32")
-        return measure_texts({"dense": original, "narrow": scorer}, texts, progress=self._progress)
+        return self.of_model(open_scorer(path, kind, device=torch.device("cpu"), dtype="float32"))
+
+    def of_model(self, model: "PreTrainedModel | Scorer") -> dict[str, Any]:
+        """The record of `measure_texts` for a model in memory."""
+        original, texts = self._original
+        return measure_texts({"dense": original, "narrow": model}, texts, progress=self._progress)
 
 
 class ChildError(DotresizeError):

@@ -1,0 +1,1 @@
+"""docs/ADAPTERS.md: what a few ranks repair, and what they cost."""

@@ -1,0 +1,5 @@
+"""`python -m docs.make.adapters`."""
+
+from .maker import main
+
+main()
