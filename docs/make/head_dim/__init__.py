@@ -1,0 +1,1 @@
+"""What a smaller head dimension would lose: a table for docs/LOG.md."""

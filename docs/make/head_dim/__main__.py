@@ -1,0 +1,5 @@
+"""`python -m docs.make.head_dim`."""
+
+from .maker import main
+
+main()
