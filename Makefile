@@ -12,7 +12,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 WORKERS ?= 2
 PYTEST_PARALLEL := $(if $(filter-out 0,$(WORKERS)),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
-MODEL ?= demo-out/mlp-0.75
+MODEL ?= demo-out/mlp-0.9
 MINUTES ?= 10
 BENCH_ARGS ?=
 QUALITY_ARGS ?=
@@ -36,7 +36,7 @@ help:  ## list these commands
 set-up:  ## create .venv, or return at once when it is up to date
 	@$(PYTHON) .ci/set_up.py
 
-demo: set-up  ## narrow the real SmolLM2-135M, verify it in vLLM, compare perplexities
+demo: set-up  ## narrow the real SmolLM2-135M, verify it in vLLM, compare perplexities and answers
 	@$(VENV_PYTHON) -m dotresize.cli.demo
 
 test: set-up  ## run the tests

@@ -1,7 +1,7 @@
 """The tensors of a Llama-like checkpoint under their GGUF names, converted and written one at a time.
 
 GGUF's llama architecture rotates neighbouring pairs of a head, transformers rotates halves: the rows of
-the query and key projections are reordered for that, head by head. gguf_forms.py says who needs it.
+the query and key projections are reordered for that, head by head. forms.py says who needs it.
 """
 
 import math
