@@ -1,11 +1,11 @@
 """How long work tells the outside where it stands; the command line draws it, a library call stays silent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Protocol
 
-__all__ = ["Progress", "Silent", "Stopwatch"]
+__all__ = ["InLines", "Progress", "Silent", "Stopwatch"]
 
 
 class Progress(Protocol):
@@ -26,6 +26,23 @@ class Silent:
 
     def advance(self, units: int = 1) -> None:
         """Do nothing."""
+
+
+class InLines:
+    """A Progress that says each step, and how far it is, in a line."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell, self._step, self._units, self._done = tell, "", 0, 0
+
+    def begin(self, step: str, units: int) -> None:
+        """A step starts."""
+        self._step, self._units, self._done = step, units, 0
+        self.advance(0)
+
+    def advance(self, units: int = 1) -> None:
+        """Some units are done."""
+        self._done += units
+        self._tell(f"{self._step}: {100 * self._done // max(self._units, 1)} %")
 
 
 class Stopwatch:

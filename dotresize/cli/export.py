@@ -46,13 +46,26 @@ def gguf(
     output: Output,
     dtype: Dtype = "float16",
     fallback_f16: FallbackF16 = False,
+    calibration: Calibration = None,
+    calibration_windows: CalibrationWindows = None,
+    window_tokens: WindowTokens = 1024,
+    seed: Seed = 42,
+    device: Device = "auto",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """One GGUF file for llama.cpp."""
     from ..export.for_gguf.to_gguf import GgufConfig, export_gguf
 
-    config = GgufConfig(type=gguf_type(dtype), fallback_f16=fallback_f16)  # type: ignore[arg-type]
+    config = GgufConfig(
+        type=gguf_type(dtype),  # type: ignore[arg-type]
+        fallback_f16=fallback_f16,
+        calibration=tuple(calibration or ()),
+        calibration_windows=calibration_windows,
+        window_tokens=window_tokens,
+        seed=seed,
+        device=device,
+    )
     with spinner("reading") as tell:
         record = export_gguf(directory, output, config, force=force, progress=tell)
     _show(record, output, as_json=as_json)
@@ -105,6 +118,15 @@ def _show(record: "Manifest", output: Path, *, as_json: bool) -> None:
         "precision": record.precision,
         "provider": record.provider,
         "bytes": written_bytes,
+        "fallbacks": record.quantisation.fallbacks if record.quantisation else {},
     }
     line = styled(str(output), "bold", f": {record.format} {record.precision}, {written_bytes / 1e6:,.1f} MB")
-    emit(data, line, f"next: dotresize verify {output}", as_json=as_json)
+    emit(data, line, *_fallbacks(data["fallbacks"]), f"next: dotresize verify {output}", as_json=as_json)
+
+
+def _fallbacks(counts: dict[str, int]) -> list[str]:
+    """What a user would miss in a file of this name: most types have blocks of 256, most widths do not."""
+    if not counts:
+        return []
+    types = ", ".join(f"{count} as {name}" for name, count in counts.items())
+    return [f"matrices whose rows blocks of 256 do not divide, stored by llama.cpp in larger types: {types}"]

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from gguf import GGMLQuantizationType, GGUFWriter
 
 __all__ = [
-    "GgufType",
     "TensorPlan",
+    "WrittenType",
+    "exact_type",
+    "gguf_name",
     "plan_tensors",
     "planned_bytes",
     "rope_factors",
@@ -33,8 +35,9 @@ __all__ = [
     "write_tensors",
 ]
 
-GgufType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"]
+WrittenType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"]  # that the gguf package can make
 BLOCK = 32
+_EXACT: dict[str, WrittenType] = {"F16": "f16", "BF16": "bf16"}
 _TOP = {
     "model.embed_tokens.weight": "token_embd.weight",
     "model.norm.weight": "output_norm.weight",
@@ -51,7 +54,7 @@ class TensorPlan:
     source: str
     target: str
     shape: tuple[int, ...]
-    type: GgufType
+    type: WrittenType
     fell_back: bool  # f16 because its rows do not divide into blocks
 
     @property
@@ -60,7 +63,7 @@ class TensorPlan:
         return self.shape[-1]
 
 
-def plan_tensors(directory: Path, form: GgufForm, wanted: GgufType) -> list[TensorPlan]:
+def plan_tensors(directory: Path, form: GgufForm, wanted: WrittenType) -> list[TensorPlan]:
     """List every tensor of the checkpoint with its GGUF name and type, without reading values.
 
     Raises:
@@ -74,7 +77,7 @@ def plan_tensors(directory: Path, form: GgufForm, wanted: GgufType) -> list[Tens
                 TensorPlan(
                     shard=shard.name,
                     source=name,
-                    target=_gguf_name(name, form),
+                    target=gguf_name(name, form),
                     shape=header.shape,
                     type=kind,
                     fell_back=fell_back,
@@ -95,7 +98,7 @@ def _stored_bytes(entry: TensorPlan) -> int:
     return math.prod(quant_shape_to_byte_shape(entry.shape, GGMLQuantizationType[entry.type.upper()]))
 
 
-def _type_of(shape: tuple[int, ...], wanted: GgufType) -> tuple[GgufType, bool]:
+def _type_of(shape: tuple[int, ...], wanted: WrittenType) -> tuple[WrittenType, bool]:
     if len(shape) == 1:
         return "f32", False
     if wanted.startswith("q") and shape[-1] % BLOCK:
@@ -103,7 +106,19 @@ def _type_of(shape: tuple[int, ...], wanted: GgufType) -> tuple[GgufType, bool]:
     return wanted, False
 
 
-def _gguf_name(name: str, form: GgufForm) -> str:
+def exact_type(directory: Path) -> WrittenType:
+    """The smallest type that holds every weight of a checkpoint as it is stored there."""
+    shards = sorted(directory.glob("*.safetensors"))
+    dtypes = {header.dtype for header in read_headers(shards).values() if len(header.shape) > 1}
+    return _EXACT.get(dtypes.pop(), "f32") if len(dtypes) == 1 else "f32"
+
+
+def gguf_name(name: str, form: GgufForm) -> str:
+    """What a tensor of a checkpoint is called in the file.
+
+    Raises:
+        ModelError: The form has no place for it.
+    """
     if name in _TOP:
         return _TOP[name]
     found = _NAME.fullmatch(name)
@@ -125,7 +140,7 @@ def write_tensors(
     from gguf import GGMLQuantizationType
 
     kinds: dict[str, GGMLQuantizationType] = {
-        name: GGMLQuantizationType[name.upper()] for name in get_args(GgufType)
+        name: GGMLQuantizationType[name.upper()] for name in get_args(WrittenType)
     }
     added = list(extra)
     for name, values in added:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ...errors import OptionError
+from ..contract.calibration import WINDOW_TOKENS, check_calibration
 from .processor import has_int4_kernel
 
 __all__ = ["DEFAULT_GROUP", "GROUPED", "VllmConfig", "has_gpu", "refuse_without_kernel"]
@@ -14,10 +15,8 @@ Quantisation = Literal["none", "fp8", "w8a8", "w8a16", "w4a16"]
 Rounding = Literal["nearest", "calibrated"]
 _KERNEL_STEP = 16  # vLLM's scaled matrix products want both sides to be multiples of it
 DEFAULT_GROUP = 32
-WINDOW_TOKENS = 1024
 GROUPED = ("w4a16", "w8a16")
 _NOT_ON_CPU = ("fp8", "w8a16")  # vLLM 0.32: kernels for 4-bit weights and for 8 bits on both sides only
-_OF_CALIBRATION = {"calibration_windows": None, "window_tokens": WINDOW_TOKENS, "seed": 42, "device": "auto"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,18 +88,13 @@ class VllmConfig:
             raise OptionError("--calibration has no effect on --rounding nearest; leave one of them out")
         if self.rounding == "calibrated" and not self.calibration:
             raise OptionError("--rounding calibrated needs a text: give --calibration builtin, or your own")
-        if not self.calibration:
-            for name, default in _OF_CALIBRATION.items():
-                if getattr(self, name) != default:
-                    raise OptionError(f"--{name.replace('_', '-')} has no effect without --calibration")
-            return
-        for name in ("calibration_windows", "window_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(
-                    f"--{name.replace('_', '-')} is {value}, a calibration of no tokens; expected at least "
-                    f"1, such as {128 if name == 'calibration_windows' else WINDOW_TOKENS}"
-                )
+        check_calibration(
+            self.calibration,
+            calibration_windows=self.calibration_windows,
+            window_tokens=self.window_tokens,
+            seed=self.seed,
+            device=self.device,
+        )
 
     @property
     def for_gpu(self) -> bool:

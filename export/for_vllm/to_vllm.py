@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from ...compress.record.progress import InLines
 from ...compress.run import check_inputs
 from ...compress.weights.source import open_model
 from ...compress.weights.strict_load import load_strictly
@@ -84,7 +85,7 @@ def _quantised(directory: Path, config: VllmConfig, progress: Callable[[str], No
     import torch
 
     if config.calibration:
-        return calibrated(directory, config, _Told(progress))
+        return calibrated(directory, config, InLines(progress))
     model = load_strictly(directory, dtype=getattr(torch, config.dtype), local_files_only=True)
     return (
         Quantised(model, {}, None)
@@ -101,23 +102,6 @@ def _recorded(config: VllmConfig, done: Quantised) -> Quantisation | None:
         group_size=config.scale_group,
         calibration=done.calibration,
     )
-
-
-class _Told:
-    """A `compress.progress.Progress` that says each step, and how far it is, in a line."""
-
-    def __init__(self, progress: Callable[[str], None]) -> None:
-        self._progress, self._step, self._units, self._done = progress, "", 0, 0
-
-    def begin(self, step: str, units: int) -> None:
-        """A step starts."""
-        self._step, self._units, self._done = step, units, 0
-        self.advance(0)
-
-    def advance(self, units: int = 1) -> None:
-        """Some units are done."""
-        self._done += units
-        self._progress(f"{self._step}: {100 * self._done // max(self._units, 1)} %")
 
 
 def _check_possible(source: ExportSource, config: VllmConfig) -> None:

@@ -33,6 +33,13 @@ _BFLOAT16 = Limits(max_abs_error=4.0, mean_kl=1e-2, top1_agreement=0.9, near_tie
 _EIGHT_BIT = Limits(max_abs_error=None, mean_kl=5e-2, top1_agreement=0.85, near_tie=None)
 _EIGHT_BIT_SUMS = Limits(max_abs_error=None, mean_kl=0.15, top1_agreement=0.8, near_tie=None)
 _FOUR_BIT = Limits(max_abs_error=None, mean_kl=1.0, top1_agreement=0.4, near_tie=None)
+
+
+def _of_both(*types: str) -> tuple[str, ...]:
+    """GGUF types read by transformers, and by llama.cpp."""
+    return tuple(name for each in types for name in (each, f"llama.cpp {each}"))
+
+
 _LIMITS = {
     # The same float32 weights through other kernels: only the order of sums differs. Measured 1e-4 and 3e-11.
     **dict.fromkeys(("float32", "fp32", "f32"), _FLOAT32),
@@ -51,6 +58,7 @@ _LIMITS = {
     # the tokens change. Measured KL and top-1: int4 ONNX 0.33 and 0.71 dense, 0.37 and 0.61 narrowed; w4a16
     # 0.65 and 0.61, calibrated 0.32 and 0.77; q4_1 0.05 and 0.94. A scrambled matrix gives several nats.
     **dict.fromkeys(("int4", "w4a16", "q4_0", "q4_1", "llama.cpp q4_0", "llama.cpp q4_1"), _FOUR_BIT),
+    **dict.fromkeys(_of_both("q2_k", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k", "iq4_xs"), _FOUR_BIT),
 }
 
 

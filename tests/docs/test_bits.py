@@ -1,5 +1,6 @@
 """The page of width and bits on a pico: rows that are kept, the front, the share of bytes, its text."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,45 @@ def test_an_onnx_row_is_scored_by_onnx_runtime(pico_llama: Path, tmp_path: Path)
         assert text["models"][1]["perplexity"]["value"] == pytest.approx(
             own["models"][1]["perplexity"]["value"], rel=1e-5
         )
+
+
+def test_a_gguf_row_is_a_file_read_back_and_has_no_speed(pico_llama: Path, tmp_path: Path) -> None:
+    only = ("original, bfloat16", "original, gguf q8_0")
+    arguments = (setting_of(pico_llama), tmp_path / "page.json", tmp_path / "builds", Silent())
+    results = bits.run(*arguments, only=only, kept=tmp_path / "kept")
+    assert (list(results["rows"]), results["failed"]) == (list(only), {})
+    row = results["rows"]["original, gguf q8_0"]
+    file = tmp_path / "builds" / row["path"]
+    assert (file.name, file.stat().st_size) == ("original-gguf-q8_0.gguf", row["bytes"])
+    assert 0 < kl_of(row) < 0.05  # eight bits
+    before = file.stat().st_mtime_ns
+    results = bits.run(*arguments, only=only, speed=True, kept=tmp_path / "kept")
+    assert (file.stat().st_mtime_ns, results["speed"]) == (before, {})
+    page = render(results, "page.svg")
+    assert "| original, gguf q8_0 |" in page
+    assert "llama.cpp, bytes: not enough rows" in page
+    assert "llama.cpp is not timed" in page
+
+
+def test_k_quants_are_rows_of_their_own_calibrated_and_not(pico_llama: Path, tmp_path: Path) -> None:
+    pytest.importorskip("llama_cpp", reason="llama.cpp makes k-quants, and llama-cpp-python is not installed")
+    only = ("original, gguf q4_k_m",)
+    arguments = (setting_of(pico_llama), tmp_path / "page.json", tmp_path / "builds", Silent())
+    results = bits.run(*arguments, only=only, kept=tmp_path / "kept")
+    assert (set(results["rows"]), results["failed"]) == (set(bits.labels(only)), {})
+    assert len(results["rows"]) == 2
+    plain, calibrated = results["rows"].values()
+    assert plain["bytes"] == calibrated["bytes"]  # the same types
+    assert kl_of(plain) != kl_of(calibrated)
+
+
+def test_without_llama_cpp_a_k_quant_is_a_row_that_failed(pico_llama: Path, tmp_path: Path) -> None:
+    if importlib.util.find_spec("llama_cpp") is not None:
+        pytest.skip("llama-cpp-python is installed")
+    arguments = (setting_of(pico_llama), tmp_path / "page.json", tmp_path / "builds", Silent())
+    results = bits.run(*arguments, only=("original, gguf q4_k_m cal",), kept=tmp_path / "kept")
+    assert results["rows"] == {}
+    assert "llama-cpp-python is not installed" in results["failed"]["original, gguf q4_k_m calibrated"]
 
 
 def test_a_row_that_fails_is_kept_with_its_reason_and_tried_again(pico_llama: Path, tmp_path: Path) -> None:

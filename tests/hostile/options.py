@@ -24,6 +24,8 @@ OTHERS = (
     ["perplexity", "model", "--evaluation", "text.txt", "--window-tokens", "32", "--device", "CHOICE"],
     ["perplexity", "model", "CHOICE", "--evaluation", "text.txt", "--window-tokens", "32"],
     ["export", "gguf", "narrow", "-o", "out", "--dtype", "CHOICE"],
+    ["export", "gguf", "narrow", "-o", "out", "--dtype", "q4_k_m", "--calibration", "CHOICE"],
+    ["export", "gguf", "narrow", "-o", "out", "--dtype", "q4_k_m", "--window-tokens", "NUMBER"],
     ["export", "vllm", "narrow", "-o", "out", "--shard-bytes", "NUMBER"],
     ["export", "vllm", "narrow", "-o", "out", "--dtype", "CHOICE"],
     ["export", "vllm", "narrow", "-o", "out", "--quantize", "w4a16", "--group-size", "NUMBER"],

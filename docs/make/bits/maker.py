@@ -23,6 +23,7 @@ from dotresize.compress.weights.source import DEMO_MODEL, load_dense
 from dotresize.errors import DotresizeError
 from dotresize.export.checkpoint.dense import save_dense
 from dotresize.export.contract.manifest import MANIFEST_NAME
+from dotresize.export.for_gguf.to_gguf import record_directory
 from dotresize.export.for_vllm.config import has_gpu, refuse_without_kernel
 from dotresize.export.for_vllm.processor import processor_flags
 
@@ -52,6 +53,9 @@ BITS = {  # label -> arguments of `export`; of another engine than vLLM they beg
     "onnx fp32": ("onnx", "--dtype", "float32"),
     "onnx int8": ("onnx", "--dtype", "int8"),
     "onnx int4": ("onnx", "--dtype", "int4"),
+    "gguf q8_0": ("gguf", "--dtype", "q8_0"),
+    "gguf q4_k_m": ("gguf", "--dtype", "q4_k_m"),
+    "gguf q4_k_m calibrated": ("gguf", "--dtype", "q4_k_m"),
 }
 _SPEED = ("--scenarios", "latency", "--batch-sizes", "1", "--rounds", "3")
 _SPEED_IN = {"vllm": ("--engine", "vllm", "--dtype", "bfloat16"), "onnx": ("--engine", "onnx")}
@@ -119,7 +123,7 @@ def run(
 
 
 def _row(path: Path, width: float, bits: str, scored: Scored) -> dict[str, Any]:
-    files = [*path.glob("*.safetensors"), *path.glob("model.onnx*")]
+    files = [path] if path.is_file() else [*path.glob("*.safetensors"), *path.glob("model.onnx*")]
     return {
         "width": width,
         "bits": bits,
@@ -140,15 +144,17 @@ class _Maker:
         self._broken: dict[float, DotresizeError] = {}  # by width, so that none is tried twice
 
     def made(self, width: float, bits: str) -> Path:
-        """The directory of a row.
+        """The directory of a row, or its GGUF file.
 
         Raises:
             DotresizeError: it cannot be made.
         """
         floats = self._floats(width)
-        target = self._builds / f"{floats.name}-{bits.replace(' ', '-')}"
-        if not (target / MANIFEST_NAME).is_file():
-            engine, *options = BITS[bits]
+        engine, *options = BITS[bits]
+        name = f"{floats.name}-{bits.replace(' ', '-')}"
+        target = self._builds / (f"{name}.gguf" if engine == "gguf" else name)
+        record = record_directory(target) if engine == "gguf" else target
+        if not (record / MANIFEST_NAME).is_file():
             rounding = self._texts if bits.endswith("calibrated") else []
             dotresize(["export", engine, str(floats), "-o", str(target), *options, *rounding])
         return target

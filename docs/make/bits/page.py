@@ -8,7 +8,7 @@ from ..shared.markdown import table
 
 __all__ = ["bytes_of", "engine_of", "front", "kl_of", "render", "share_where_width_helps"]
 
-_ENGINES = {"vllm": "vLLM", "onnx": "ONNX Runtime"}
+_ENGINES = {"vllm": "vLLM", "onnx": "ONNX Runtime", "gguf": "llama.cpp"}
 
 
 def render(results: dict[str, Any], plot: str) -> str:
@@ -64,15 +64,17 @@ def _what(setting: dict[str, Any]) -> str:
         f"{setting['calibration_windows']} windows of {setting['window_tokens']} tokens of {texts}; no "
         "file is evaluated on that was fitted on. Quality of the rows for vLLM is that of the stored weights "
         "in float32: what the engine rounds of the activations is not in it; that of the rows for ONNX is "
-        "what ONNX Runtime answers. Speed is one sequence decoding, each in its engine, in turns within one "
-        "run; rounding to the nearest has the kernels and shapes of the calibrated row and is not timed "
-        "apart. A row is on the front if none of its engine is smaller and closer."
+        "what ONNX Runtime answers; that of the rows for llama.cpp is that of the stored weights in float32, "
+        "which transformers reads from the file. Speed is one sequence decoding, each in its engine, in "
+        "turns within one run; rounding to the nearest has the kernels and shapes of the calibrated row and "
+        "is not timed apart, and llama.cpp is not timed at all. A row is on the front if none of its engine "
+        "is smaller and closer."
     )
 
 
 def engine_of(bits: str) -> str:
-    """Which engine the weights are written for: vllm or onnx."""
-    return "onnx" if bits.startswith("onnx ") else "vllm"
+    """Which engine the weights are written for: vllm, onnx or gguf."""
+    return next((engine for engine in ("onnx", "gguf") if bits.startswith(f"{engine} ")), "vllm")
 
 
 def _of(rows: dict[str, dict[str, Any]], engine: str) -> dict[str, dict[str, Any]]:

@@ -80,7 +80,7 @@ class Scored:
         return KeptDense(dense, self._kept), self._evaluation.windows(dense.tokenizer)
 
     def against_original(self, path: Path) -> dict[str, Any]:
-        """The record of `measure_texts` for a directory.
+        """The record of `measure_texts` for a directory or a GGUF file.
 
         Weights are scored in float32, an ONNX export by ONNX Runtime itself, which rounds what it rounds.
 

@@ -48,7 +48,7 @@ Dtype = Annotated[
     str,
     typer.Option(
         help="Of the weights: float32, bfloat16, float16; auto: as they are; ONNX: int8, int4, too; "
-        "GGUF: q8_0, q4_0, q4_1.",
+        "GGUF: q8_0, q4_0, q4_1; with llama.cpp q2_k, q3_k_m, q4_k_s, q4_k_m, q5_k_m, q6_k, iq4_xs.",
         rich_help_panel=_PANEL,
     ),
 ]
