@@ -6,6 +6,7 @@ import pytest
 
 from docs.make.adapters import maker
 from docs.make.adapters.page import render
+from docs.make.shared.evaluation import Fitted
 from docs.make.shared.measured import mean_kl
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.weights.source import load_dense
@@ -21,7 +22,7 @@ def test_an_adapter_comes_nearer_and_is_fitted_once(pico_llama: Path, tmp_path: 
     base = tmp_path / "narrow-w4a16"
     save_dense(load_dense(str(pico_llama)), tmp_path / "floats")
     export_vllm(tmp_path / "floats", base, VllmConfig(quantize="w4a16", group_size=8))
-    setting = maker.Setting(
+    setting = Fitted(
         model=str(pico_llama),
         calibration=(TEXT,),
         calibration_windows=8,

@@ -11,6 +11,7 @@ import pytest
 from docs.make.bits import maker as bits
 from docs.make.bits.page import bytes_of, front, kl_of, render, share_where_width_helps
 from docs.make.bits.plot import bits_svg
+from docs.make.shared.evaluation import Fitted
 from dotresize.bench.quality.text_quality import measure_texts
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.weights.source import load_dense
@@ -55,8 +56,8 @@ def test_a_part_of_the_rows_is_selected_by_name() -> None:
     ]  # fmt: skip
 
 
-def setting_of(model: Path) -> bits.Setting:
-    return bits.Setting(
+def setting_of(model: Path) -> Fitted:
+    return Fitted(
         model=str(model),
         calibration=(TEXT,),
         calibration_windows=4,

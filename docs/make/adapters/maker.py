@@ -8,10 +8,8 @@ finish; an interrupted run goes on where it stopped. A row that fails is kept wi
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +18,7 @@ from dotresize.cli.printed.output import quiet_libraries
 from dotresize.cli.printed.progress import ProgressBar
 from dotresize.compress.record.progress import Progress
 from dotresize.compress.weights.dense import DenseModel
-from dotresize.compress.weights.source import DEMO_MODEL, load_dense
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, InputError
 from dotresize.export.contract import manifest
 from dotresize.export.contract.manifest import MANIFEST_NAME
@@ -31,34 +29,25 @@ from dotresize.recover.adapters.adapter import VLLM_RANKS
 
 from ..shared import kept_results
 from ..shared.evaluation import (
-    WINDOW_TOKENS,
     ChildError,
-    Evaluation,
+    Fitted,
     Scored,
+    add_fitted_options,
     add_options,
     dotresize,
-    evaluation_texts,
+    fitted,
+    say_failures,
 )
 from ..shared.kept_dense import KEPT
 from .page import render
 
-__all__ = ["Setting", "run"]
+__all__ = ["run"]
 
 _DTYPE, _TOKENS, _ROUNDS = "bfloat16", 64, 7  # of the speed
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setting(Evaluation):
-    """What all rows share."""
-
-    model: str
-    calibration: tuple[str, ...]
-    calibration_windows: int
-    window_tokens: int
-
-
 def run(
-    setting: Setting,
+    setting: Fitted,
     bases: Sequence[Path],
     ranks: Sequence[int],
     file: Path,
@@ -99,16 +88,13 @@ def run(
     return results
 
 
-def _row(setting: Setting, base: Path, adapter: Path | None, rank: int, scored: Scored) -> dict[str, Any]:
+def _row(setting: Fitted, base: Path, adapter: Path | None, rank: int, scored: Scored) -> dict[str, Any]:
     """Bytes, seconds and quality of a base with or without an adapter."""
     seconds = 0.0
     if adapter is not None and not (adapter / MANIFEST_NAME).is_file():
         started = time.perf_counter()
-        texts = [part for text in setting.calibration for part in ("--calibration", text)]
-        texts += ["--calibration-windows", str(setting.calibration_windows)]
-        texts += ["--window-tokens", str(setting.window_tokens)]
         teacher = ["--teacher", setting.model, "--rank", str(rank)]
-        dotresize(["adapter", str(base), *teacher, *texts, "-o", str(adapter)])
+        dotresize(["adapter", str(base), *teacher, *setting.options, "-o", str(adapter)])
         seconds = time.perf_counter() - started
     files = [each for folder in (base, adapter) if folder for each in folder.glob("*.safetensors")]
     return {
@@ -157,13 +143,10 @@ def _speed(base: Path, adapter: Path | None, rank: int) -> dict[str, list[float]
 def main() -> None:
     """Parse, run, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=DEMO_MODEL, help="the original")
     parser.add_argument("--base", type=Path, action="append", required=True, help="repeat it")
     parser.add_argument("--rank", type=int, action="append", help="default: 8, 32, 128")
-    parser.add_argument("--calibration", action="append", help="default: builtin")
-    parser.add_argument("--calibration-windows", type=int, default=32)
-    parser.add_argument("--window-tokens", type=int, default=512)
     parser.add_argument("--speed", action="store_true", help="also decode speed in vLLM")
+    add_fitted_options(parser)
     add_options(parser, builds="build/adapters", page="ADAPTERS.md")
     arguments = parser.parse_args()
     missing = [str(base) for base in arguments.base if not (base / MANIFEST_NAME).is_file()]
@@ -171,17 +154,8 @@ def main() -> None:
         raise InputError(f"{', '.join(missing)}: no {MANIFEST_NAME} there; expected what dotresize wrote")
     quiet_libraries()
     with ProgressBar() as progress:
-        setting = Setting(
-            model=arguments.model,
-            calibration=tuple(arguments.calibration or ["builtin"]),
-            calibration_windows=arguments.calibration_windows,
-            window_tokens=arguments.window_tokens,
-            evaluation=evaluation_texts(arguments, progress),
-            evaluation_windows=arguments.evaluation_windows,
-            evaluation_window_tokens=WINDOW_TOKENS,
-        )
         results = run(
-            setting,
+            fitted(arguments, progress),
             arguments.base,
             arguments.rank or (8, 32, 128),
             arguments.o.with_suffix(".json"),
@@ -189,7 +163,6 @@ def main() -> None:
             progress,
             speed=arguments.speed,
         )
-    for label, reason in results["failed"].items():
-        print(f"{label} failed: {reason}", file=sys.stderr)  # noqa: T201
+    say_failures(results["failed"])
     arguments.o.write_text(render(results), encoding="utf-8")
     print(f"written: {arguments.o}")  # noqa: T201

@@ -7,8 +7,6 @@ fails is kept with its reason; the others go on, and the next run tries it again
 """
 
 import argparse
-import sys
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -19,7 +17,7 @@ from dotresize.bench.run import RESULTS_NAME
 from dotresize.cli.printed.output import quiet_libraries
 from dotresize.cli.printed.progress import ProgressBar
 from dotresize.compress.record.progress import Progress
-from dotresize.compress.weights.source import DEMO_MODEL, load_dense
+from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError
 from dotresize.export.checkpoint.dense import save_dense
 from dotresize.export.contract.manifest import MANIFEST_NAME
@@ -29,19 +27,20 @@ from dotresize.export.for_vllm.processor import processor_flags
 
 from ..shared import kept_results
 from ..shared.evaluation import (
-    WINDOW_TOKENS,
-    Evaluation,
+    Fitted,
     Scored,
+    add_fitted_options,
     add_options,
     dotresize,
-    evaluation_texts,
+    fitted,
+    say_failures,
     write_page,
 )
 from ..shared.kept_dense import KEPT
 from .page import engine_of, render
 from .plot import bits_svg
 
-__all__ = ["Setting", "labels", "run"]
+__all__ = ["labels", "run"]
 
 WIDTHS = (1.0, 0.9, 0.75, 0.6)
 BITS = {  # label -> arguments of `export`; of another engine than vLLM they begin with its name
@@ -61,16 +60,6 @@ _SPEED = ("--scenarios", "latency", "--batch-sizes", "1", "--rounds", "3")
 _SPEED_IN = {"vllm": ("--engine", "vllm", "--dtype", "bfloat16"), "onnx": ("--engine", "onnx")}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setting(Evaluation):
-    """What all rows share."""
-
-    model: str
-    calibration: tuple[str, ...]  # of the widths and of the rounding
-    calibration_windows: int
-    window_tokens: int
-
-
 def labels(only: tuple[str, ...] = ()) -> dict[str, tuple[float, str]]:
     """Label -> width and bits, the cheap rows first; those whose label holds one of `only`."""
     rows = {f"{name_of(width)}, {bits}": (width, bits) for width, bits in product(WIDTHS, BITS)}
@@ -83,7 +72,7 @@ def name_of(width: float) -> str:
 
 
 def run(
-    setting: Setting,
+    setting: Fitted,
     file: Path,
     builds: Path,
     progress: Progress,
@@ -136,11 +125,8 @@ def _row(path: Path, width: float, bits: str, scored: Scored) -> dict[str, Any]:
 class _Maker:
     """Makes the directories of the rows; what is there stays."""
 
-    def __init__(self, setting: Setting, builds: Path) -> None:
+    def __init__(self, setting: Fitted, builds: Path) -> None:
         self._setting, self._builds = setting, builds
-        self._texts = [part for text in setting.calibration for part in ("--calibration", text)]
-        self._texts += ["--calibration-windows", str(setting.calibration_windows)]
-        self._texts += ["--window-tokens", str(setting.window_tokens)]
         self._broken: dict[float, DotresizeError] = {}  # by width, so that none is tried twice
 
     def made(self, width: float, bits: str) -> Path:
@@ -155,7 +141,7 @@ class _Maker:
         target = self._builds / (f"{name}.gguf" if engine == "gguf" else name)
         record = record_directory(target) if engine == "gguf" else target
         if not (record / MANIFEST_NAME).is_file():
-            rounding = self._texts if bits.endswith("calibrated") else []
+            rounding = self._setting.options if bits.endswith("calibrated") else []
             dotresize(["export", engine, str(floats), "-o", str(target), *options, *rounding])
         return target
 
@@ -176,7 +162,7 @@ class _Maker:
             save_dense(load_dense(self._setting.model), floats)
             return
         narrow = ["compress", self._setting.model, "-o", str(floats), "--intermediate-size", str(width)]
-        dotresize([*narrow, *self._texts, "--evaluation", "none"])
+        dotresize([*narrow, *self._setting.options, "--evaluation", "none"])
 
 
 def _add_speeds(results: dict[str, Any], builds: Path, engine: str) -> None:
@@ -245,33 +231,20 @@ def _speeds(found: Results, places: dict[str, Path]) -> dict[str, float]:
 def main() -> None:
     """Parse, run, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=DEMO_MODEL)
-    parser.add_argument("--calibration", action="append", help="default: builtin")
-    parser.add_argument("--calibration-windows", type=int, default=32)
-    parser.add_argument("--window-tokens", type=int, default=512)
+    add_fitted_options(parser)
     parser.add_argument("--rows", action="append", default=[], help="only rows whose label holds this")
     parser.add_argument("--speed", action="store_true", help="also decode speed, in each engine")
     add_options(parser, builds="build/bits", page="BITS.md")
     arguments = parser.parse_args()
     quiet_libraries()
     with ProgressBar() as progress:
-        setting = Setting(
-            model=arguments.model,
-            calibration=tuple(arguments.calibration or ["builtin"]),
-            calibration_windows=arguments.calibration_windows,
-            window_tokens=arguments.window_tokens,
-            evaluation=evaluation_texts(arguments, progress),
-            evaluation_windows=arguments.evaluation_windows,
-            evaluation_window_tokens=WINDOW_TOKENS,
-        )
         results = run(
-            setting,
+            fitted(arguments, progress),
             arguments.o.with_suffix(".json"),
             arguments.builds,
             progress,
             only=tuple(arguments.rows),
             speed=arguments.speed,
         )
-    for label, reason in results["failed"].items():
-        print(f"{label} failed: {reason}", file=sys.stderr)  # noqa: T201
+    say_failures(results["failed"])
     write_page(arguments.o, render(results, f"{arguments.o.stem}.svg"), bits_svg(results))

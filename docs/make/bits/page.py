@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..shared.markdown import table
+from ..shared.markdown import failures, table
+from ..shared.measured import mean_kl, ratio_cells
 
 __all__ = ["bytes_of", "engine_of", "front", "kl_of", "render", "share_where_width_helps"]
 
@@ -26,7 +27,7 @@ def render(results: dict[str, Any], plot: str) -> str:
             label,
             f"{row['bytes'] / 1e6:.1f}",
             f"{kl_of(row):.4f}",
-            *_ratios(row["quality"]),
+            *ratio_cells(row["quality"]),
             f"{results['speed'][label]:.1f}" if label in results["speed"] else "",
             "yes" if label in best else "",
         ]
@@ -42,7 +43,7 @@ def render(results: dict[str, Any], plot: str) -> str:
             "",
             *table(heads, cells),
             "",
-            *_failures(results["failed"]),
+            *failures(results["failed"]),
             f"![KL over bytes]({plot})",
             "",
             *(line for engine in _ENGINES for line in _verdicts(_of(rows, engine), results["speed"], engine)),
@@ -81,18 +82,9 @@ def _of(rows: dict[str, dict[str, Any]], engine: str) -> dict[str, dict[str, Any
     return {label: row for label, row in rows.items() if engine_of(row["bits"]) == engine}
 
 
-def _failures(failed: dict[str, str]) -> list[str]:
-    """What could not be measured, and why."""
-    if not failed:
-        return []
-    lines = [f"* {label}: {reason}" for label, reason in sorted(failed.items())]
-    return ["Failed, and tried again by the next run:", "", *lines, ""]
-
-
 def kl_of(row: dict[str, Any]) -> float:
     """Mean over the texts of the KL to the original, nats per token."""
-    values = [text["models"][1]["kl_nats_per_token"]["value"] for text in row["quality"]["texts"]]
-    return math.fsum(values) / len(values)
+    return mean_kl(row["quality"])
 
 
 def bytes_of(rows: dict[str, dict[str, Any]]) -> dict[str, float]:
@@ -161,10 +153,3 @@ def _verdict(
         "smallest and the largest row; elsewhere quantising alone is as good or better.",
         "",
     )
-
-
-def _ratios(quality: dict[str, Any]) -> list[str]:
-    """Geometric mean and worst."""
-    each = [text["models"][1]["perplexity_ratio"]["value"] for text in quality["texts"]]
-    mean = math.exp(math.fsum(math.log(value) for value in each) / len(each))
-    return [f"{mean:.3f}", f"{max(each):.3f}"]

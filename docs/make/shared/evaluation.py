@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from dotresize.bench.quality.scorers import open_scorer
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
 from dotresize.compress.record.progress import Progress
 from dotresize.compress.text.calibration import Windows
-from dotresize.compress.weights.source import load_dense
+from dotresize.compress.weights.source import DEMO_MODEL, load_dense
 from dotresize.errors import DotresizeError
 from dotresize.export.disk.model_files import is_onnx_directory
 
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ChildError",
     "Evaluation",
+    "Fitted",
     "Scored",
+    "add_fitted_options",
     "add_options",
     "dotresize",
     "evaluation_texts",
+    "fitted",
+    "say_failures",
     "write_page",
 ]
 
@@ -57,6 +62,23 @@ class Evaluation:
             at_most=self.evaluation_windows,
             window_tokens=self.evaluation_window_tokens,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted(Evaluation):
+    """The setting of a page whose rows are fitted on one calibration."""
+
+    model: str
+    calibration: tuple[str, ...]
+    calibration_windows: int
+    window_tokens: int
+
+    @property
+    def options(self) -> list[str]:
+        """The calibration as `compress`, `export` and `adapter` take it."""
+        texts = [part for text in self.calibration for part in ("--calibration", text)]
+        windows = ["--calibration-windows", str(self.calibration_windows)]
+        return [*texts, *windows, "--window-tokens", str(self.window_tokens)]
 
 
 class Scored:
@@ -107,6 +129,33 @@ def add_options(parser: ArgumentParser, *, builds: str, page: str) -> None:
     parser.add_argument("--evaluation-windows", type=int, default=2)
     parser.add_argument("--builds", type=Path, default=Path(builds))
     parser.add_argument("-o", type=Path, default=PAGES / page)
+
+
+def add_fitted_options(parser: ArgumentParser) -> None:
+    """The options of `fitted`: the original and the calibration."""
+    parser.add_argument("--model", default=DEMO_MODEL, help="the original")
+    parser.add_argument("--calibration", action="append", help="default: builtin")
+    parser.add_argument("--calibration-windows", type=int, default=32)
+    parser.add_argument("--window-tokens", type=int, default=512)
+
+
+def fitted(arguments: Namespace, progress: Progress) -> Fitted:
+    """The setting of the options of `add_options` and `add_fitted_options`; the suite is written."""
+    return Fitted(
+        model=arguments.model,
+        calibration=tuple(arguments.calibration or ["builtin"]),
+        calibration_windows=arguments.calibration_windows,
+        window_tokens=arguments.window_tokens,
+        evaluation=evaluation_texts(arguments, progress),
+        evaluation_windows=arguments.evaluation_windows,
+        evaluation_window_tokens=WINDOW_TOKENS,
+    )
+
+
+def say_failures(failed: Mapping[str, str]) -> None:
+    """Name what failed, and why, on stderr."""
+    for label, reason in failed.items():
+        print(f"{label} failed: {reason}", file=sys.stderr)  # noqa: T201
 
 
 def evaluation_texts(arguments: Namespace, progress: Progress) -> dict[str, str]:
