@@ -3,7 +3,7 @@
 An error in a weight is multiplied by its input, so the mean square of that input is what the error costs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -104,35 +104,43 @@ def mean_squares(model: "PreTrainedModel", token_ids: "Tensor", progress: Progre
     import torch
 
     progress.begin("importance", len(token_ids))
+    head = next(name for name, part in model.named_modules() if part is model.get_output_embeddings())
     with torch.inference_mode(), _summed(model) as sums:
         for window in token_ids:
-            model(input_ids=window[None].to(model.device), use_cache=False)
+            found = model.base_model(input_ids=window[None].to(model.device), use_cache=False)
+            sums[head] += _squares(found.last_hidden_state)  # what the head does with it nobody asks
             progress.advance()
     return {name: total.cpu() / token_ids.numel() for name, total in sums.items()}
 
 
 @contextmanager
 def _summed(model: "PreTrainedModel") -> "Iterator[dict[str, Tensor]]":
-    """Name of a linear layer -> sum of the squares of its inputs so far, float64."""
+    """Name of a linear layer -> sum of the squares of its inputs so far ``(inputs,)``, float64."""
     import torch
 
-    sums: dict[str, Tensor] = {}
-
-    def watch(name: str, layer: "torch.nn.Linear") -> "torch.utils.hooks.RemovableHandle":
-        sums[name] = torch.zeros(layer.in_features, dtype=torch.float64, device=layer.weight.device)
-
-        def add(_layer: "torch.nn.Module", inputs: "tuple[Tensor, ...]") -> None:
-            sums[name] += inputs[0].reshape(-1, layer.in_features).double().square().sum(dim=0)
-
-        return layer.register_forward_pre_hook(add)
-
     layers = {name: part for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)}
-    handles = [watch(name, layer) for name, layer in layers.items()]
+    sums = {
+        name: torch.zeros(layer.in_features, dtype=torch.float64, device=layer.weight.device)
+        for name, layer in layers.items()
+    }
+
+    def adding(name: str) -> "Callable[[torch.nn.Module, tuple[Tensor, ...]], None]":
+        def add(_layer: "torch.nn.Module", inputs: "tuple[Tensor, ...]") -> None:
+            sums[name] += _squares(inputs[0])
+
+        return add
+
+    handles = [layer.register_forward_pre_hook(adding(name)) for name, layer in layers.items()]
     try:
         yield sums
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _squares(inputs: "Tensor") -> "Tensor":
+    """Over all but the last axis, summed in float64."""
+    return inputs.flatten(0, -2).double().square().sum(dim=0)
 
 
 def _texts(config: GgufConfig) -> CompressConfig:

@@ -172,7 +172,6 @@ def test_every_type_is_read_back(wide: Path, tmp_path: Path, kind: QuantisedType
     }  # fmt: skip
     failed = [check for check in checked.verification if not check.passed and check.name != "logits"]
     assert failed == []  # the limits of logits are those of a trained model
-    assert load_dense(str(path)).model.config.hidden_size == 256  # as `perplexity` and `compress` read it
 
 
 @with_llama_cpp
@@ -214,14 +213,13 @@ def test_inputs_that_count_more_are_rounded_with_more_care(wide: Path, tmp_path:
 
 
 @with_llama_cpp
-def test_what_llama_cpp_refuses_is_one_error_of_ours_and_leaves_nothing(
-    compressed: Any, wide: Path, tmp_path: Path
-) -> None:
+def test_what_llama_cpp_refuses_is_one_error_of_ours(wide: Path, tmp_path: Path) -> None:
     floats = tmp_path / "floats.gguf"
     floats.write_bytes(b"GGUF" + bytes(64))
     with pytest.raises(ModelError, match="llama.cpp could not make q4_k_m of it: RuntimeError: failed to qu"):
         quantise(floats, tmp_path / "m.gguf", "q4_k_m", None, lambda _: None)
-    export_gguf(wide, tmp_path / "floats.gguf", GgufConfig(type="f32"), force=True)
+    floats.unlink()
+    export_gguf(wide, floats, GgufConfig(type="f32"))
     wrong = {"blk.0.ffn_gate.weight": np.ones(7, dtype=np.float32)}
     with pytest.raises(ModelError, match="imatrix size 7 is different from tensor size 256"):
         quantise(floats, tmp_path / "m.gguf", "q4_k_m", wrong, lambda _: None)
