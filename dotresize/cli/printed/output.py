@@ -24,6 +24,7 @@ __all__ = [
     "BrokenPipe",
     "emit",
     "error_console",
+    "no_bars",
     "note_console",
     "printable",
     "quiet_libraries",
@@ -87,7 +88,7 @@ def set_loudness(*, quiet: bool, verbose: bool) -> None:
     if verbose:
         os.environ[DEBUG] = "1"
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
-    _no_bars()
+    no_bars()
 
 
 def styled(text: str, style: str, rest: str = "") -> "Text":
@@ -129,7 +130,7 @@ def quiet_libraries() -> None:
 
     With --verbose, or DOTRESIZE_DEBUG, they stay.
     """
-    _no_bars()
+    no_bars()
     if os.environ.get(DEBUG):
         return
     import transformers
@@ -138,7 +139,11 @@ def quiet_libraries() -> None:
     transformers.logging.disable_progress_bar()
 
 
-def _no_bars() -> None:
-    """Of tqdm, which reads this when torch imports it; reading a GGUF file has no other switch."""
+def no_bars() -> None:
+    """Keep tqdm's bars off the screen, which reads a variable when torch imports it.
+
+    So this has to come before torch does; the bars of reading a GGUF file have no other switch. With
+    DOTRESIZE_DEBUG they stay.
+    """
     if not os.environ.get(DEBUG):
         os.environ.setdefault("TQDM_DISABLE", "1")
