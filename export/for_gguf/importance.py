@@ -70,9 +70,7 @@ def importance_of(directory: Path, form: GgufForm, config: GgufConfig, progress:
     windows = calibration_windows(_texts(config), dense, device, progress)
     dense.model.to(device, torch.float32)  # type: ignore[arg-type]
     found = mean_squares(dense.model, windows.token_ids, progress)
-    if (
-        dense.model.config.tie_word_embeddings
-    ):  # one matrix in the file; of its two uses only the head sums inputs
+    if dense.model.config.tie_word_embeddings:  # one matrix in the file; only as the head it has inputs
         found["model.embed_tokens"] = found.pop("lm_head")
     return Importance(
         {gguf_name(f"{name}.weight", form): _counted(name, squares) for name, squares in found.items()},

@@ -44,9 +44,8 @@ def importance_of(file: str) -> tuple[Any, ...]:
 
     values = load_file(file)  # tensor -> (inputs,) float32
     names = [name.encode() for name in values]
-    entries = (
-        llama_cpp.llama_model_imatrix_data * (len(values) + 1)
-    )()  # zeros: the last one stays without a name
+    # Zeros, so that the last entry, which has no name, ends the array.
+    entries = (llama_cpp.llama_model_imatrix_data * (len(values) + 1))()
     for entry, name, weights in zip(entries, names, values.values(), strict=False):
         entry.name = name
         entry.data = weights.ctypes.data_as(ctypes.POINTER(ctypes.c_float))

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["fallbacks_of", "quantise", "quantised_bytes", "require_llama_cpp"]
 
 QUANTISER = Path(__file__).with_name("llama_cpp_quantiser.py")
-OLDEST = (
-    "0.3.36"  # llama-cpp-python; before some version an importance matrix was handed over in another form
-)
+# Of llama-cpp-python: an importance matrix was handed over in another form before some version.
+OLDEST = "0.3.36"
 SUPER_BLOCK = 256  # weights of a row that share a scale of scales, in every type of `_SMALLEST`
 _SMALLEST = {  # type -> GGUF's name of the least that a matrix of such a file is stored in
     "q2_k": "Q2_K",
