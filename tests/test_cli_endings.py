@@ -239,3 +239,15 @@ def test_tables_print_names_as_they_are(
         f"written: {ODD}",
     ):
         assert name in shown.out
+
+
+def test_a_step_is_over_with_its_last_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar() as progress:
+        progress.begin("read", 2)
+        progress.advance()
+        assert "read" not in capsys.readouterr().err
+        progress.advance()
+        assert "read: 0 s" in capsys.readouterr().err  # not with the next step, which may be long in coming
+        progress.advance()  # more than was announced
+        progress.begin("write", 0)
+    assert capsys.readouterr().err == "write: 0 s\n"

@@ -33,7 +33,7 @@ class ProgressBar:
             disable=not self._console.is_terminal,
         )
         self._step: str | None = None
-        self._started = 0.0
+        self._started, self._units, self._done = 0.0, 0, 0
 
     def __enter__(self) -> "ProgressBar":
         self._bar.start()
@@ -49,20 +49,24 @@ class ProgressBar:
     def begin(self, step: str, units: int) -> None:
         """A step starts; the one before is done."""
         self._finish()
-        self._step, self._started = step, perf_counter()
+        self._step, self._started, self._units, self._done = step, perf_counter(), units, 0
         self._bar.add_task(step, total=units)
 
     def advance(self, units: int = 1) -> None:
-        """Some units of the current step are done."""
-        if self._bar.tasks:
-            self._bar.advance(self._bar.tasks[-1].id, units)
+        """Some units of the current step are done; with the last of them it ends, whatever follows."""
+        if self._step is None:
+            return
+        self._done += units
+        self._bar.advance(self._bar.tasks[-1].id, units)
+        if self._done >= self._units:
+            self._finish()
 
     def _finish(self) -> None:
         if self._step is None:
             return
         if self._bar.disable:
             self._console.print(f"{self._step}: {perf_counter() - self._started:.0f} s")
-        elif self._bar.tasks:
+        else:
             task = self._bar.tasks[-1]
             self._bar.update(task.id, completed=task.total)
         self._step = None
