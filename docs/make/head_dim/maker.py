@@ -19,13 +19,21 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.text.calibration_windows import calibration_windows
 from dotresize.compress.weights.source import DEMO_MODEL, load_dense
 
-from ..shared.evaluation import WINDOW_TOKENS, Evaluation, Scored, add_options, dotresize, evaluation_texts
+from ..shared.evaluation import (
+    WINDOW_TOKENS,
+    Evaluation,
+    Scored,
+    add_text_options,
+    dotresize,
+    evaluation_texts,
+)
 from ..shared.kept_dense import KEPT
 from ..shared.markdown import table
 from ..shared.measured import mean_kl, ratio_cells
 from .reduced import attended_moments, keep_pairs, keep_value_directions
 
 _CALIBRATION_WINDOWS, _CALIBRATION_TOKENS = 32, 512
+_CACHE = Path("build/head-dim")  # of self text
 
 
 def main() -> None:
@@ -34,7 +42,7 @@ def main() -> None:
     parser.add_argument("--model", default=DEMO_MODEL)
     parser.add_argument("--head-dim", type=int, default=48)
     parser.add_argument("--calibration", default="builtin")
-    add_options(parser, builds="build/head-dim", page="HEAD_DIM.md")
+    add_text_options(parser)
     arguments = parser.parse_args()
     quiet_libraries()
     with ProgressBar() as progress:
@@ -57,7 +65,7 @@ def _rows(arguments: argparse.Namespace, scored: Scored) -> list[list[str]]:
         calibration_windows=_CALIBRATION_WINDOWS,
         window_tokens=_CALIBRATION_TOKENS,
     )
-    texts = calibration_windows(config, dense, torch.device("cpu"), cache=arguments.builds)
+    texts = calibration_windows(config, dense, torch.device("cpu"), cache=_CACHE)
     moments = attended_moments(model, texts.token_ids)
     size, rank = model.config.head_dim, arguments.head_dim
     attention = sum(w.numel() for n, w in model.model.layers[0].named_parameters() if "self_attn" in n)

@@ -35,6 +35,7 @@ __all__ = [
     "Scored",
     "add_fitted_options",
     "add_options",
+    "add_text_options",
     "dotresize",
     "evaluation_texts",
     "fitted",
@@ -124,11 +125,16 @@ class ChildError(DotresizeError):
 
 def add_options(parser: ArgumentParser, *, builds: str, page: str) -> None:
     """The options of texts, of models that stay, and of the page."""
+    add_text_options(parser)
+    parser.add_argument("--builds", type=Path, default=Path(builds))
+    parser.add_argument("-o", type=Path, default=PAGES / page)
+
+
+def add_text_options(parser: ArgumentParser) -> None:
+    """The options of what is evaluated on."""
     parser.add_argument("--domains", type=Path, default=Path("build/domains"))
     parser.add_argument("--wikitext", type=Path, default=WIKITEXT)
     parser.add_argument("--evaluation-windows", type=int, default=2)
-    parser.add_argument("--builds", type=Path, default=Path(builds))
-    parser.add_argument("-o", type=Path, default=PAGES / page)
 
 
 def add_fitted_options(parser: ArgumentParser) -> None:
