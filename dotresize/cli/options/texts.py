@@ -12,6 +12,7 @@ __all__ = [
     "CalibrationWindows",
     "Evaluation",
     "EvaluationWindows",
+    "RoundingCalibration",
     "Text",
     "WindowTokens",
     "one_text",
@@ -27,8 +28,15 @@ Calibration = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+RoundingCalibration = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f"What rounding looks at: builtin, self, {_KINDS}; again for a mixture. Without it nothing is read.",
+        rich_help_panel=_PANEL,
+    ),
+]
 CALIBRATION_WINDOWS = typer.Option(
-    help="Number of windows to fit on; default 128, or what the text allows.", rich_help_panel=_PANEL
+    help="Number of windows of the calibration; default 128, or what the text allows.", rich_help_panel=_PANEL
 )
 CalibrationWindows = Annotated[int | None, CALIBRATION_WINDOWS]
 WindowTokens = Annotated[int, typer.Option(help="Tokens per window of text.", rich_help_panel=_PANEL)]
