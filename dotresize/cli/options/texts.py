@@ -31,7 +31,7 @@ Calibration = Annotated[
 RoundingCalibration = Annotated[
     list[str] | None,
     typer.Option(
-        help=f"What rounding looks at: builtin, self, {_KINDS}; again for a mixture. Without it nothing is read.",
+        help=f"What rounding looks at: builtin, self, {_KINDS}; again for a mixture; default nothing.",
         rich_help_panel=_PANEL,
     ),
 ]
