@@ -9,7 +9,6 @@ fails is kept with its reason; the others go on, and the next run tries it again
 import argparse
 from itertools import product
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from dotresize.bench.record.results import Results, read
@@ -213,19 +212,19 @@ def _without_kernel(results: dict[str, Any], row: dict[str, Any]) -> bool:
     return False
 
 
-def _speeds(found: Results, places: dict[str, Path]) -> dict[str, float]:
-    """Label -> tokens per second, the median over rounds."""
+def _speeds(found: Results, places: dict[str, Path]) -> dict[str, list[float]]:
+    """Label -> tokens per second of each round."""
     names = {model.path: model.name for model in found.models}
-    seconds = {
+    speeds = {
         label: [
-            value
+            1.0 / value
             for each in found.measurements
             if each.model == names[str(path.resolve())] and each.status == "ok"
             for value in each.samples.get("tpot_seconds", [])
         ]
         for label, path in places.items()
     }
-    return {label: 1.0 / median(values) for label, values in seconds.items() if values}
+    return {label: values for label, values in speeds.items() if values}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from statistics import median
 from typing import Any
 
 from ..shared.markdown import failures, table
@@ -28,7 +29,7 @@ def render(results: dict[str, Any], plot: str) -> str:
             f"{row['bytes'] / 1e6:.1f}",
             f"{kl_of(row):.4f}",
             *ratio_cells(row["quality"]),
-            f"{results['speed'][label]:.1f}" if label in results["speed"] else "",
+            _speed_cell(results["speed"].get(label)),
             "yes" if label in best else "",
         ]
         for label, row in sorted(rows.items(), key=lambda each: -each[1]["bytes"])
@@ -67,8 +68,8 @@ def _what(setting: dict[str, Any]) -> str:
         "in float32: what the engine rounds of the activations is not in it; that of the rows for ONNX is "
         "what ONNX Runtime answers; that of the rows for llama.cpp is that of the stored weights in float32, "
         "which transformers reads from the file. Speed is one sequence decoding, each in its engine, in "
-        "turns within one run; rounding to the nearest has the kernels and shapes of the calibrated row and "
-        "is not timed apart, and llama.cpp is not timed at all. A row is on the front if none of its engine "
+        "turns within one run, the median of its rounds and their span; rounding to the nearest has the "
+        "kernels and shapes of the calibrated row and is not timed apart, and llama.cpp is not timed at all. A row is on the front if none of its engine "
         "is smaller and closer."
     )
 
@@ -131,10 +132,15 @@ def _best(points: Iterable[tuple[float, float]], budget: float) -> float:
     return min((loss for cost, loss in points if cost <= budget), default=math.inf)
 
 
-def _verdicts(rows: dict[str, dict[str, Any]], speed: dict[str, float], engine: str) -> Iterator[str]:
+def _speed_cell(rounds: list[float] | None) -> str:
+    """Median, and the span of the rounds."""
+    return f"{median(rounds):.1f} ({min(rounds):.1f} to {max(rounds):.1f})" if rounds else ""
+
+
+def _verdicts(rows: dict[str, dict[str, Any]], speed: dict[str, list[float]], engine: str) -> Iterator[str]:
     """Plain sentences: for which budgets of bytes, and of time, narrowing helps."""
     yield from _verdict(bytes_of(rows), rows, engine, "bytes")
-    seconds = {label: 1.0 / speed[label] for label in rows if label in speed}
+    seconds = {label: 1.0 / median(speed[label]) for label in rows if label in speed}
     if seconds:
         yield from _verdict(seconds, rows, engine, "seconds per token")
 

@@ -1,6 +1,7 @@
 """The plot of docs/BITS.md: KL over bytes and over speed, a line per kind of weights."""
 
 from io import StringIO
+from statistics import median
 from typing import Any
 
 import matplotlib
@@ -21,7 +22,9 @@ def bits_svg(results: dict[str, Any]) -> str:
     sizes = {label: row["bytes"] / 1e6 for label, row in results["rows"].items()}
     panels = {"weights, MB": sizes}
     if results["speed"]:
-        panels["decoding, tokens per second"] = results["speed"]
+        panels["decoding, tokens per second"] = {
+            label: median(rounds) for label, rounds in results["speed"].items()
+        }
     with matplotlib.rc_context(page_style("bits")):
         figure = Figure(figsize=(7.2 if len(panels) == 1 else 11.0, 3.8))
         every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
