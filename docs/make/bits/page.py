@@ -69,8 +69,8 @@ def _what(setting: dict[str, Any]) -> str:
         "what ONNX Runtime answers; that of the rows for llama.cpp is that of the stored weights in float32, "
         "which transformers reads from the file. Speed is one sequence decoding, each in its engine, in "
         "turns within one run, the median of its rounds and their span; rounding to the nearest has the "
-        "kernels and shapes of the calibrated row and is not timed apart, and llama.cpp is not timed at all. A row is on the front if none of its engine "
-        "is smaller and closer."
+        "kernels and shapes of the calibrated row and is not timed apart, and llama.cpp is not timed at all. "
+        "A row is on the front if none of its engine is smaller and closer."
     )
 
 

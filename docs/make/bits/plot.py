@@ -54,8 +54,9 @@ def _panel(axes: Axes, rows: dict[str, Any], values: dict[str, float]) -> None:
         colour = f"C{number}"
         axes.plot(xs, ys, marker=_MARKERS[engine_of(kind)], markersize=5, color=colour, label=kind)
         for x, y, width in points:
-            place = {"textcoords": "offset points", "xytext": (5, 2), "fontsize": 7, "color": colour}
-            axes.annotate(f"{width:g}", (x, y), **place)
+            axes.annotate(
+                f"{width:g}", (x, y), xytext=(5, 2), textcoords="offset points", fontsize=7, color=colour
+            )
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 3, 5, 7)))
     axes.xaxis.set_major_formatter(ScalarFormatter())
