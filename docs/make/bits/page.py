@@ -45,7 +45,7 @@ def render(results: dict[str, Any], plot: str) -> str:
             *table(heads, cells),
             "",
             *failures(results["failed"]),
-            f"![KL over bytes]({plot})",
+            f"![KL over bytes, and over speed where it was measured]({plot})",
             "",
             *(line for engine in _ENGINES for line in _verdicts(_of(rows, engine), results["speed"], engine)),
             "`make bench-bits` measures it; `BITS_ARGS=\"--rows 'width 0.75'\"` or `--rows onnx` a part, "

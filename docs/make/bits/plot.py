@@ -45,15 +45,15 @@ def _panel(axes: Axes, rows: dict[str, Any], values: dict[str, float]) -> None:
     """KL over what `values` has of each row, a line per kind of weights, widths written beside."""
     kinds = _kinds(rows)
     for number, kind in enumerate(kinds):
-        points = sorted(
-            (values[label], kl_of(row), row["width"])
+        points = sorted(  # along the line from the narrowest to the original, whatever was measured
+            (row["width"], values[label], kl_of(row))
             for label, row in rows.items()
             if row["bits"] == kind and label in values
         )
-        xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+        xs, ys = [x for _, x, _ in points], [y for _, _, y in points]
         colour = f"C{number}"
         axes.plot(xs, ys, marker=_MARKERS[engine_of(kind)], markersize=5, color=colour, label=kind)
-        for x, y, width in points:
+        for width, x, y in points:
             axes.annotate(
                 f"{width:g}", (x, y), xytext=(5, 2), textcoords="offset points", fontsize=7, color=colour
             )
