@@ -82,7 +82,7 @@ def build_report(results: Results, results_file: str = RESULTS_FILE) -> "Report"
     rows = [] if settings.scenarios == ("speculative",) else decision_rows(results)
     return Report(
         title="What narrowing gains, and what it costs",
-        subtitle=f"{results.models[0].name} and {_count(len(results.models) - 1, 'narrower model')} through "
+        subtitle=f"{results.models[0].name} and {_count(len(results.models) - 1, 'further model')} through "
         f"{settings.engine} on {results.environment.gpu or results.environment.processor}, "
         f"{settings.input_tokens} tokens in, {settings.output_tokens} out, "
         f"{_count(settings.rounds, 'round')}. Measured on {results.created_utc[:10]}.",
