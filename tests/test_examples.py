@@ -38,7 +38,7 @@ def test_the_python_of_readme_runs(save_pico: "SaveCheckpoint", tmp_path: Path) 
     pytest.importorskip("onnxruntime_genai")
     from transformers import LlamaConfig
 
-    shape = SHAPE | {"intermediate_size": 128, "max_position_embeddings": 2048}
+    shape = SHAPE | {"intermediate_size": 256, "max_position_embeddings": 2048}
     pico = save_pico(LlamaConfig(**shape, tie_word_embeddings=True), "readme")
     (block,) = re.findall(r"(?s)```python\n(.+?)```", (ROOT / "README.md").read_text(encoding="utf-8"))
     (tmp_path / "block.py").write_text(block.replace("demo:smollm2-135m", str(pico)), encoding="utf-8")

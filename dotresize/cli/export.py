@@ -9,7 +9,7 @@ from .asked.gate import Program
 from .options.dtypes import gguf_type, onnx_precision
 from .options.export import FallbackF16, GroupSize, Provider, Quantize, Rounding, ShardBytes
 from .options.run import Device, Dtype, Force, Json, Output, Seed
-from .options.texts import CalibrationWindows, RoundingCalibration, WindowTokens
+from .options.texts import Calibration, CalibrationWindows, WindowTokens
 from .printed.output import emit, spinner, styled
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def gguf(
     output: Output,
     dtype: Dtype = "float16",
     fallback_f16: FallbackF16 = False,
-    calibration: RoundingCalibration = None,
+    calibration: Calibration = None,
     calibration_windows: CalibrationWindows = None,
     window_tokens: WindowTokens = 1024,
     seed: Seed = 42,
@@ -79,7 +79,7 @@ def vllm(
     quantize: Quantize = "none",
     group_size: GroupSize = None,
     rounding: Rounding = None,
-    calibration: RoundingCalibration = None,
+    calibration: Calibration = None,
     calibration_windows: CalibrationWindows = None,
     window_tokens: WindowTokens = 1024,
     seed: Seed = 42,

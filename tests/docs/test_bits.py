@@ -189,6 +189,6 @@ def test_speed_goes_on_from_its_report(pico_llama: Path, tmp_path: Path) -> None
     arguments = (setting_of(pico_llama), tmp_path / "page.json", tmp_path / "builds", Silent())
     results = bits.run(*arguments, only=only, speed=True, kept=tmp_path / "kept")
     assert (set(results["speed"]), results["failed"]) == (set(only), {})
-    assert [len(rounds) for rounds in results["speed"].values()] == [3, 3]
+    assert all(len(runs) >= 3 and min(runs) > 0 for runs in results["speed"].values())
     again = bits.run(*arguments, only=only, speed=True, kept=tmp_path / "kept")
     assert again["speed"] == results["speed"]  # resumed: nothing was measured a second time

@@ -213,7 +213,7 @@ def _without_kernel(results: dict[str, Any], row: dict[str, Any]) -> bool:
 
 
 def _speeds(found: Results, places: dict[str, Path]) -> dict[str, list[float]]:
-    """Label -> tokens per second of each round."""
+    """Label -> tokens per second of each run, of all rounds."""
     names = {model.path: model.name for model in found.models}
     speeds = {
         label: [

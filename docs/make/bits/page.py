@@ -68,7 +68,7 @@ def _what(setting: dict[str, Any]) -> str:
         "in float32: what the engine rounds of the activations is not in it; that of the rows for ONNX is "
         "what ONNX Runtime answers; that of the rows for llama.cpp is that of the stored weights in float32, "
         "which transformers reads from the file. Speed is one sequence decoding, each in its engine, in "
-        "turns within one run, the median of its rounds and their span; rounding to the nearest has the "
+        "turns within one run, the median of its runs and their span; rounding to the nearest has the "
         "kernels and shapes of the calibrated row and is not timed apart, and llama.cpp is not timed at all. "
         "A row is on the front if none of its engine is smaller and closer."
     )
@@ -132,9 +132,9 @@ def _best(points: Iterable[tuple[float, float]], budget: float) -> float:
     return min((loss for cost, loss in points if cost <= budget), default=math.inf)
 
 
-def _speed_cell(rounds: list[float] | None) -> str:
-    """Median, and the span of the rounds."""
-    return f"{median(rounds):.1f} ({min(rounds):.1f} to {max(rounds):.1f})" if rounds else ""
+def _speed_cell(runs: list[float] | None) -> str:
+    """Median, and the span of the runs."""
+    return f"{median(runs):.1f} ({min(runs):.1f} to {max(runs):.1f})" if runs else ""
 
 
 def _verdicts(rows: dict[str, dict[str, Any]], speed: dict[str, list[float]], engine: str) -> Iterator[str]:

@@ -12,7 +12,6 @@ __all__ = [
     "CalibrationWindows",
     "Evaluation",
     "EvaluationWindows",
-    "RoundingCalibration",
     "Text",
     "WindowTokens",
     "one_text",
@@ -24,14 +23,8 @@ _KINDS = "a .txt/.jsonl/.parquet file, or hf:NAME[:CONFIG]"
 Calibration = Annotated[
     list[str] | None,
     typer.Option(
-        help=f"To fit on: builtin (default), self, {_KINDS}; again for a mixture, as in A=0.7.",
-        rich_help_panel=_PANEL,
-    ),
-]
-RoundingCalibration = Annotated[
-    list[str] | None,
-    typer.Option(
-        help=f"What rounding looks at: builtin, self, {_KINDS}; again for a mixture; default nothing.",
+        help=f"To fit on, or to round by: builtin, self, {_KINDS}; again for a mixture, as in A=0.7. "
+        "Default builtin; of an export nothing.",
         rich_help_panel=_PANEL,
     ),
 ]
