@@ -6,6 +6,7 @@ Nothing is fitted on either side: the question is which axis has less to lose.
 """
 
 import argparse
+import sys
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,6 +78,7 @@ def _rows(arguments: argparse.Namespace, scored: Scored) -> list[list[str]]:
         rows.append(
             [label, f"-{share * saved:,.0f} a layer", f"{mean_kl(quality):.4f}", *ratio_cells(quality)]
         )
+        print(" | ".join(rows[-1]), file=sys.stderr)  # noqa: T201
 
     values = deepcopy(model)
     keep_value_directions(values, moments, rank)
@@ -90,6 +92,8 @@ def _rows(arguments: argparse.Namespace, scored: Scored) -> list[list[str]]:
     with TemporaryDirectory() as folder:
         narrow = Path(folder) / "narrow"
         cut = ["--intermediate-size", str(width), "--compensate", "none", "--evaluation", "none"]
+        cut += ["--calibration", arguments.calibration, "--calibration-windows", str(_CALIBRATION_WINDOWS)]
+        cut += ["--window-tokens", str(_CALIBRATION_TOKENS)]
         dotresize(["compress", arguments.model, "-o", str(narrow), *cut])
         measure(f"MLP {mlp} to {width}, no fits", load_dense(str(narrow)).model.float(), 1.0)
     return rows
