@@ -1,4 +1,4 @@
-"""docs/BITS.md from the results of `bits.run` alone: the same results, the same bytes."""
+"""docs/BITS.md from the results of `maker.run` alone: the same results, the same bytes."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -17,8 +17,8 @@ def render(results: dict[str, Any], plot: str) -> str:
     """The page as Markdown.
 
     Args:
-        results: of `bits.run`.
-        plot: name of the file of `bits_plot.bits_svg`, beside the page.
+        results: of `maker.run`.
+        plot: name of the file of `plot.bits_svg`, beside the page.
     """
     setting, machine, rows = results["setting"], results["environment"], results["rows"]
     heads = ["model", "MB", "KL, nats per token", "perplexity ratio", "worst", "tokens per second", "front"]

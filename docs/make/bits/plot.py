@@ -23,7 +23,7 @@ def bits_svg(results: dict[str, Any]) -> str:
     panels = {"weights, MB": sizes}
     if results["speed"]:
         panels["decoding, tokens per second"] = {
-            label: median(rounds) for label, rounds in results["speed"].items()
+            label: median(runs) for label, runs in results["speed"].items()
         }
     with matplotlib.rc_context(page_style("bits")):
         figure = Figure(figsize=(7.2 if len(panels) == 1 else 11.0, 3.8))

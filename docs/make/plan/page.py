@@ -30,7 +30,7 @@ def render(results: dict[str, Any], plot: str) -> str:
 
     Args:
         results: of `plan.Maker`.
-        plot: name of the picture of `plan_plot`, beside the page.
+        plot: name of the picture of `plot`, beside the page.
     """
     lines = [*_head(results), *_fronts(results)]
     if any("point" in row for row in results["fronts"].values()):

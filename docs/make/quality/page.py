@@ -16,7 +16,7 @@ def render(results: dict[str, Any], sources: dict[str, Any], command: str, plot:
     """The page of a results file with at least one row.
 
     Args:
-        results: of `quality.run_quality`.
+        results: of `run.run_quality`.
         sources: of `domains.write_domains`, where the texts are from; may be empty.
         command: that made it.
         plot: the name of the picture beside the page.

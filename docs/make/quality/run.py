@@ -1,7 +1,7 @@
 """Which method keeps most quality, and where: methods x texts, with several calibrations, on one model.
 
 Rows are measured one after the other and kept in a JSON file as they finish, so that an interrupted
-benchmark goes on where it stopped. `quality_page` makes the Markdown page from that file alone.
+benchmark goes on where it stopped. `page` makes the Markdown page from that file alone.
 """
 
 import os

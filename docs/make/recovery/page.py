@@ -1,4 +1,4 @@
-"""docs/RECOVER.md from the results of `recovery.run` alone: the same results, the same bytes."""
+"""docs/RECOVER.md from the results of `maker.run` alone: the same results, the same bytes."""
 
 import shlex
 from io import StringIO
@@ -16,7 +16,7 @@ def render(results: dict[str, Any], plot: str) -> str:
     """The page as Markdown.
 
     Args:
-        results: of `recovery.run`, with at least one row.
+        results: of `maker.run`, with at least one row.
         plot: name of the file of `curves`, beside the page.
     """
     setting, machine = results["setting"], results["environment"]

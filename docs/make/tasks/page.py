@@ -1,4 +1,4 @@
-"""docs/TASKS.md from the results of `tasks.run` alone: the same results, the same bytes."""
+"""docs/TASKS.md from the results of `maker.run` alone: the same results, the same bytes."""
 
 import math
 import statistics
