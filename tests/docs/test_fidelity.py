@@ -11,7 +11,7 @@ import torch
 from docs.make.fidelity import maker as fidelity
 from docs.make.fidelity.compute import LLAMA_70B, LayerShape, break_even, flops_fraction
 from docs.make.fidelity.identities import identities
-from docs.make.fidelity.page import render
+from docs.make.fidelity.page import ratio, render, views
 from docs.make.fidelity.plots import plots
 from docs.make.fidelity.rows import Setting, compressions
 from dotresize.compress.record.progress import Silent
@@ -25,7 +25,8 @@ def setting(pico_llama: Path) -> Setting:
     return Setting(
         model=str(pico_llama),
         calibration=text,
-        texts={"own": text, "manual": "builtin"},
+        own="own",
+        evaluation={"own": text, "code": "builtin:code", "chat": "builtin:chat"},
         window_tokens=32,
         calibration_windows=4,
         token_counts=(2, 4),
@@ -75,6 +76,16 @@ def test_an_interrupted_run_goes_on_and_the_page_names_what_is_missing(
     assert "Not measured yet" not in page
     assert page.count("\n## ") == 6
     assert "Largest over smallest on own: " in page
+    assert "are code and chat, by geometric mean and worst." in page
+
+    label = next(label for label, row in whole["rows"].items() if "failed" not in row)
+    measured = [
+        text["models"][1]["perplexity_ratio"]["value"] for text in whole["rows"][label]["quality"]["texts"]
+    ]
+    own, mean, worst = (ratio(whole, label, view) for view in views(whole))
+    assert own == measured[0]
+    assert mean == pytest.approx((measured[1] * measured[2]) ** 0.5)
+    assert worst == max(measured[1:])
 
     drawn = plots(whole)
     assert drawn == plots(whole)

@@ -23,11 +23,12 @@ from dotresize.json_files import read_json
 
 from . import packages, texts
 
-__all__ = ["DOMAINS", "Domain", "evaluation_files", "left_out", "write_domains"]
+__all__ = ["DOMAINS", "ENCYCLOPAEDIA", "Domain", "evaluation_files", "left_out", "write_domains"]
 
 _LONGEST = {"calibration": 20_000, "evaluation": 6_000}  # characters of a document, so that many have a say
 _MOST = {"calibration": 1_000_000, "evaluation": 90_000}  # characters of a domain
 SOURCES = "sources.json"
+ENCYCLOPAEDIA = "encyclopaedia"  # WikiText-2, which no package carries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ def write_domains(
     file = directory / SOURCES
     records: dict[str, Any] = read_json(file) if file.is_file() else {}
     progress.begin("domains", len(DOMAINS) + len(_BUILTIN) + 1)
-    for name in ("encyclopaedia", *_BUILTIN, *DOMAINS):
+    for name in (ENCYCLOPAEDIA, *_BUILTIN, *DOMAINS):
         if "documents" not in records.get(name, {}):
             try:
                 records[name] = _write_one(directory, name, encyclopaedia)
@@ -138,7 +139,7 @@ def evaluation_files(directory: Path) -> dict[str, Path]:
 
 
 def _write_one(directory: Path, name: str, encyclopaedia: Path | None) -> dict[str, Any]:
-    if name == "encyclopaedia":
+    if name == ENCYCLOPAEDIA:
         return _write_encyclopaedia(directory, encyclopaedia)
     if name in _BUILTIN:
         halves = {half: read_documents(_BUILTIN[name], half) for half in ("calibration", "evaluation")}
@@ -161,7 +162,7 @@ def _write_encyclopaedia(directory: Path, folder: Path | None) -> dict[str, Any]
         "evaluation": read_documents(str(folder / "test.txt"), "evaluation"),
     }
     record = {"source": "WikiText-2, tokenised edition", "licence": "CC-BY-SA-3.0", "version": "2016"}
-    return record | _write_halves(directory, "encyclopaedia", halves)
+    return record | _write_halves(directory, ENCYCLOPAEDIA, halves)
 
 
 def _split(documents: Iterator[texts.NamedText]) -> dict[str, list[Document]]:

@@ -15,11 +15,14 @@ from dotresize.compress.families.shape import head_dim_of
 from dotresize.compress.layers.survey import embed
 from dotresize.compress.maths.transport import activation_cost, solve_transport
 from dotresize.compress.record.progress import Progress
-from dotresize.compress.text.calibration import draw_windows, leading_windows
+from dotresize.compress.text.calibration import draw_windows
 from dotresize.compress.weights.source import DEMO_MODEL, DenseModel, load_dense
+from dotresize.errors import InputError
 
+from ..domains.suite import ENCYCLOPAEDIA
 from ..shared import kept_results
-from ..shared.kept_dense import KEPT, KeptDense
+from ..shared.evaluation import WINDOW_TOKENS, Scored, add_text_options, evaluation_texts
+from ..shared.kept_dense import KEPT
 from .compute import LayerShape, timed
 from .identities import identities
 from .page import render
@@ -27,7 +30,6 @@ from .plots import plots
 from .rows import Setting, compressions, measure
 
 PAGES = Path(__file__).resolve().parents[2]
-WIKITEXT = PAGES.parents[1] / "shared" / "data" / "wikitext-2"
 _TIMED_TOKENS = 512
 
 
@@ -42,7 +44,15 @@ def run(
         progress: told about every step.
         limit: rows to measure at most this time.
         kept: where the original's answers are, or go.
+
+    Raises:
+        InputError: there is no evaluation text of the calibration's kind, or no other.
     """
+    if setting.own not in setting.evaluation or len(setting.evaluation) < 2:
+        raise InputError(
+            f"found the evaluation texts {', '.join(setting.evaluation) or 'none'}; expected {setting.own}, "
+            "which the calibration is of, and others (see --wikitext and --domains)"
+        )
     rows = compressions(setting)
     results = kept_results.load(file, setting, "rows") | {"labels": list(rows)}
     dense = load_dense(setting.model)
@@ -50,19 +60,10 @@ def run(
         results["identities"] = identities(*_stream_and_plan(dense, setting))
         results["compute"] = _compute(dense)
         kept_results.store(file, results)
-    evaluation = {
-        name: leading_windows(
-            text,
-            dense.tokenizer,
-            at_most=setting.evaluation_windows,
-            window_tokens=setting.evaluation_window_tokens,
-        )
-        for name, text in setting.texts.items()
-    }
-    original = KeptDense(dense, kept)
+    scored = Scored(setting.model, setting, kept, progress)
     missing = [label for label in rows if label not in results["rows"]][:limit]
     for label in missing:
-        results["rows"][label] = measure(dense, original, rows[label], evaluation, progress)
+        results["rows"][label] = measure(dense, rows[label], scored, progress)
         kept_results.store(file, results)
     return results
 
@@ -111,21 +112,20 @@ def main() -> None:
     """Parse, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=DEMO_MODEL)
-    parser.add_argument("--text", type=Path, default=WIKITEXT, help="directory with valid.txt and test.txt")
-    parser.add_argument(
-        "--off", action="append", default=[], metavar="NAME=TEXT", help="another evaluation text"
-    )
+    add_text_options(parser)
     parser.add_argument("--rows", type=int, help="measure at most this many rows this time")
     parser.add_argument("-o", type=Path, default=PAGES / "FIDELITY.md")
     arguments = parser.parse_args()
-    off = dict(item.split("=", 1) for item in arguments.off) or {"Python documentation": "builtin"}
-    setting = Setting(
-        model=arguments.model,
-        calibration=str(arguments.text / "valid.txt"),
-        texts={"WikiText-2": str(arguments.text / "test.txt"), **off},
-    )
     quiet_libraries()
     with ProgressBar() as progress:
+        setting = Setting(
+            model=arguments.model,
+            calibration=str(arguments.wikitext / "valid.txt"),
+            own=ENCYCLOPAEDIA,
+            evaluation=evaluation_texts(arguments, progress),
+            evaluation_windows=arguments.evaluation_windows,
+            evaluation_window_tokens=WINDOW_TOKENS,
+        )
         results = run(setting, arguments.o.with_suffix(".json"), progress, limit=arguments.rows)
     _own_files(results, arguments.o, "make bench-fidelity")
     print(f"written: {arguments.o}")  # noqa: T201

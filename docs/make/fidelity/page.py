@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ..shared.markdown import table
+from ..shared.measured import mean_and_worst, ratios
 from .compute import LLAMA_70B, LayerShape, break_even
 from .rows import REGULARISATIONS
 
-__all__ = ["render"]
+__all__ = ["OFF", "ratio", "render", "views"]
 
 Results = dict[str, Any]
+OFF, WORST = "other kinds, mean", "other kinds, worst"
 _FLAT = 0.02  # relative change of a perplexity ratio below which a doubling of the text "gains little"
 
 
@@ -32,7 +34,8 @@ def render(results: Results, command: str) -> str:
         f"hold there. Calibration: {setting['calibration']}, {setting['calibration_windows']} x",
         f"{setting['window_tokens']} tokens unless a row says otherwise. Every ratio is to the dense model's",
         f"perplexity, on {setting['evaluation_windows']} x {setting['evaluation_window_tokens']} tokens",
-        f"of each text; *{_own(results)}* is of the calibration's kind.",
+        f"of each text: *{setting['own']}* is of the calibration's kind; the other kinds, which it does not",
+        f"hold, are {_others(setting)}, by geometric mean and worst.",
         "",
         f"Made by `{command}` on {environment['processor']}, {environment['cores']} cores.",
     ]
@@ -43,25 +46,36 @@ def render(results: Results, command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _own(results: Results) -> str:
-    return str(next(iter(results["setting"]["texts"])))
+def _others(setting: dict[str, Any]) -> str:
+    *first, last = (kind for kind in setting["evaluation"] if kind != setting["own"])
+    return f"{', '.join(first)} and {last}" if first else last
 
 
-def _ratio(results: Results, label: str, text: str) -> float | None:
-    row = results["rows"].get(label)
-    return None if row is None or "failed" in row else float(row["texts"][text]["perplexity_ratio"]["value"])
+def views(results: Results) -> tuple[str, str, str]:
+    """What is shown of a row: the text of the calibration's kind, mean and worst of the others."""
+    return results["setting"]["own"], OFF, WORST
+
+
+def ratio(results: Results, label: str, view: str) -> float | None:
+    """A row's perplexity ratio in one of `views`; None where the row is missing or failed."""
+    row, setting = results["rows"].get(label), results["setting"]
+    if row is None or "failed" in row:
+        return None
+    each = dict(zip(setting["evaluation"], ratios(row["quality"]), strict=True))
+    own = each.pop(setting["own"])
+    mean, worst = mean_and_worst(list(each.values()))
+    return float({setting["own"]: own, OFF: mean, WORST: worst}[view])
 
 
 def _cells(results: Results, label: str) -> list[str]:
     if "failed" in results["rows"].get(label, {}):
-        return ["did not converge"] * len(results["setting"]["texts"])
-    values = (_ratio(results, label, text) for text in results["setting"]["texts"])
+        return ["did not converge"] * len(views(results))
+    values = (ratio(results, label, view) for view in views(results))
     return ["" if value is None else f"{value:.3f}" for value in values]
 
 
 def _table(results: Results, first: str, rows: list[tuple[str, str]]) -> list[str]:
-    texts = list(results["setting"]["texts"])
-    return table((first, *texts), ([name, *_cells(results, label)] for name, label in rows))
+    return table((first, *views(results)), ([name, *_cells(results, label)] for name, label in rows))
 
 
 def _theorem(results: Results) -> list[str]:
@@ -75,7 +89,7 @@ def _theorem(results: Results) -> list[str]:
 
 def _regularisation(results: Results) -> list[str]:
     lines: list[str] = []
-    own = _own(results)
+    own = results["setting"]["own"]
     for compensate in ("none", "full"):
         for width in results["setting"]["widths"]:
             rows = [
@@ -83,7 +97,7 @@ def _regularisation(results: Results) -> list[str]:
                 for reg in REGULARISATIONS
             ]
             rows = [row for row in rows if row[1] in results["labels"]]
-            found = [value for _, label in rows if (value := _ratio(results, label, own)) is not None]
+            found = [value for _, label in rows if (value := ratio(results, label, own)) is not None]
             lines += _table(results, f"lambda, hidden width {width:g}, compensate {compensate}", rows)
             if found:
                 spread = max(found) / min(found) - 1
@@ -97,8 +111,8 @@ def _tokens(results: Results) -> list[str]:
     counts = [windows * setting["window_tokens"] for windows in setting["token_counts"]]
     rows = [(f"{count:,}", f"tokens {count}: mlp magnitude, full") for count in counts]
     lines = [*_table(results, "calibration tokens", rows), ""]
-    for text in setting["texts"]:
-        values = [(count, _ratio(results, f"tokens {count}: mlp magnitude, full", text)) for count in counts]
+    for text in views(results):
+        values = [(count, ratio(results, f"tokens {count}: mlp magnitude, full", text)) for count in counts]
         known = [(count, value) for count, value in values if value is not None]
         gains = [(b[0], 1 - b[1] / a[1]) for a, b in zip(known, known[1:], strict=False)]
         steps = ", ".join(f"{gain:+.1%} at {count:,}" for count, gain in gains)
@@ -142,8 +156,8 @@ def _add_on(results: Results) -> list[str]:
 def _pairs(results: Results, pairs: list[tuple[str, str, str]], first: str, second: str) -> list[str]:
     rows = []
     for name, one, other in pairs:
-        for text in results["setting"]["texts"]:
-            before, after = _ratio(results, one, text), _ratio(results, other, text)
+        for text in views(results):
+            before, after = ratio(results, one, text), ratio(results, other, text)
             if before is not None and after is not None:
                 changed = f"{after / before - 1:+.1%}"
                 rows.append((name, text, f"{before:.3f}", f"{after:.3f}", changed))

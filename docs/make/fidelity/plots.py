@@ -7,6 +7,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from ..shared.plot_style import page_style
+from .page import ratio, views
 from .rows import REGULARISATIONS
 
 __all__ = ["plots"]
@@ -25,20 +26,15 @@ def plots(results: dict[str, Any]) -> dict[str, str]:
 Lines = dict[str, list[tuple[float, float]]]
 
 
-def _ratio(results: dict[str, Any], label: str, text: str) -> float | None:
-    row = results["rows"].get(label)
-    return None if row is None or "failed" in row else float(row["texts"][text]["perplexity_ratio"]["value"])
-
-
 def _regularisation(results: dict[str, Any]) -> Lines:
-    own = next(iter(results["setting"]["texts"]))
+    own = results["setting"]["own"]
     lines: Lines = {}
     for width in results["setting"]["widths"]:
         for compensate in ("none", "full"):
             points = [
                 (reg, value)
                 for reg in REGULARISATIONS
-                if (value := _ratio(results, f"hidden {width:g}: dot, lambda {reg:g}, {compensate}", own))
+                if (value := ratio(results, f"hidden {width:g}: dot, lambda {reg:g}, {compensate}", own))
                 is not None
             ]
             lines[f"width {width:g}, {compensate}"] = points
@@ -52,9 +48,9 @@ def _tokens(results: dict[str, Any]) -> Lines:
         text: [
             (count, value)
             for count in counts
-            if (value := _ratio(results, f"tokens {count}: mlp magnitude, full", text)) is not None
+            if (value := ratio(results, f"tokens {count}: mlp magnitude, full", text)) is not None
         ]
-        for text in setting["texts"]
+        for text in views(results)
     }
 
 

@@ -1,18 +1,15 @@
 """The compressions that the fidelity page compares: which ones, measured one by one, kept as they finish."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from dotresize.bench.quality.perplexity import measure_perplexity
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.record.progress import Progress
 from dotresize.compress.run import compress
-from dotresize.compress.text.calibration import Windows
 from dotresize.compress.weights.source import DenseModel
 from dotresize.errors import ConvergenceError
 
-from ..shared.kept_dense import KeptDense
+from ..shared.evaluation import Evaluation, Scored
 
 __all__ = ["REGULARISATIONS", "Setting", "compressions", "measure"]
 
@@ -21,17 +18,16 @@ _FITTED_REGULARISATIONS = (0.003, 0.01, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class Setting(Evaluation):
     """What all rows share.
 
     Attributes:
         model: MODEL to narrow.
         calibration: text of the fits.
-        texts: name -> evaluation text; the first is of the calibration's kind, the others are not.
+        own: the evaluation text of the calibration's kind; the others are of other kinds.
         window_tokens: tokens per calibration window.
         calibration_windows: of every row that does not vary them.
         token_counts: calibration windows of the rows that do.
-        evaluation_windows: windows of 1024 tokens per text.
         widths: fractions of the hidden width for the regularisation rows (20 and 30 % in the paper).
         mlp_width: fraction of the MLP rows.
         seed: draws the calibration windows.
@@ -39,12 +35,10 @@ class Setting:
 
     model: str
     calibration: str
-    texts: Mapping[str, str]
+    own: str
     window_tokens: int = 512
     calibration_windows: int = 32
     token_counts: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
-    evaluation_windows: int = 4
-    evaluation_window_tokens: int = 1024
     widths: tuple[float, float] = (0.8, 0.7)
     mlp_width: float = 2 / 3
     seed: int = 42
@@ -92,30 +86,18 @@ def compressions(setting: Setting) -> dict[str, CompressConfig]:
     return rows
 
 
-def measure(
-    dense: DenseModel,
-    original: KeptDense,
-    config: CompressConfig,
-    evaluation: Mapping[str, Windows],
-    progress: Progress,
-) -> dict[str, Any]:
+def measure(dense: DenseModel, config: CompressConfig, scored: Scored, progress: Progress) -> dict[str, Any]:
     """Compress, then score on every text; JSON-ready. A plan that does not converge is a result too.
 
     Args:
         dense: the loaded original.
-        original: scores in its place.
         config: of the row.
-        evaluation: name -> windows.
+        scored: scores models beside the original.
         progress: told about every step.
     """
     try:
         result = compress(dense, config, progress=progress)
     except ConvergenceError as error:
         return {"failed": str(error), "config": config.to_dict()}
-    texts = {}
-    for name, windows in evaluation.items():
-        _, narrow = measure_perplexity(
-            {"dense": original, "narrow": result.model}, windows, progress=progress
-        )
-        texts[name] = asdict(narrow)
-    return {"texts": texts, "seconds": sum(result.cost.seconds.values()), "config": config.to_dict()}
+    seconds = sum(result.cost.seconds.values())
+    return {"quality": scored.of_model(result.model), "seconds": seconds, "config": config.to_dict()}

@@ -10,11 +10,11 @@ from dotresize.compress.text.mixture import SELF, mixture_of
 from dotresize.compress.text.self_text import SelfText
 from dotresize.compress.weights.source import load_dense
 
-from ..domains.suite import evaluation_files
+from ..domains.suite import ENCYCLOPAEDIA, evaluation_files
 
 __all__ = ["calibrations_at", "write_self_text"]
 
-MIXED = ("encyclopaedia", "documentation", "code", "chat")  # the other domains stay unseen
+MIXED = (ENCYCLOPAEDIA, "documentation", "code", "chat")  # the other domains stay unseen
 
 
 def write_self_text(model: str, directory: Path, tokens: int, seed: int, progress: Progress) -> Path:
@@ -45,8 +45,8 @@ def calibrations_at(directory: Path, self_text: Path) -> dict[str, list[str]]:
     there = evaluation_files(directory)
     halves = {name: str(directory / f"{name}.calibration.jsonl") for name in there}
     calibrations: dict[str, list[str]] = {}
-    if "encyclopaedia" in halves:
-        calibrations["WikiText-2"] = [halves["encyclopaedia"]]
+    if ENCYCLOPAEDIA in halves:
+        calibrations["WikiText-2"] = [halves[ENCYCLOPAEDIA]]
     calibrations["builtin"] = [
         f"{self_text if part.spec == SELF else part.spec}={part.share:g}" for part in mixture_of(["builtin"])
     ]
