@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ...errors import OptionError
-from ..contract.calibration import WINDOW_TOKENS, check_calibration
+from ..contract.calibration import CalibrationOptions
 from .tensors import WrittenType
 
 __all__ = ["GgufConfig", "GgufType", "QuantisedType"]
@@ -15,19 +15,13 @@ GgufType = Literal[WrittenType, QuantisedType]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GgufConfig:
-    """What to export.
+class GgufConfig(CalibrationOptions):
+    """What to export; a calibration shows llama.cpp, for the types that it makes, which inputs are large.
 
     Attributes:
         type: Of the weight matrices; norms stay float32. The k-quants (q2_k, q3_k_m, q4_k_s, q4_k_m, q5_k_m,
             q6_k) and iq4_xs are made by llama.cpp itself, which chooses a type for each matrix.
         fallback_f16: Store a matrix whose rows do not divide into blocks of 32 as f16 instead of refusing.
-        calibration: Texts, as `compress` takes them, that show llama.cpp which inputs of each matrix are
-            large, so that it rounds their weights with more care; for the types that it makes.
-        calibration_windows: How many windows of them; None for up to 128.
-        window_tokens: Tokens per window.
-        seed: Draws the windows.
-        device: Where the model reads them: auto, cpu or cuda.
 
     Raises:
         OptionError: An unknown type, or an option that cannot take effect.
@@ -35,11 +29,6 @@ class GgufConfig:
 
     type: GgufType = "f16"
     fallback_f16: bool = False
-    calibration: tuple[str, ...] = ()
-    calibration_windows: int | None = None
-    window_tokens: int = WINDOW_TOKENS
-    seed: int = 42
-    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.type not in get_args(GgufType):
@@ -60,13 +49,7 @@ class GgufConfig:
                 f"--calibration has no effect on --dtype {self.type}; leave it out, or choose one of "
                 f"{', '.join(get_args(QuantisedType))}"
             )
-        check_calibration(
-            self.calibration,
-            calibration_windows=self.calibration_windows,
-            window_tokens=self.window_tokens,
-            seed=self.seed,
-            device=self.device,
-        )
+        super().__post_init__()
 
     @property
     def quantised(self) -> QuantisedType | None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...compress.record.config import CompressConfig
 from ...compress.record.progress import Progress
 from ...compress.run import check_inputs, choose_device
 from ...compress.text.calibration_windows import calibration_windows
@@ -48,7 +47,7 @@ def check_texts_of(directory: Path, config: GgufConfig) -> None:
     Raises:
         InputError: A text or the device cannot be used.
     """
-    check_inputs(open_model(str(directory)), _texts(config))
+    check_inputs(open_model(str(directory)), config.texts)
 
 
 def importance_of(directory: Path, form: GgufForm, config: GgufConfig, progress: Progress) -> Importance:
@@ -67,7 +66,7 @@ def importance_of(directory: Path, form: GgufForm, config: GgufConfig, progress:
     import torch
 
     dense, device = open_model(str(directory)).load(), choose_device(config.device)
-    windows = calibration_windows(_texts(config), dense, device, progress)
+    windows = calibration_windows(config.texts, dense, device, progress)
     dense.model.to(device, torch.float32)  # type: ignore[arg-type]
     found = mean_squares(dense.model, windows.token_ids, progress)
     if dense.model.config.tie_word_embeddings:  # one matrix in the file; only as the head it has inputs
@@ -139,15 +138,3 @@ def _summed(model: "PreTrainedModel") -> "Iterator[dict[str, Tensor]]":
 def _squares(inputs: "Tensor") -> "Tensor":
     """Over all but the last axis, summed in float64."""
     return inputs.flatten(0, -2).double().square().sum(dim=0)
-
-
-def _texts(config: GgufConfig) -> CompressConfig:
-    """The compression that keeps every width, for what it checks and draws of the texts."""
-    return CompressConfig(
-        mlp_width=1.0,
-        calibration=config.calibration,
-        calibration_windows=config.calibration_windows,
-        window_tokens=config.window_tokens,
-        device=config.device,
-        seed=config.seed,
-    )

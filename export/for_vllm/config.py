@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ...errors import OptionError
-from ..contract.calibration import WINDOW_TOKENS, check_calibration
+from ..contract.calibration import CalibrationOptions
 from .processor import has_int4_kernel
 
 __all__ = ["DEFAULT_GROUP", "GROUPED", "VllmConfig", "has_gpu", "refuse_without_kernel"]
@@ -20,8 +20,8 @@ _NOT_ON_CPU = ("fp8", "w8a16")  # vLLM 0.32: kernels for 4-bit weights and for 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class VllmConfig:
-    """What to export.
+class VllmConfig(CalibrationOptions):
+    """What to export; a calibration is what calibrated rounding looks at.
 
     Attributes:
         dtype: Of the stored weights, or of what stays unquantised.
@@ -30,11 +30,6 @@ class VllmConfig:
         group_size: Weights per scale of w4a16 and w8a16; divides every row length.
         rounding: calibrated, each matrix with what the calibration shows of its inputs, or nearest; None is
             calibrated where a calibration is named.
-        calibration: Texts, as `compress` takes them, that calibrated rounding looks at.
-        calibration_windows: How many windows of them; None for up to 128.
-        window_tokens: Tokens per window.
-        seed: Draws the windows.
-        device: Where calibrated rounding computes: auto, cpu or cuda.
         provider: What will run the result: cpu or cuda; auto is what this machine has.
         shard_bytes: Upper bound of one safetensors file.
 
@@ -46,11 +41,6 @@ class VllmConfig:
     quantize: Quantisation = "none"
     group_size: int | None = None
     rounding: Rounding | None = None
-    calibration: tuple[str, ...] = ()
-    calibration_windows: int | None = None
-    window_tokens: int = WINDOW_TOKENS
-    seed: int = 42
-    device: str = "auto"
     provider: str = "auto"
     shard_bytes: int = 5_000_000_000
 
@@ -88,13 +78,7 @@ class VllmConfig:
             raise OptionError("--calibration has no effect on --rounding nearest; leave one of them out")
         if self.rounding == "calibrated" and not self.calibration:
             raise OptionError("--rounding calibrated needs a text: give --calibration builtin, or your own")
-        check_calibration(
-            self.calibration,
-            calibration_windows=self.calibration_windows,
-            window_tokens=self.window_tokens,
-            seed=self.seed,
-            device=self.device,
-        )
+        super().__post_init__()
 
     @property
     def for_gpu(self) -> bool:

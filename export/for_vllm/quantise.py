@@ -8,6 +8,7 @@ this package.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,18 +91,8 @@ def calibrated(directory: Path, config: VllmConfig, progress: Progress) -> Quant
 
 def fit_config(config: VllmConfig) -> "CompressConfig":
     """The compression that keeps every width, for the fits and the texts of calibrated rounding."""
-    from ...compress.record.config import CompressConfig
-
-    return CompressConfig(
-        mlp_width=1.0,
-        effort="quick" if config.quantize == "w4a16" else None,  # what 4 bits lose hides what products do
-        calibration=config.calibration,
-        calibration_windows=config.calibration_windows,
-        window_tokens=config.window_tokens,
-        dtype=config.dtype,
-        device=config.device,
-        seed=config.seed,
-    )
+    quick = config.quantize == "w4a16"  # what 4 bits lose hides what products do
+    return replace(config.texts, effort="quick" if quick else None, dtype=config.dtype)
 
 
 def pack(quantised: Quantised, config: VllmConfig) -> Any:

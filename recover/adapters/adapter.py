@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...compress.record.config import CompressConfig
 from ...compress.record.progress import Progress
 from ...compress.run import check_inputs, choose_device
 from ...compress.text.calibration_windows import calibration_windows
@@ -18,6 +17,7 @@ from ...errors import InputError, MissingDependencyError, OptionError
 from ...export.checkpoint.write import weight_records
 from ...export.contract import manifest
 from ...export.contract.adaptation import Adaptation
+from ...export.contract.calibration import CalibrationOptions
 from ...export.contract.manifest import MANIFEST_NAME, Manifest, Provenance
 from ...export.disk.licences import copy_licences
 from ...export.disk.staging import check_apart, check_free, check_writable, staged_directory
@@ -34,16 +34,12 @@ VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that `vllm serve --max-lora-
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdapterConfig:
+class AdapterConfig(CalibrationOptions):
     """Options of an adapter.
 
     Attributes:
         rank: of what is added to each matrix.
-        calibration: texts, as `compress` takes them; self text is the original's.
-        calibration_windows: how many windows of them, one in eight held out; None for up to 128.
-        window_tokens: tokens per window.
-        seed: draws the windows.
-        device: auto, cpu or cuda.
+        calibration: as everywhere, with one window in eight held out; self text is the original's.
 
     Raises:
         OptionError: a rank below 1, or too few windows to hold one out.
@@ -51,10 +47,6 @@ class AdapterConfig:
 
     rank: int = 32
     calibration: tuple[str, ...] = ("builtin",)
-    calibration_windows: int | None = None
-    window_tokens: int = 1024
-    seed: int = 42
-    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -64,18 +56,7 @@ class AdapterConfig:
                 f"--calibration-windows is {self.calibration_windows}; one is held out to measure on, so "
                 "give at least 2."
             )
-
-    @property
-    def texts(self) -> CompressConfig:
-        """The compression that would draw the same windows."""
-        return CompressConfig(
-            mlp_width=1.0,
-            calibration=self.calibration,
-            calibration_windows=self.calibration_windows,
-            window_tokens=self.window_tokens,
-            seed=self.seed,
-            device=self.device,
-        )
+        super().__post_init__()
 
 
 def make_adapter(

@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 import pytest
 
 from docs.make.bits import maker as bits
-from docs.make.bits.page import bytes_of, front, kl_of, render, share_where_width_helps
+from docs.make.bits.page import bytes_of, front, render, share_where_width_helps
 from docs.make.bits.plot import bits_svg
 from docs.make.shared.evaluation import Fitted
+from docs.make.shared.measured import mean_kl
 from dotresize.bench.quality.text_quality import measure_texts
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.weights.source import load_dense
@@ -75,7 +76,7 @@ def test_rows_are_measured_once_and_make_a_page(pico_llama: Path, tmp_path: Path
     only = ("original, w4a16 nearest",)
     results = bits.run(setting, file, builds, Silent(), only=only, kept=tmp_path / "kept")
     assert list(results["rows"]) == list(only)
-    assert kl_of(results["rows"][only[0]]) > 0
+    assert mean_kl(results["rows"][only[0]]["quality"]) > 0
     before = sorted(path.stat().st_mtime_ns for path in builds.rglob("*"))
     assert bits.run(setting, file, builds, Silent(), only=only, kept=tmp_path / "kept") == results
     assert sorted(path.stat().st_mtime_ns for path in builds.rglob("*")) == before
@@ -94,7 +95,7 @@ def test_an_onnx_row_is_scored_by_onnx_runtime(pico_llama: Path, tmp_path: Path)
     )
     assert list(results["rows"]) == list(only)
     floats = results["rows"]["original, onnx fp32"]
-    assert kl_of(floats) < 1e-8  # the same float32 weights; only the order of sums differs
+    assert mean_kl(floats["quality"]) < 1e-8  # the same float32 weights; only the order of sums differs
     assert floats["bytes"] > results["rows"]["original, bfloat16"]["bytes"]
     dense = load_dense(str(pico_llama))
     windows = setting.windows(dense.tokenizer)
@@ -129,7 +130,7 @@ def test_a_gguf_row_is_a_file_read_back_and_has_no_speed(pico_of_gguf: Path, tmp
     row = results["rows"]["original, gguf q8_0"]
     file = tmp_path / "builds" / row["path"]
     assert (file.name, file.stat().st_size) == ("original-gguf-q8_0.gguf", row["bytes"])
-    assert 0 < kl_of(row) < 0.05  # eight bits
+    assert 0 < mean_kl(row["quality"]) < 0.05  # eight bits
     before = file.stat().st_mtime_ns
     results = bits.run(*arguments, only=only, speed=True, kept=tmp_path / "kept")
     assert (file.stat().st_mtime_ns, results["speed"]) == (before, {})
@@ -148,7 +149,7 @@ def test_k_quants_are_rows_of_their_own_calibrated_and_not(pico_of_gguf: Path, t
     assert len(results["rows"]) == 2
     plain, calibrated = results["rows"].values()
     assert plain["bytes"] == calibrated["bytes"]  # the same types
-    assert kl_of(plain) != kl_of(calibrated)
+    assert mean_kl(plain["quality"]) != mean_kl(calibrated["quality"])
 
 
 def test_without_llama_cpp_a_k_quant_is_a_row_that_failed(pico_llama: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from ..shared.markdown import failures, table
 from ..shared.measured import mean_kl, ratio_cells
 
-__all__ = ["bytes_of", "engine_of", "front", "kl_of", "render", "share_where_width_helps"]
+__all__ = ["bytes_of", "engine_of", "front", "render", "share_where_width_helps"]
 
 _ENGINES = {"vllm": "vLLM", "onnx": "ONNX Runtime", "gguf": "llama.cpp"}
 
@@ -27,7 +27,7 @@ def render(results: dict[str, Any], plot: str) -> str:
         [
             label,
             f"{row['bytes'] / 1e6:.1f}",
-            f"{kl_of(row):.4f}",
+            f"{mean_kl(row['quality']):.4f}",
             *ratio_cells(row["quality"]),
             _speed_cell(results["speed"].get(label)),
             "yes" if label in best else "",
@@ -83,11 +83,6 @@ def _of(rows: dict[str, dict[str, Any]], engine: str) -> dict[str, dict[str, Any
     return {label: row for label, row in rows.items() if engine_of(row["bits"]) == engine}
 
 
-def kl_of(row: dict[str, Any]) -> float:
-    """Mean over the texts of the KL to the original, nats per token."""
-    return mean_kl(row["quality"])
-
-
 def bytes_of(rows: dict[str, dict[str, Any]]) -> dict[str, float]:
     """Label -> bytes of the weights."""
     return {label: row["bytes"] for label, row in rows.items()}
@@ -100,7 +95,7 @@ def front(costs: dict[str, float], rows: dict[str, dict[str, Any]]) -> set[str]:
         costs: label -> what is paid, such as bytes or seconds per token; rows without one do not compete.
         rows: of the results.
     """
-    points = {label: (cost, kl_of(rows[label])) for label, cost in costs.items()}
+    points = {label: (cost, mean_kl(rows[label]["quality"])) for label, cost in costs.items()}
     return {
         label
         for label, (cost, loss) in points.items()
@@ -118,8 +113,12 @@ def share_where_width_helps(costs: dict[str, float], rows: dict[str, dict[str, A
     At each budget the best row that fits counts; where quantising alone has none, a narrow one helps. None
     where no narrow row was measured, or no row of the original's widths. Arguments as of `front`.
     """
-    points = [(cost, kl_of(rows[label])) for label, cost in costs.items()]
-    alone = [(cost, kl_of(rows[label])) for label, cost in costs.items() if rows[label]["width"] == 1.0]
+    points = [(cost, mean_kl(rows[label]["quality"])) for label, cost in costs.items()]
+    alone = [
+        (cost, mean_kl(rows[label]["quality"]))
+        for label, cost in costs.items()
+        if rows[label]["width"] == 1.0
+    ]
     if not alone or len(alone) == len(points):
         return None
     budgets = sorted({cost for cost, _ in points})

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+from ..shared.measured import mean_kl
 from ..shared.plot_style import page_style
-from .page import engine_of, kl_of
+from .page import engine_of
 
 __all__ = ["bits_svg"]
 
@@ -46,7 +47,7 @@ def _panel(axes: Axes, rows: dict[str, Any], values: dict[str, float]) -> None:
     kinds = _kinds(rows)
     for number, kind in enumerate(kinds):
         points = sorted(  # along the line from the narrowest to the original, whatever was measured
-            (row["width"], values[label], kl_of(row))
+            (row["width"], values[label], mean_kl(row["quality"]))
             for label, row in rows.items()
             if row["bits"] == kind and label in values
         )
