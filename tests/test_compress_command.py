@@ -32,9 +32,9 @@ from dotresize.export.checkpoint.write import record_quality, save
 from dotresize.export.contract import manifest
 
 from .fork_end import leave_with
+from .text import TEXT
 
-TEXT = Path(__file__).parent / "compress" / "text.txt"
-CONFIG = CompressConfig(mlp_width=0.75, calibration=str(TEXT), calibration_windows=2, window_tokens=64)
+CONFIG = CompressConfig(mlp_width=0.75, calibration=TEXT, calibration_windows=2, window_tokens=64)
 
 
 def run(model: Path, output: Path, config: CompressConfig = CONFIG, **options: Any) -> None:
@@ -281,7 +281,7 @@ def test_an_axis_that_stays_as_it_is_is_refused(
     model: Path, tmp_path: Path, widths: dict[str, Any], message: str
 ) -> None:
     """Beside another that changes too; from Python, full width is another basis and allowed."""
-    config = CompressConfig(calibration=str(TEXT), calibration_windows=2, window_tokens=64, **widths)
+    config = CompressConfig(calibration=TEXT, calibration_windows=2, window_tokens=64, **widths)
     with pytest.raises(WidthError) as refused:
         run(model, tmp_path / "out", config)
     assert message in str(refused.value)

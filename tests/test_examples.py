@@ -10,12 +10,13 @@ import pytest
 
 from tests.picos import SHAPE
 
+from .text import TEXT
+
 if TYPE_CHECKING:
     from tests.conftest import SaveCheckpoint
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-TEXT = Path(__file__).parent / "compress" / "text.txt"
 
 
 def ran(name: str, *arguments: object) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from .forked import Fork, forked
+from .text import TEXT
 
-TEXT = Path(__file__).parent / "compress" / "text.txt"
-QUICK = ["--calibration", str(TEXT), "--window-tokens", "64", "--calibration-windows", "6"]
+QUICK = ["--calibration", TEXT, "--window-tokens", "64", "--calibration-windows", "6"]
 SHORT = [*QUICK, "--evaluation", "builtin", "--evaluation-windows", "3"]
 
 
@@ -118,7 +118,7 @@ def test_existing_output_is_refused_before_any_work(pico_llama: Path, tmp_path: 
         (["nowhere/at/all", "--intermediate-size", "0.5"], "neither a local path nor a hub id"),
         (["{model}"], "no new width was given"),
         (
-            ["{model}", "--intermediate-size", "0.5", "--calibration", str(TEXT), "--evaluation", str(TEXT)],
+            ["{model}", "--intermediate-size", "0.5", "--calibration", TEXT, "--evaluation", TEXT],
             "was given for",
         ),
         (["{model}", "--hidden-size", "7.5"], "give a whole number, or a fraction in"),

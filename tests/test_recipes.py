@@ -14,7 +14,7 @@ from dotresize.cli import app
 from dotresize.cli.printed.output import error_console, note_console, set_loudness
 from dotresize.errors import OptionError
 
-TEXT = Path(__file__).parent / "compress" / "text.txt"
+from .text import TEXT
 
 
 def params(command: str, *words: str) -> dict[str, Any]:

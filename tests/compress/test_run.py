@@ -20,12 +20,14 @@ from dotresize.compress.text.calibration import draw_windows
 from dotresize.compress.weights.source import DenseModel, load_dense
 from dotresize.errors import OptionError
 
+from ..text import TEXT
+
 EFFORTS: tuple[Effort, ...] = ("standard", "quick")
 TOKENS = torch.arange(2, 66)[None]
 SMALL = CompressConfig(
     width=0.75,
     mlp_width=0.75,
-    calibration=str(Path(__file__).with_name("text.txt")),
+    calibration=TEXT,
     calibration_windows=6,
     window_tokens=64,
 )

@@ -13,7 +13,7 @@ from dotresize.compress.weights.source import load_dense
 from dotresize.export.checkpoint.dense import save_dense
 from dotresize.export.for_vllm.to_vllm import VllmConfig, export_vllm
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+from ..text import TEXT
 
 
 def test_an_adapter_comes_nearer_and_is_fitted_once(pico_llama: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dotresize.bench.quality.text_quality import measure_texts
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.weights.source import load_dense
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+from ..text import TEXT
 
 
 def row(width: float, size: int, loss: float) -> dict[str, Any]:

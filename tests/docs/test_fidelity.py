@@ -16,12 +16,14 @@ from docs.make.fidelity.plots import plots
 from docs.make.fidelity.rows import Setting, compressions
 from dotresize.compress.record.progress import Silent
 
+from ..text import TEXT
+
 NOT_PROMISED = "narrow, any x: the same (not promised by the theorem)"
 
 
 @pytest.fixture
 def setting(pico_llama: Path) -> Setting:
-    text = str(Path(__file__).parents[1] / "compress" / "text.txt")
+    text = TEXT
     return Setting(
         model=str(pico_llama),
         calibration=text,

@@ -10,7 +10,7 @@ from docs.make.shared.kept_dense import KeptDense
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
 from dotresize.compress.weights.source import DenseModel, load_dense
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+from ..text import TEXT
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from dotresize.compress.run import choose_device, compress
 from dotresize.compress.text.calibration_windows import calibration_windows
 from dotresize.compress.weights.source import load_dense
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+from ..text import TEXT
+
 FEW = Amount(name="quick", calibration_windows=4, evaluation_windows=1, effort="quick")
 
 

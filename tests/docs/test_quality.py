@@ -12,10 +12,12 @@ from docs.make.quality.rows import HEADLINE, Setting, rows_at
 from docs.make.quality.run import run_quality
 from docs.make.shared import kept_results
 
+from ..text import TEXT
+
 
 @pytest.fixture
 def setting(pico_llama: Path) -> Setting:
-    text = str(Path(__file__).parents[1] / "compress" / "text.txt")
+    text = TEXT
     return Setting(
         model=str(pico_llama),
         width=0.75,

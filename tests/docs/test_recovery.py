@@ -13,7 +13,7 @@ from dotresize.compress.record.progress import Silent
 from dotresize.compress.run import compress
 from dotresize.export.checkpoint.write import save
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+from ..text import TEXT
 
 
 @pytest.fixture

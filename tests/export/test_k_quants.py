@@ -26,7 +26,8 @@ from dotresize.export.for_gguf.to_gguf import export_gguf, record_directory
 from dotresize.export.proof.comparison import limits_for
 from dotresize.export.proof.verify import verify
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+from ..text import TEXT
+
 LLAMA = FORMS["LlamaForCausalLM"]
 with_llama_cpp = pytest.mark.skipif(
     importlib.util.find_spec("llama_cpp") is None,

@@ -14,13 +14,14 @@ from dotresize.export.for_vllm.processor import has_int4_kernel, processor_flags
 from dotresize.export.for_vllm.to_vllm import VllmConfig, export_vllm
 from dotresize.export.proof.verify import verify
 
+from ..text import TEXT
+
 if TYPE_CHECKING:
     import torch
 
-TEXT = Path(__file__).parent.parent / "compress" / "text.txt"
 HAS_INT4 = has_int4_kernel(processor_flags())
 CALIBRATED: dict[str, Any] = {
-    "calibration": (str(TEXT),),
+    "calibration": (TEXT,),
     "calibration_windows": 8,
     "window_tokens": 64,
 }
@@ -96,7 +97,7 @@ def _logits(directory: Path) -> "torch.Tensor":
     from dotresize.compress.text.calibration import draw_windows
     from dotresize.export.disk.model_files import load_tokenizer
 
-    drawn = draw_windows(str(TEXT), load_tokenizer(directory), windows=40, window_tokens=64, seed=9)
+    drawn = draw_windows(TEXT, load_tokenizer(directory), windows=40, window_tokens=64, seed=9)
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
     with torch.no_grad():
         return model(drawn.token_ids).logits.log_softmax(-1)

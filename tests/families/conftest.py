@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .configs import pico_config
-from .expressed import Expressed
-from .reexpress import EXPRESSIONS
+from .models.configs import pico_config
+from .models.expressed import Expressed
+from .models.reexpress import EXPRESSIONS
 
 if TYPE_CHECKING:
     import torch

@@ -17,8 +17,9 @@ from dotresize.export.checkpoint.write import save
 from dotresize.serve.engine.model_facts import read_facts
 
 from ..compress.test_run import Interrupt
+from ..text import TEXT
 from .conftest import SaveFamily, logits_of, strictly_loaded
-from .test_narrowing import BASE, TEXT
+from .test_narrowing import BASE
 
 
 def fitted(**changes: object) -> CompressConfig:

@@ -1,7 +1,5 @@
 """Every family with every effort: what is trained is what the family's rows name, and it never errs more."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -9,9 +7,8 @@ from dotresize.compress.families.rows import FAMILIES
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 
+from ..text import TEXT
 from .conftest import SaveFamily
-
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -14,7 +14,7 @@ from dotresize.compress.families.rows import FAMILIES
 
 from .conftest import SaveFamily
 from .engine import compare_in_vllm
-from .narrowed import save_narrowed
+from .models.narrowed import save_narrowed
 
 KINDS = (
     "qwen2",  # written as a Llama with biases

@@ -13,10 +13,9 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.export.checkpoint.write import save
 
+from ..text import TEXT
 from .conftest import SaveFamily, logits_of, strictly_loaded
-from .dead_parts import confine_stream, silence_group, silence_neurons
-
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+from .models.dead_parts import confine_stream, silence_group, silence_neurons
 
 
 def _directions(width: int, rank: int, *, rotated: bool) -> torch.Tensor:

@@ -13,9 +13,9 @@ from dotresize.compress.run import compress
 from dotresize.errors import WidthError
 from dotresize.export.checkpoint.write import save
 
+from ..text import TEXT
 from .conftest import SaveFamily, logits_of, strictly_loaded
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 SHORT: dict[str, Any] = {"calibration": TEXT, "calibration_windows": 16, "window_tokens": 64}
 UNUSED = 1
 MIXTRAL_EXPERT = "model.layers.0.block_sparse_moe.experts"

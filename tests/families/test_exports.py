@@ -12,7 +12,7 @@ from dotresize.export.proof.verify import verify
 from dotresize.export.to_onnx import OnnxConfig, export_onnx
 
 from .conftest import SaveFamily
-from .narrowed import save_narrowed
+from .models.narrowed import save_narrowed
 
 IN_ONNX = [family for family, row in FAMILIES.items() if row.architecture in to_onnx.ARCHITECTURES]
 # the layouts that differ most from Llama and Mistral, which tests/export has

@@ -10,10 +10,10 @@ from dotresize.compress.families.rows import FAMILIES
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 
+from ..text import TEXT
 from .conftest import SaveExpressed, logits_of
-from .reexpress import EXPRESSIONS
+from .models.reexpress import EXPRESSIONS
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 CUT: dict[str, Any] = {"hidden_size": 48, "intermediate_size": 72, "kv_groups": 1}
 # an expert's neurons and writer follow the tokens that it sees, so only what comes before it can be the same
 CUT_BEFORE_EXPERTS: dict[str, Any] = {"hidden_size": 48, "kv_groups": 1, "compensate": "readout"}

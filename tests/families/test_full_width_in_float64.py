@@ -14,7 +14,7 @@ from dotresize.compress.run import compress
 from dotresize.compress.weights.source import load_dense
 
 from .conftest import SaveFamily, logits_of, strictly_loaded
-from .float64 import Float64
+from .models.float64 import Float64
 from .test_narrowing import BASE, method_of
 
 

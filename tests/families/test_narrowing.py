@@ -15,9 +15,9 @@ from dotresize.compress.text.calibration import draw_windows
 from dotresize.compress.weights.source import DenseModel, load_dense
 from dotresize.export.checkpoint.write import save
 
+from ..text import TEXT
 from .conftest import SaveFamily, logits_of, strictly_loaded
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 BASE = CompressConfig(
     width=1.0, mlp_width=1.0, calibration=TEXT, calibration_windows=4, window_tokens=64, compensate="none"
 )

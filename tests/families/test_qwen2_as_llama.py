@@ -11,12 +11,12 @@ import torch
 
 from dotresize.export.process.child import ChildError
 
-from .configs import pico_config
 from .conftest import SaveFamily, logits_of, stock, strictly_loaded
 from .engine import compare_in_vllm
-from .expressed import Expressed
-from .float64 import Float64
-from .reexpress import qwen2_as_llama
+from .models.configs import pico_config
+from .models.expressed import Expressed
+from .models.float64 import Float64
+from .models.reexpress import qwen2_as_llama
 
 
 def test_the_function_is_the_same(save_family: SaveFamily) -> None:

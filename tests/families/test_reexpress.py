@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from .configs import CONFIGS
 from .conftest import SaveExpressed, SaveFamily, logits_of, stock, strictly_loaded
-from .expressed import Expressed
-from .float64 import Float64
-from .reexpress import EXPRESSIONS
+from .models.configs import CONFIGS
+from .models.expressed import Expressed
+from .models.float64 import Float64
+from .models.reexpress import EXPRESSIONS
 
 
 @pytest.mark.parametrize("source", ["pico_llama", "pico_llama_untied"])

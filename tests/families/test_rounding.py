@@ -1,7 +1,5 @@
 """Calibrated rounding of other layouts: fused, by head, without gates, behind post-norms, beside experts."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch.testing import assert_close
@@ -16,9 +14,9 @@ from dotresize.compress.streams.sink import MemorySink
 from dotresize.compress.streams.stream import StreamRoom
 from dotresize.compress.weights.source import load_dense
 
+from ..text import TEXT
 from .conftest import SaveFamily
 
-TEXT = str(Path(__file__).parent.parent / "compress" / "text.txt")
 CONFIG = CompressConfig(mlp_width=1.0, calibration=TEXT, calibration_windows=4, window_tokens=32)
 
 

@@ -1,7 +1,5 @@
 """Gemma 2 caps attention scores; transformers' default attention silently does not."""
 
-from pathlib import Path
-
 import torch
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM
@@ -10,9 +8,8 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.compress.weights.source import load_dense
 
+from ..text import TEXT
 from .conftest import SaveFamily, logits_of, strictly_loaded
-
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 
 
 def test_a_cap_on_attention_scores_is_computed(save_family: SaveFamily) -> None:

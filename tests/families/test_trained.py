@@ -18,10 +18,10 @@ from dotresize.compress.run import compress
 from dotresize.compress.text.builtin import documentation
 from dotresize.compress.weights.source import load_dense
 
-from .configs import pico_config
 from .conftest import save_tokenizer
-from .reexpress import EXPRESSIONS
-from .trained import perplexity, train
+from .models.configs import pico_config
+from .models.reexpress import EXPRESSIONS
+from .models.trained import perplexity, train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from dotresize.locks import acquire
 
-from . import (
-    bases,
+from . import bases
+from .case import Case
+from .damage import (
     configs,
     containers,
     ggufs,
@@ -36,7 +37,6 @@ from . import (
     texts,
     tokenizers,
 )
-from .case import Case
 from .judge import FAILURES
 from .processes import fork, read_text
 from .report import render

@@ -11,7 +11,7 @@ from dotresize.errors import OptionError
 from dotresize.plan.axes import AXES, Axes, axes_of, config_of
 from dotresize.plan.budget import Budget
 from dotresize.plan.planner import PlanSettings
-from tests.families.configs import pico_config
+from tests.families.models.configs import pico_config
 
 BASE = CompressConfig(mlp_width=0.5, seed=7)
 

@@ -21,7 +21,8 @@ from dotresize.plan.quality_floor import out_of_reach, parse_floor
 from dotresize.plan.record import read_plan
 from dotresize.plan.size_model import SizeModel
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+from ..text import TEXT
+
 FEW = ["--calibration", TEXT, "--calibration-windows", "8", "--window-tokens", "64"]
 
 

@@ -18,7 +18,8 @@ from dotresize.errors import OutputError, TextError, WidthError
 from dotresize.plan.forecast import forecast
 from dotresize.plan.work import Rates
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+from ..text import TEXT
+
 RATES = Rates(single=1e9, double=1e9, fast=1e9)
 
 

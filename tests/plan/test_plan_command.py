@@ -19,7 +19,8 @@ from dotresize.plan.planner import PlanSettings, plan_widths
 from dotresize.plan.record import read_plan
 from dotresize.plan.search_state import Measured, SearchState
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+from ..text import TEXT
+
 FEW = ["--calibration", TEXT, "--calibration-windows", "8", "--window-tokens", "64"]
 
 

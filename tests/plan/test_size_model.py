@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from tests.families.models.configs import CONFIGS, pico_config
 
 from dotresize.bench.roofline.model_cost import describe
 from dotresize.compress.families.rows import FAMILIES, family_of
@@ -15,9 +16,9 @@ from dotresize.compress.widths.plan import make_plan
 from dotresize.export.checkpoint.write import save
 from dotresize.plan.axes import axes_of, config_of
 from dotresize.plan.size_model import SizeModel, _sizes, _vector
-from tests.families.configs import CONFIGS, pico_config
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
+from ..text import TEXT
+
 BASE = CompressConfig(mlp_width=0.5, calibration=TEXT, calibration_windows=2, window_tokens=64)
 
 

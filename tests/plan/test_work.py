@@ -12,6 +12,8 @@ from dotresize.compress.weights.source import load_dense
 from dotresize.compress.widths.plan import make_plan
 from dotresize.plan.work import Rates, Work, compression_work, seconds_of_work
 
+from ..text import TEXT
+
 
 class Counter(TorchDispatchMode):
     """Adds up 2 n p q of every product (n, p) (p, q) that torch is asked for, attention included."""
@@ -29,9 +31,6 @@ class Counter(TorchDispatchMode):
             windows, heads, tokens, width = args[0].shape
             self.operations += 4 * windows * heads * tokens * tokens * width
         return result
-
-
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 
 
 @pytest.mark.parametrize(

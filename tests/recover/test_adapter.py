@@ -25,8 +25,9 @@ from dotresize.export.for_vllm.to_vllm import VllmConfig, export_vllm
 from dotresize.export.proof.verify import verify
 from dotresize.recover.losses.low_rank import low_rank_solve
 
-TEXT = Path(__file__).parents[1] / "compress" / "text.txt"
-FEW = ["--calibration", str(TEXT), "--calibration-windows", "40", "--window-tokens", "64", "--json"]
+from ..text import TEXT
+
+FEW = ["--calibration", TEXT, "--calibration-windows", "40", "--window-tokens", "64", "--json"]
 
 
 def sums_of(inputs: Tensor, outputs: Tensor) -> Sums:
@@ -133,7 +134,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 
 
 def test_models_of_another_depth_are_refused(pico_llama: Path, tmp_path: Path) -> None:
-    config = CompressConfig(layers=2, calibration=str(TEXT), calibration_windows=2, window_tokens=64)
+    config = CompressConfig(layers=2, calibration=TEXT, calibration_windows=2, window_tokens=64)
     save(compress(str(pico_llama), config), tmp_path / "shallow")
     with pytest.raises(InputError, match="has 2 layers and .* has 3; an adapter is fitted layer by layer"):
         adapter(tmp_path / "shallow", "--teacher", pico_llama, "-o", tmp_path / "a", *FEW)

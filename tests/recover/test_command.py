@@ -20,7 +20,7 @@ from dotresize.export.contract import manifest
 from dotresize.export.disk.outputs import check_free
 from dotresize.recover.ask.config import RecoverConfig
 
-TEXT = Path(__file__).parents[1] / "compress" / "text.txt"
+from ..text import TEXT
 
 
 def recover(*arguments: str | Path) -> str:
@@ -31,7 +31,7 @@ def recover(*arguments: str | Path) -> str:
 
 def options(output: Path, teacher: Path, *more: str) -> list[str | Path]:
     few = ["--window-tokens", "32", "--tokens", "2560", "--device", "cpu", "--dtype", "float32"]
-    return ["--teacher", teacher, "-o", output, "--text", str(TEXT), *few, "--json", *more]
+    return ["--teacher", teacher, "-o", output, "--text", TEXT, *few, "--json", *more]
 
 
 def test_a_recovered_checkpoint_has_lineage_and_a_dry_run_leaves_nothing(
@@ -106,7 +106,7 @@ def test_text_of_the_teachers_own_is_written_once_and_has_a_share(
 
     record = manifest.read(tmp_path / "first").recovery
     assert record is not None
-    assert [(text.name, text.windows) for text in record.texts] == [(str(TEXT), 8), ("self", 8)]
+    assert [(text.name, text.windows) for text in record.texts] == [(TEXT, 8), ("self", 8)]
     again = manifest.read(tmp_path / "second")
     assert again.recovery is not None
     assert [each.held_out_kl for each in again.recovery.curve] == [each.held_out_kl for each in record.curve]

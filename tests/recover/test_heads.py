@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from dotresize.recover.losses.heads import finishing, head_of, plain_again, run_decoder
 
-from ..families.configs import CONFIGS, pico_config
+from ..families.models.configs import CONFIGS, pico_config
 
 
 @pytest.mark.parametrize("family", CONFIGS)

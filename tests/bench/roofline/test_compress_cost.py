@@ -11,7 +11,7 @@ from dotresize.compress.record.report import Counts
 from dotresize.compress.run import compress
 from dotresize.compress.weights.source import load_dense
 
-TEXT = str(Path(__file__).parents[2] / "compress" / "text.txt")
+from ...text import TEXT
 
 
 def test_a_forward_pass_takes_time_that_grows_with_the_tokens(pico_llama: Path) -> None:

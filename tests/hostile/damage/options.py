@@ -1,7 +1,7 @@
 """Option values that cannot be meant."""
 
-from .case import Attempt, Sandbox
-from .operations import compress
+from ..case import Attempt, Sandbox
+from ..operations import compress
 
 __all__ = ["BASES", "damage"]
 

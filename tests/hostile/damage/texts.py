@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 from random import Random
 
-from ..picos import ZEN
-from .case import Attempt, Sandbox
-from .operations import compress, perplexity
+from ...picos import ZEN
+from ..case import Attempt, Sandbox
+from ..operations import compress, perplexity
 
 __all__ = ["BASES", "damage"]
 

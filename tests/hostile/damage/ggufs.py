@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .case import Attempt, Sandbox
+from ..case import Attempt, Sandbox
+from ..operations import compress, info, perplexity, verify
 from .json_damage import damage_file, mutate_file
-from .operations import compress, info, perplexity, verify
 
 __all__ = ["BASES", "damage"]
 

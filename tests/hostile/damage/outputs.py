@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .case import Attempt, Sandbox
-from .operations import compress, export_gguf, export_vllm
+from ..case import Attempt, Sandbox
+from ..operations import compress, export_gguf, export_vllm
 
 __all__ = ["BASES", "damage"]
 

@@ -1,7 +1,7 @@
 """Results of an earlier benchmark: compared with, and gone on with."""
 
-from .bases import MEASURE
-from .case import Attempt, Sandbox
+from ..bases import MEASURE
+from ..case import Attempt, Sandbox
 from .json_damage import damage_file, mutate_file
 
 __all__ = ["BASES", "damage"]

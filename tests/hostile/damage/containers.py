@@ -10,9 +10,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from .case import Attempt, Sandbox
+from ..case import Attempt, Sandbox
+from ..operations import on_checkpoint, on_foreign_model
 from .json_damage import damage_file, mutate_file
-from .operations import on_checkpoint, on_foreign_model
 
 __all__ = ["BASES", "damage"]
 

@@ -15,9 +15,11 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.errors import ConvergenceError
 
+from ...text import TEXT
+
 QUICK = CompressConfig(
     mlp_width=0.75,
-    calibration=str(Path(__file__).with_name("text.txt")),
+    calibration=TEXT,
     calibration_windows=2,
     window_tokens=64,
 )

@@ -12,7 +12,7 @@ from dotresize.compress.run import compress
 from dotresize.compress.text.calibration import draw_windows
 from dotresize.compress.weights.source import load_dense
 
-from .test_run import SMALL, logits_of
+from ..test_run import SMALL, logits_of
 
 
 def inner_activations(rank: int | None = None) -> np.ndarray:

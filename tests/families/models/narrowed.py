@@ -8,9 +8,10 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.export.checkpoint.write import save
 
+from ...text import TEXT
+
 __all__ = ["save_narrowed"]
 
-TEXT = str(Path(__file__).parents[1] / "compress" / "text.txt")
 SQUARE = {"hidden_size": 96, "kv_groups": 3}  # heads of 32 that follow the width
 AXES: dict[str, dict[str, Any]] = {
     "opt": SQUARE,

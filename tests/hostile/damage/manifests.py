@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .case import Attempt, Sandbox
+from ..case import Attempt, Sandbox
+from ..operations import export_gguf, export_vllm, info, serve_plan, verify
 from .json_damage import damage_file, mutate_file, set_fields
-from .operations import export_gguf, export_vllm, info, serve_plan, verify
 
 __all__ = ["BASES", "damage"]
 

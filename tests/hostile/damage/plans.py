@@ -5,9 +5,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from .case import Attempt, Sandbox
+from ..case import Attempt, Sandbox
+from ..operations import WINDOWS
 from .json_damage import ABSURD, damage_file, mutate_file, set_fields
-from .operations import WINDOWS
 
 __all__ = ["BASES", "damage"]
 

@@ -5,12 +5,12 @@ import signal
 import sys
 from pathlib import Path
 
-from ..fork_end import leave_with
-from .case import Attempt, Sandbox
-from .command import run
+from ...fork_end import leave_with
+from ..case import Attempt, Sandbox
+from ..command import run
+from ..operations import WINDOWS
+from ..tree import snapshot
 from .json_damage import damage_file
-from .operations import WINDOWS
-from .tree import snapshot
 
 __all__ = ["BASES", "damage"]
 

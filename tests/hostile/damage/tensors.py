@@ -6,8 +6,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from .case import Attempt, Sandbox
-from .operations import on_checkpoint, on_foreign_model
+from ..case import Attempt, Sandbox
+from ..operations import on_checkpoint, on_foreign_model
 
 __all__ = ["BASES", "damage"]
 

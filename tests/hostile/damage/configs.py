@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from .case import Attempt, Sandbox
+from ..case import Attempt, Sandbox
+from ..operations import on_checkpoint, on_foreign_model
 from .json_damage import ABSURD, damage_file, mutate_file, set_fields
-from .operations import on_checkpoint, on_foreign_model
 
 __all__ = ["BASES", "damage"]
 
