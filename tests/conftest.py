@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .picos import SHAPE, train_tokenizer, write_pico
-from .workers import EngineScheduling, Once, deal_out, limit_threads, once
+from .workers import EngineScheduling, Once, deal_out, limit_threads, once, start_children_faster
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may depend on a model hub
 limit_threads()
+start_children_faster()
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast

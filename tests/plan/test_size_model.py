@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from tests.families.models.configs import CONFIGS, pico_config
 
 from dotresize.bench.roofline.model_cost import describe
 from dotresize.compress.families.rows import FAMILIES, family_of
@@ -16,6 +15,7 @@ from dotresize.compress.widths.plan import make_plan
 from dotresize.export.checkpoint.write import save
 from dotresize.plan.axes import axes_of, config_of
 from dotresize.plan.size_model import SizeModel, _sizes, _vector
+from tests.families.models.configs import CONFIGS, pico_config
 
 from ..text import TEXT
 
