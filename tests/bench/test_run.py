@@ -75,11 +75,11 @@ def interrupted(
     directory = tmp_path_factory.mktemp("bench") / "report"
     sources = [str(pico_llama), str(pico_llama_untied)]
     with pytest.raises(KeyboardInterrupt):
-        run_bench(sources, SETTINGS, directory, command="", progress=AtStep(3, interrupt))
+        run_bench(sources, SETTINGS, directory, command="dotresize bench ...", progress=AtStep(3, interrupt))
     half = read(directory / "results.json")
     with pytest.raises(OutputError) as refused:
         run_bench(sources, SETTINGS, directory, command="")
-    run_bench(sources, SETTINGS, directory, command="dotresize bench ...", resume=True)
+    run_bench(sources, SETTINGS, directory, command="", resume=True)
     return Interrupted(directory, half, refused.value)
 
 
