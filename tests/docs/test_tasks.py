@@ -6,6 +6,7 @@ import pytest
 
 from docs.make.tasks import maker as tasks
 from docs.make.tasks.page import render
+from dotresize.bench.process.environment import read_environment
 from dotresize.bench.quality.offline.suite import write_suite
 
 
@@ -27,3 +28,4 @@ def test_scores_are_kept_and_make_a_page(
     assert f"| {models[0]} | {first:.1f} ± " in page
     assert f"| {models[1]} | {second - first:+.1f} ± " in page
     assert "A trial: 8 questions of each." in page
+    assert page.count(f"minutes ({read_environment().processor})") == 2

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dotresize.bench.measure.prepare import stored
+from dotresize.bench.process.environment import read_environment
 from dotresize.bench.quality.offline.suite import METRICS, TASKS, write_suite
 from dotresize.bench.quality.tasks import TaskModel, run_tasks
 from dotresize.bench.roofline.tensor_cost import weights_sha256
@@ -61,13 +62,13 @@ def run(
     suite = builds / "suite"
     suite.mkdir(parents=True, exist_ok=True)
     setting = Setting(dtype=dtype, limit=limit, batch_size=8, suite=write_suite(suite))
-    results = kept_results.load(file, setting, "models")
+    results, processor = kept_results.load(file, setting, "models"), read_environment().processor
     for model in models:
         directory = Path(model) if Path(model).is_dir() else stored(model, model, builds)
         weights = weights_sha256(directory, sorted(directory.glob("*.safetensors")))
         kept = results["models"].get(model)
         if kept is None or kept["sha256"] != weights:
-            kept = results["models"][model] = {"sha256": weights, "tasks": {}}
+            kept = results["models"][model] = {"sha256": weights, "processor": processor, "tasks": {}}
         for task in tasks:
             if task not in kept["tasks"]:
                 kept["tasks"][task] = _scored(directory, task, suite, builds, setting)

@@ -32,7 +32,6 @@ def render(results: dict[str, Any]) -> str:
         if each["tasks"] is not original
     ]
     sources = ", ".join(f"{s['name']} {s['version']} ({s['licence']})" for s in setting["suite"]["sources"])
-    machine = results["environment"]
     some = f" **A trial: {setting['limit']} questions of each.**" if setting["limit"] else ""
     lines = [
         "# Tasks without a network",
@@ -58,8 +57,10 @@ def render(results: dict[str, Any]) -> str:
         f"seed {setting['suite']['seed']}. Scores compare where these hashes are the same. Functions of one "
         "family resemble each other, so the standard error of code is rather larger than shown.",
         "",
-        f"Machine: {machine['processor']}, {machine['cores']} cores. Processor time, loading included: "
-        + "; ".join(f"{name} {_minutes(each['tasks'])}" for name, each in models.items())
+        "Processor time, loading included: "
+        + "; ".join(
+            f"{name} {_minutes(each['tasks'])} ({each['processor']})" for name, each in models.items()
+        )
         + ".",
     ]
     return "\n".join(lines) + "\n"
