@@ -16,7 +16,7 @@ def rate_requests(rate: float) -> int:
 
 
 def arrival_seconds(count: int, rate: float, seed: int, round_number: int) -> list[float]:
-    """When each request is sent, from the first at 0: a Poisson process whose mean rate is what was asked for.
+    """When each request is sent, from the first at 0: a Poisson process of the mean rate that was asked for.
 
     Exponential gaps, stretched so that the last request comes when it is due: a few dozen would miss the rate
     by a quarter and more. It is the process given its last arrival (gaps over their sum are Dirichlet's).
