@@ -34,6 +34,7 @@ def test_narrow_recover_and_compare(pico_llama: Path, tmp_path: Path) -> None:
     assert [str(model) in line for model, line in zip((pico_llama, narrow, recovered), lines, strict=True)]
 
 
+@pytest.mark.slow
 def test_the_python_of_readme_runs(save_pico: "SaveCheckpoint", tmp_path: Path) -> None:
     """With a pico in place of SmolLM2: wide enough for blocks of 32, and for windows of 1,024 tokens."""
     pytest.importorskip("onnxruntime_genai")
