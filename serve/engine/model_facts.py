@@ -52,7 +52,10 @@ def read_facts(directory: Path) -> ModelFacts:
         ManifestError: The manifest is damaged or from a newer version.
     """
     if not directory.is_dir():
-        raise ModelError(f"{directory} is not a directory; expected the output of `dotresize compress`")
+        raise ModelError(
+            f"{directory} is not a directory; expected the output of `dotresize compress`, or a model that lies "
+            "on the disk: `hf download NAME --local-dir DIR` fetches one"
+        )
     config = read_config(directory, ("num_attention_heads", "hidden_size", "num_hidden_layers", "vocab_size"))
     weights = check_weight_files(directory)
     return ModelFacts(
