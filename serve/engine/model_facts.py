@@ -53,7 +53,7 @@ def read_facts(directory: Path) -> ModelFacts:
     """
     if not directory.is_dir():
         raise ModelError(
-            f"{directory} is not a directory; expected the output of `dotresize compress`, or a model that lies "
+            f"{directory} is not a directory; expected the output of `dotresize compress`, or a model "
             "on the disk: `hf download NAME --local-dir DIR` fetches one"
         )
     config = read_config(directory, ("num_attention_heads", "hidden_size", "num_hidden_layers", "vocab_size"))
