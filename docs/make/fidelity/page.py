@@ -71,11 +71,17 @@ def _cells(results: Results, label: str) -> list[str]:
     if "failed" in results["rows"].get(label, {}):
         return ["did not converge"] * len(views(results))
     values = (ratio(results, label, view) for view in views(results))
-    return ["" if value is None else f"{value:.3f}" for value in values]
+    return ["" if value is None else _number(value) for value in values]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value < 100 else f"{value:,.0f}"
 
 
 def _table(results: Results, first: str, rows: list[tuple[str, str]]) -> list[str]:
-    return table((first, *views(results)), ([name, *_cells(results, label)] for name, label in rows))
+    measured = [(name, label) for name, label in rows if label in results["rows"]]
+    cells = [[name, *_cells(results, label)] for name, label in measured]
+    return table((first, *views(results)), cells) if cells else [f"{first}: not measured yet."]
 
 
 def _theorem(results: Results) -> list[str]:
@@ -89,7 +95,6 @@ def _theorem(results: Results) -> list[str]:
 
 def _regularisation(results: Results) -> list[str]:
     lines: list[str] = []
-    own = results["setting"]["own"]
     for compensate in ("none", "full"):
         for width in results["setting"]["widths"]:
             rows = [
@@ -97,13 +102,19 @@ def _regularisation(results: Results) -> list[str]:
                 for reg in REGULARISATIONS
             ]
             rows = [row for row in rows if row[1] in results["labels"]]
-            found = [value for _, label in rows if (value := ratio(results, label, own)) is not None]
             lines += _table(results, f"lambda, hidden width {width:g}, compensate {compensate}", rows)
-            if found:
-                spread = max(found) / min(found) - 1
-                lines += ["", f"Largest over smallest on {own}: {spread:.1%} apart."]
-            lines.append("")
+            lines += ["", *_spread(results, [label for name, label in rows if name != "0"])]
     return lines[:-1]
+
+
+def _spread(results: Results, labels: list[str]) -> list[str]:
+    """A sentence about the rows of a positive lambda, where there are two or more."""
+    apart = []
+    for view in views(results)[:2]:
+        found = [value for label in labels if (value := ratio(results, label, view)) is not None]
+        if len(found) > 1:
+            apart.append(f"{max(found) / min(found):.2f} times on {view}")
+    return [f"Largest over smallest, lambda above 0: {', '.join(apart)}.", ""] if apart else []
 
 
 def _tokens(results: Results) -> list[str]:
@@ -114,11 +125,13 @@ def _tokens(results: Results) -> list[str]:
     for text in views(results):
         values = [(count, ratio(results, f"tokens {count}: mlp magnitude, full", text)) for count in counts]
         known = [(count, value) for count, value in values if value is not None]
+        if len(known) < 2:
+            continue
         gains = [(b[0], 1 - b[1] / a[1]) for a, b in zip(known, known[1:], strict=False)]
         steps = ", ".join(f"{gain:+.1%} at {count:,}" for count, gain in gains)
         flat = [count for count, gain in gains if gain < _FLAT]
         verdict = f"below {_FLAT:.0%} from {flat[0]:,} tokens on" if flat else f"never below {_FLAT:.0%} here"
-        lines.append(f"* {text}: gain of each doubling {steps or 'not measured'}; {verdict}.")
+        lines.append(f"* {text}: gain of each doubling {steps}; {verdict}.")
     return lines
 
 
@@ -160,8 +173,8 @@ def _pairs(results: Results, pairs: list[tuple[str, str, str]], first: str, seco
             before, after = ratio(results, one, text), ratio(results, other, text)
             if before is not None and after is not None:
                 changed = f"{after / before - 1:+.1%}"
-                rows.append((name, text, f"{before:.3f}", f"{after:.3f}", changed))
-    return table(("", "text", first, second, "change"), rows)
+                rows.append((name, text, _number(before), _number(after), changed))
+    return table(("", "text", first, second, "change"), rows) if rows else ["Not measured yet."]
 
 
 def _compute(results: Results) -> list[str]:
