@@ -24,6 +24,7 @@ PLAN_ARGS ?=
 TASKS_ARGS ?=
 BITS_ARGS ?=
 ADAPTERS_ARGS ?=
+FIDELITY_ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
@@ -48,8 +49,8 @@ check: set-up  ## formatting, lint, types and tests: what CI runs
 bench-quality: set-up  ## measure methods x texts on the real model and write docs/QUALITY.md (hours; goes on)
 	@$(VENV_PYTHON) -m docs.make.quality $(QUALITY_ARGS)
 
-bench-fidelity: set-up  ## measure each claim of the paper and write docs/FIDELITY.md (about two hours)
-	@$(VENV_PYTHON) -m docs.make.fidelity
+bench-fidelity: set-up  ## measure each claim of the paper and write docs/FIDELITY.md (hours; goes on)
+	@$(VENV_PYTHON) -m docs.make.fidelity $(FIDELITY_ARGS)
 
 bench-recover: set-up  ## recover a model (RECOVER_ARGS="--narrow DIR") and write docs/RECOVER.md (hours; goes on)
 	@$(VENV_PYTHON) -m docs.make.recovery $(RECOVER_ARGS)

@@ -127,5 +127,6 @@ def main() -> None:
             evaluation_window_tokens=WINDOW_TOKENS,
         )
         results = run(setting, arguments.o.with_suffix(".json"), progress, limit=arguments.rows)
-    _own_files(results, arguments.o, "make bench-fidelity")
+    asked = f"--evaluation-windows {arguments.evaluation_windows}"
+    _own_files(results, arguments.o, f'make bench-fidelity FIDELITY_ARGS="{asked}"')
     print(f"written: {arguments.o}")  # noqa: T201

@@ -121,7 +121,7 @@ def _tokens(results: Results) -> list[str]:
     setting = results["setting"]
     counts = [windows * setting["window_tokens"] for windows in setting["token_counts"]]
     rows = [(f"{count:,}", f"tokens {count}: mlp magnitude, full") for count in counts]
-    lines = [*_table(results, "calibration tokens", rows), ""]
+    lines = []
     for text in views(results):
         values = [(count, ratio(results, f"tokens {count}: mlp magnitude, full", text)) for count in counts]
         known = [(count, value) for count, value in values if value is not None]
@@ -132,7 +132,8 @@ def _tokens(results: Results) -> list[str]:
         flat = [count for count, gain in gains if gain < _FLAT]
         verdict = f"below {_FLAT:.0%} from {flat[0]:,} tokens on" if flat else f"never below {_FLAT:.0%} here"
         lines.append(f"* {text}: gain of each doubling {steps}; {verdict}.")
-    return lines
+    measured = _table(results, "calibration tokens", rows)
+    return [*measured, "", *lines] if lines else measured
 
 
 def _merging(results: Results) -> list[str]:

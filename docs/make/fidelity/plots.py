@@ -34,7 +34,8 @@ def _regularisation(results: dict[str, Any]) -> Lines:
             points = [
                 (reg, value)
                 for reg in REGULARISATIONS
-                if (value := ratio(results, f"hidden {width:g}: dot, lambda {reg:g}, {compensate}", own))
+                if reg > 0  # unregularised transport is out of any scale
+                and (value := ratio(results, f"hidden {width:g}: dot, lambda {reg:g}, {compensate}", own))
                 is not None
             ]
             lines[f"width {width:g}, {compensate}"] = points
