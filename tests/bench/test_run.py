@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -37,22 +36,19 @@ SETTINGS = BenchSettings(
 LATENCY = replace(SETTINGS, scenarios=("latency",), batch_sizes=(1,))
 
 
-class AtStep(Silent):
-    """Does something when the nth job has been measured."""
+class CtrlC(Silent):
+    """Interrupts when three jobs have been measured."""
 
-    def __init__(self, number: int, action: Callable[[], None]) -> None:
-        self._left: int | None = None
-        self._number = number
-        self._action = action
+    _left: int | None = None
 
     def begin(self, step: str, units: int) -> None:
-        self._left = self._number if step == "measuring" else None
+        self._left = 3 if step == "measuring" else None
 
     def advance(self, units: int = 1) -> None:
         if self._left is not None:
             self._left -= units
             if self._left == 0:
-                self._action()
+                raise KeyboardInterrupt
 
 
 class Interrupted(NamedTuple):
@@ -64,18 +60,16 @@ class Interrupted(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def interrupted(
-    pico_llama: Path, pico_llama_untied: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Interrupted:
+def sources(pico_llama: Path, pico_llama_untied: Path) -> list[str]:
+    return [str(pico_llama), str(pico_llama_untied)]
+
+
+@pytest.fixture(scope="session")
+def interrupted(sources: list[str], tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
     """A finished benchmark of two pico models, in two goes; read-only."""
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
     directory = tmp_path_factory.mktemp("bench") / "report"
-    sources = [str(pico_llama), str(pico_llama_untied)]
     with pytest.raises(KeyboardInterrupt):
-        run_bench(sources, SETTINGS, directory, command="dotresize bench ...", progress=AtStep(3, interrupt))
+        run_bench(sources, SETTINGS, directory, command="dotresize bench ...", progress=CtrlC())
     half = read(directory / "results.json")
     with pytest.raises(OutputError) as refused:
         run_bench(sources, SETTINGS, directory, command="")
@@ -136,7 +130,7 @@ def test_the_report_is_written(report: Path) -> None:
 
 
 def test_an_interrupted_run_goes_on_without_measuring_again(
-    interrupted: Interrupted, pico_llama: Path, pico_llama_untied: Path, tmp_path: Path
+    interrupted: Interrupted, sources: list[str], tmp_path: Path
 ) -> None:
     assert not interrupted.half.complete
     assert len(interrupted.half.measurements) == 3
@@ -145,7 +139,7 @@ def test_an_interrupted_run_goes_on_without_measuring_again(
     assert whole.complete
     assert whole.measurements[:3] == interrupted.half.measurements  # the very same samples and times
     copy = shutil.copytree(interrupted.directory, tmp_path / "r")
-    again = run_bench([str(pico_llama), str(pico_llama_untied)], SETTINGS, copy, command="", resume=True)
+    again = run_bench(sources, SETTINGS, copy, command="", resume=True)
     assert again.measurements == whole.measurements
 
 
@@ -156,24 +150,25 @@ def test_a_crash_in_one_round_is_recorded_and_the_rest_goes_on(
     weights = fragile / "model.safetensors"
     whole = weights.read_bytes()
     sources = [str(pico_llama), str(fragile)]
+    settings = replace(LATENCY, rounds=3)
 
     class Breaks(Silent):
         jobs = 0
 
         def advance(self, units: int = 1) -> None:
             self.jobs += 1
-            # after the models are prepared (2), round 1 runs with the file whole, round 2 without
+            # after the models are prepared (2), rounds 1 and 3 run with the file whole, round 2 without
             weights.write_bytes(b"damaged" if self.jobs in (4, 5) else whole)
 
-    results = run_bench(sources, LATENCY, tmp_path / "r", command="", progress=Breaks())
+    results = run_bench(sources, settings, tmp_path / "r", command="", progress=Breaks())
     failed = [each for each in results.measurements if each.status == "failed"]
     assert [(each.model, each.round) for each in failed] == [("fragile", 1)]
     assert "fragile cannot be read by transformers: Error while deserializing header" in failed[0].error
-    assert {len(each.pairs) for each in results.comparisons} == {1}
+    assert {len(each.pairs) for each in results.comparisons} == {2}
     assert any("failed: fragile, latency at load 1, round 2" in warning for warning in results.warnings)
-    mended = run_bench(sources, LATENCY, tmp_path / "r", command="", resume=True)
+    mended = run_bench(sources, settings, tmp_path / "r", command="", resume=True)
     assert {each.status for each in mended.measurements} == {"ok"}
-    assert {len(each.pairs) for each in mended.comparisons} == {2}
+    assert {len(each.pairs) for each in mended.comparisons} == {3}
 
 
 def test_models_with_different_vocabularies_are_refused(
@@ -190,10 +185,9 @@ def test_models_with_different_vocabularies_are_refused(
 
 
 def test_other_settings_do_not_mix_with_finished_ones(
-    report: Path, pico_llama: Path, pico_llama_untied: Path, tmp_path: Path
+    report: Path, sources: list[str], tmp_path: Path
 ) -> None:
     copy = shutil.copytree(report, tmp_path / "r")
-    sources = [str(pico_llama), str(pico_llama_untied)]
     with pytest.raises(OptionError, match=r"measured with other settings \(seed\)"):
         run_bench(sources, replace(SETTINGS, seed=1), copy, command="", resume=True)
     with pytest.raises(InputError, match="measured with other models"):
@@ -201,14 +195,14 @@ def test_other_settings_do_not_mix_with_finished_ones(
 
 
 def test_results_of_another_machine_are_not_continued(
-    report: Path, pico_llama: Path, pico_llama_untied: Path, tmp_path: Path
+    report: Path, sources: list[str], tmp_path: Path
 ) -> None:
     copy = shutil.copytree(report, tmp_path / "r")
     data = json.loads((copy / "results.json").read_text())
     data["environment"]["processor"] = "Another 9000"
     (copy / "results.json").write_text(json.dumps(data))
     with pytest.raises(InputError, match=r"measured on another machine \(Another 9000\)"):
-        run_bench([str(pico_llama), str(pico_llama_untied)], SETTINGS, copy, command="", resume=True)
+        run_bench(sources, SETTINGS, copy, command="", resume=True)
 
 
 def test_files_of_others_are_left_alone(pico_llama: Path, tmp_path: Path) -> None:
@@ -225,14 +219,14 @@ def test_files_of_others_are_left_alone(pico_llama: Path, tmp_path: Path) -> Non
 
 
 def test_a_second_run_in_the_same_directory_harms_nothing(
-    report: Path, pico_llama: Path, pico_llama_untied: Path, tmp_path: Path
+    report: Path, sources: list[str], tmp_path: Path
 ) -> None:
     copy = shutil.copytree(report, tmp_path / "r")
     before = (copy / "results.json").read_bytes()
     with (copy / ".lock").open("r+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(OutputError, match="another run is writing to"):
-            run_bench([str(pico_llama), str(pico_llama_untied)], SETTINGS, copy, command="", force=True)
+            run_bench(sources, SETTINGS, copy, command="", force=True)
     assert (copy / "results.json").read_bytes() == before
     assert (copy / "work").is_dir()
 
