@@ -1,16 +1,22 @@
 """The method benchmark on a pico model: all rows, resuming, and the page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from docs.make.domains.suite import _replace
 from docs.make.quality.page import render
 from docs.make.quality.plot import quality_svg
-from docs.make.quality.rows import HEADLINE, Setting, rows_at
+from docs.make.quality.rows import HEADLINE, MORE, Setting, has_more, rows_at
 from docs.make.quality.run import run_quality
+from docs.make.quality.texts import calibrations_at, longer, self_text_file, write_self_texts
 from docs.make.shared import kept_results
+from dotresize.compress.record.progress import Silent
+from dotresize.compress.text.mixture import BUILTIN_SHARES, mixture_of
+from dotresize.compress.weights.source import load_dense
 
 from ..text import TEXT
 
@@ -64,8 +70,8 @@ def test_every_method_is_measured_and_finished_rows_are_kept(setting: Setting, t
         sum(label.startswith("hidden") for label in HEADLINE),
         sum(label.startswith("mlp") for label in HEADLINE),
     )
-    assert page.count("\n| hidden:") == 2 * (10 + both[0])  # ratios and costs
-    assert page.count("\n| mlp:") == 2 * (9 + both[1])
+    assert page.count("\n| hidden:") == 2 * (12 + both[0])  # ratios and costs
+    assert page.count("\n| mlp:") == 2 * (12 + both[1])
     assert "| chat | left out: no such package |" in page
     assert "| code | this Python's own files | 3 | PSF-2.0 | 2 for evaluation |" in page
     assert "Not measured yet" not in page
@@ -106,17 +112,26 @@ def test_the_page_marks_what_was_calibrated_on(setting: Setting, tmp_path: Path)
     assert "## Transport" not in page
 
 
-def test_self_text_is_written_once(pico_llama: Path, tmp_path: Path) -> None:
-    from docs.make.domains.suite import _replace
-    from docs.make.quality.texts import calibrations_at, write_self_text
-    from dotresize.compress.record.progress import Silent
-    from dotresize.compress.text.mixture import BUILTIN_SHARES, mixture_of
+def test_more_tokens_and_more_work_are_measured_with_the_default(setting: Setting) -> None:
+    changed = replace(setting, calibrations={**setting.calibrations, "builtin": [setting.texts[0]]})
+    trained, more, hidden = (row for label, row in rows_at(changed).items() if has_more(label))
+    assert trained.effort == "thorough"
+    assert (trained.calibration, more.calibration) == (setting.texts[0], f"{setting.texts[0]}=1")
+    assert more.calibration_windows == hidden.calibration_windows == MORE * setting.calibration_windows
 
-    file = write_self_text(str(pico_llama), tmp_path, 200, 3, Silent())
+
+def test_self_text_is_written_once(pico_llama: Path, tmp_path: Path) -> None:
+    file = self_text_file(tmp_path, 200, 3)
+    dense = load_dense(str(pico_llama))
+    write_self_texts(dense, [f"{file}=0.5", "builtin:code"], Silent())
     assert json.loads(file.read_text().splitlines()[0])["text"]
     before = file.stat().st_mtime_ns
-    assert write_self_text("no model is loaded", tmp_path, 200, 3, Silent()) == file
+    write_self_texts(dense, [str(file)], Silent())
     assert file.stat().st_mtime_ns == before
+    assert longer([f"{file}=0.5", "builtin:code"], 8) == [
+        f"{self_text_file(tmp_path, 800, 3)}=0.5",
+        "builtin:code=0.5",
+    ]
     _replace(
         tmp_path / "sources.json", json.dumps({"encyclopaedia": {"documents": {}}, "chat": {"missing": "x"}})
     )

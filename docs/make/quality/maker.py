@@ -51,19 +51,19 @@ def bench_quality(
     from .plot import quality_svg
     from .rows import Setting
     from .run import run_quality
-    from .texts import calibrations_at, write_self_text
+    from .texts import calibrations_at, self_text_file
 
     quiet_libraries()
     with ProgressBar() as progress:
         sources = write_domains(texts, wikitext, progress)
         for line in left_out(sources):
             typer.echo(line, err=True)
-        written = write_self_text(model, texts, calibration_windows * window_tokens, seed, progress)
+        self_text = self_text_file(texts, calibration_windows * window_tokens, seed)
         setting = Setting(
             model=model,
             width=float(number_or_fraction("hidden-size", hidden_size) or 0),
             mlp_width=float(number_or_fraction("intermediate-size", intermediate_size) or 0),
-            calibrations=calibrations_at(texts, written),
+            calibrations=calibrations_at(texts, self_text),
             calibration_windows=calibration_windows,
             window_tokens=window_tokens,
             texts=[str(file) for file in evaluation_files(texts).values()],

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from ..shared.markdown import table
-from .rows import Setting, axis_of, rows_at
+from .rows import Setting, axis_of, has_more, rows_at
 
 __all__ = ["render"]
 
@@ -163,7 +163,7 @@ def _best(rows: dict[str, dict[str, Any]], axis: str, *methods: str) -> tuple[st
     means = {
         label: _summary(row, "all texts")["geometric_mean"]["value"]
         for label, row in rows.items()
-        if axis_of(label) == axis and re.split(r"[, ]+", label)[1] in methods
+        if axis_of(label) == axis and not has_more(label) and re.split(r"[, ]+", label)[1] in methods
     }
     return min(means.items(), key=lambda item: float(item[1])) if means else None
 

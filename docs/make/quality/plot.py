@@ -67,4 +67,4 @@ def _colour(method: str) -> str:
     method = method.partition(" [")[0]
     if method.endswith("none") or method.endswith("none)"):
         return _UNFITTED
-    return _FITTED if method.endswith("full") else _PARTLY
+    return _FITTED if "full" in method and "without" not in method else _PARTLY

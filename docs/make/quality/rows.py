@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 
 from dotresize.compress.record.config import CompressConfig
 
-__all__ = ["Setting", "axis_of", "methods_at", "rows_at"]
+from .texts import longer
+
+__all__ = ["Setting", "axis_of", "has_more", "methods_at", "rows_at"]
 
 # The methods that every calibration is measured with; the others with the first calibration only.
 HEADLINE = (
@@ -16,6 +18,9 @@ HEADLINE = (
     "mlp: dot (exact), energy mass, signed cost, full",
     "mlp: magnitude, none",
 )
+DEFAULT = "builtin"  # the calibration that is measured with more work and more tokens, too
+MORE = 8  # times the tokens
+_THOROUGH, _TOKENS = "thorough", f"{MORE} x the tokens"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +61,33 @@ def _rows(setting: Setting, quick: bool) -> Iterator[tuple[str, CompressConfig]]
     if not quick and tables:
         name, table = next(iter(tables.items()))
         yield from ((f"{method} [{name}]", row) for method, row in table.items() if method not in HEADLINE)
+        name = DEFAULT if DEFAULT in tables else name
+        more = _with_more(setting, tables[name], setting.calibrations[name])
+        yield from ((f"{method} [{name}]", row) for method, row in more.items())
+
+
+def _with_more(
+    setting: Setting, table: dict[str, CompressConfig], texts: list[str]
+) -> dict[str, CompressConfig]:
+    """Label -> configuration: local training behind the fits, and fits on more tokens."""
+    trained = "mlp: magnitude, full"
+    rows = {f"{trained}, {_THOROUGH}": replace(table[trained], effort="thorough")}
+    longest, windows = tuple(longer(texts, MORE)), setting.calibration_windows * MORE
+    for method in (trained, "hidden: pca, full"):
+        rows[f"{method}, {_TOKENS}"] = replace(
+            table[method], calibration=longest, calibration_windows=windows
+        )
+    return rows
 
 
 def axis_of(label: str) -> str:
     """Which width a row changes: "hidden" or "mlp"."""
     return label.split(": ", 1)[0]
+
+
+def has_more(label: str) -> bool:
+    """Whether a row took more work or text than the others, which it is not to be compared with."""
+    return _THOROUGH in label or _TOKENS in label
 
 
 def methods_at(setting: Setting, texts: list[str]) -> dict[str, CompressConfig]:
@@ -83,6 +110,7 @@ def methods_at(setting: Setting, texts: list[str]) -> dict[str, CompressConfig]:
         "hidden: dot, signed cost, full": {"method": "dot"},
         "hidden: pca, full without neuron steps": {"method": "pca", "neuron_steps": 0},
         "hidden: pca, readout": {"method": "pca", "compensate": "readout"},
+        "hidden: pca, full, quick": {"method": "pca", "effort": "quick"},
     }
     paper_mlp = {"mlp_method": "dot", "mass": "uniform", "signed": False}
     exact_energy = {"mlp_method": "dot", "mass": "energy", "reg": 0.0}
@@ -96,6 +124,7 @@ def methods_at(setting: Setting, texts: list[str]) -> dict[str, CompressConfig]:
         "mlp: nystrom, full": {"mlp_method": "nystrom"},
         "mlp: nystrom, none": {"mlp_method": "nystrom", "compensate": "none"},
         "mlp: magnitude, readout": {"mlp_method": "magnitude", "compensate": "readout"},
+        "mlp: magnitude, full, quick": {"mlp_method": "magnitude", "effort": "quick"},
     }
     narrow_mlp = replace(shared, width=None, mlp_width=setting.mlp_width)
     rows = {label: replace(shared, **changes) for label, changes in hidden.items()}  # type: ignore[arg-type]

@@ -25,8 +25,11 @@ from dotresize.compress.weights.source import DenseModel, load_dense
 from ..shared.kept_dense import KEPT, KeptDense
 from ..shared.kept_results import load, store
 from .rows import Setting, rows_at
+from .texts import write_self_texts
 
 __all__ = ["run_quality"]
+
+TIMED_WINDOWS = 32  # of a dense pass at most; it is as long in proportion over more
 
 
 def run_quality(
@@ -68,6 +71,7 @@ def run_quality(
         window_tokens=setting.evaluation_window_tokens,
     )
     for label, config in todo.items():
+        write_self_texts(dense, config.calibration, progress)
         results["rows"][label] = _measure(dense, KeptDense(dense, kept), config, texts, progress)
         store(results_file, results)
     return results
@@ -87,11 +91,12 @@ def _measure(
         window_tokens=config.window_tokens,
         seed=config.seed,
     )
-    forward = forward_seconds(dense, calibration.token_ids)
+    timed = calibration.token_ids[:TIMED_WINDOWS]
+    forward = forward_seconds(dense, timed)
     base_bytes = psutil.Process().memory_info().rss
     with MemoryWatch(os.getpid()) as watch:
         result = compress(dense, config, progress=progress)
-    forward = (forward + forward_seconds(dense, calibration.token_ids)) / 2
+    forward = (forward + forward_seconds(dense, timed)) / 2 * (calibration.token_ids.numel() / timed.numel())
     quality = measure_texts(
         {"dense": original, "narrow": result.model},
         texts,

@@ -1,6 +1,8 @@
 """The texts of the method benchmark: every domain, and what the calibrations are made of."""
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -8,36 +10,64 @@ import torch
 from dotresize.compress.record.progress import Progress
 from dotresize.compress.text.mixture import SELF, mixture_of
 from dotresize.compress.text.self_text import SelfText
-from dotresize.compress.weights.source import load_dense
+from dotresize.compress.weights.source import DenseModel
 
 from ..domains.suite import ENCYCLOPAEDIA, evaluation_files
 
-__all__ = ["calibrations_at", "write_self_text"]
+__all__ = ["calibrations_at", "longer", "self_text_file", "write_self_texts"]
 
 MIXED = (ENCYCLOPAEDIA, "documentation", "code", "chat")  # the other domains stay unseen
+_SELF = "self-"  # seed and tokens follow
 
 
-def write_self_text(model: str, directory: Path, tokens: int, seed: int, progress: Progress) -> Path:
-    """A file of self text, at least `tokens` long, so that no row has to write it again.
+def self_text_file(directory: Path, tokens: int, seed: int) -> Path:
+    """Where self text of at least that many tokens is, or goes."""
+    return directory / f"{_SELF}{seed}-{tokens}.jsonl"
+
+
+def longer(texts: Sequence[str], times: int) -> list[str]:
+    """The same calibration for so many times the tokens: self text comes from a longer file."""
+    found = []
+    for part in mixture_of(texts):
+        file = Path(part.spec)
+        if file.name.startswith(_SELF):
+            tokens = math.ceil(_tokens_of(file) * part.share * times)
+            file = self_text_file(file.parent, tokens, _seed_of(file))
+        found.append(f"{file if file.name.startswith(_SELF) else part.spec}={part.share:g}")
+    return found
+
+
+def write_self_texts(dense: DenseModel, calibration: str | Sequence[str], progress: Progress) -> None:
+    """Write the files of self text that a calibration names and that are not there.
 
     Args:
-        model: that writes.
-        directory: of the domains; texts that are there already are kept.
-        tokens: that the largest calibration takes.
-        seed: of the sampling.
+        dense: that writes; what it wrote for a shorter file is the beginning of a longer one.
+        calibration: a text or several.
         progress: told about every text.
     """
-    file = directory / f"self-{seed}-{tokens}.jsonl"
-    if not file.is_file():
-        dense = load_dense(model)
+    texts = [calibration] if isinstance(calibration, str) else calibration
+    for file in (Path(part.spec) for part in mixture_of(texts)):
+        if not file.name.startswith(_SELF) or file.is_file():
+            continue
         writer = SelfText(
-            dense=dense, device=torch.device("cpu"), seed=seed, cache=directory, progress=progress
+            dense=dense,
+            device=torch.device("cpu"),
+            seed=_seed_of(file),
+            cache=file.parent,
+            progress=progress,
         )
-        texts = writer.documents(tokens)
+        written = writer.documents(_tokens_of(file))
         temporary = file.with_name(file.name + ".tmp")
-        temporary.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+        temporary.write_text("".join(json.dumps({"text": text}) + "\n" for text in written), encoding="utf-8")
         temporary.rename(file)
-    return file
+
+
+def _seed_of(file: Path) -> int:
+    return int(file.stem.split("-")[1])
+
+
+def _tokens_of(file: Path) -> int:
+    return int(file.stem.split("-")[2])
 
 
 def calibrations_at(directory: Path, self_text: Path) -> dict[str, list[str]]:
