@@ -14,6 +14,7 @@ from .families.call_arguments import call_arguments
 from .families.family import Family
 from .families.surgery import assemble
 from .identity import identity_of
+from .layers.fisher import neuron_fisher
 from .layers.job import Job
 from .layers.narrow import narrow_tensors
 from .layers.rounded_sites import Rounding
@@ -169,6 +170,7 @@ def narrow_into(
     arguments = call_arguments(dense.skeleton, dense.family, windows.token_ids.shape[1], device)
     with watch.measure("survey"):
         basis, plan = _survey(dense, plan, settings, windows, arguments, device, work, progress, room, ranks)
+        fisher = _fisher(dense, plan, settings, windows, arguments, device, work, progress, room, ranks)
     job = Job.of(
         basis,
         device=device,
@@ -182,6 +184,7 @@ def narrow_into(
         progress=progress,
         ranks=ranks,
         rounding=rounding,
+        fisher=fisher,
     )
     ranks.check(job.windows - job.held_windows, windows.token_ids.shape[1])
     with watch.measure("narrow"):
@@ -245,6 +248,32 @@ def _survey(
     tensors, layers = kept
     basis = Basis(tensors["project"].numpy(), tensors["expand"].numpy(), None) if tensors else None
     return basis, plan.keeping(tuple(layers))
+
+
+def _fisher(
+    dense: Dense,
+    plan: Plan,
+    config: Settings,
+    windows: Windows,
+    arguments: list[list[dict[str, Any]]],
+    device: torch.device,
+    work: WorkDirectory,
+    progress: Progress,
+    room: StreamRoom,
+    ranks: Ranks,
+) -> dict[str, Tensor]:
+    """What the loss feels of each neuron, from disk when an earlier run got that far; else empty."""
+    if config.mlp_method != "fisher" or not plan.chooses_inside(plan.family.mlp):
+        return {}
+    kept = ranks.item(work.load("fisher"))
+    if kept is not None:
+        return kept[0]
+    found = neuron_fisher(
+        dense, windows.token_ids, arguments, device, progress, seed=config.seed, room=room, ranks=ranks
+    )
+    if ranks.is_first:
+        work.store("fisher", found, None)
+    return found
 
 
 def _decided(

@@ -176,6 +176,7 @@ def _peak_bytes(
     how: dict[str, Any] = {
         "tokens": tokens,
         "compensate": settings.compensate,
+        "fisher": settings.mlp_method == "fisher" and plan.chooses_inside(plan.family.mlp),
         "stream_item_bytes": STREAM_ITEM_BYTES[settings.stream_dtype],
     }
     if in_files and plan.narrow_family.stored_as_named:

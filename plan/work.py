@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from ..compress.families.family import Sublayer
+from ..compress.layers.fisher import windows_felt
 from ..compress.layers.job import keeps_inner
 from ..compress.layers.neuron_fit import PART
 from ..compress.maths.moments import BLOCK_COLUMNS
@@ -87,13 +88,25 @@ class _Shape:
     def survey(self) -> Work:
         """One dense pass with the second moment of the stream, and the basis."""
         if not self.plan.changes_basis and not self.plan.drops_layers:
-            return Work()
+            return self._fisher()
         dense, sublayers = self.plan.dense, self.plan.family.sublayers
         sites = dense.num_hidden_layers * len(sublayers) + 1
         moments = sites * _moment(self.tokens, dense.hidden_size)
         basis = EIGENVECTORS * dense.hidden_size**3 if self.plan.changes_basis else 0
         passes = dense.num_hidden_layers * sum(self._forward(part, dense) for part in sublayers)
-        return Work(single=passes, double=moments + basis)
+        return Work(single=passes, double=moments + basis) + self._fisher()
+
+    def _fisher(self) -> Work:
+        """What the loss feels of the neurons: forward, again, and back to activations; and the head."""
+        if self.settings.mlp_method != "fisher" or not self.plan.chooses_inside(self.plan.family.mlp):
+            return Work()
+        dense = self.plan.dense
+        share = windows_felt(self.tokens // self.context, self.context) * self.context / self.tokens
+        layers = dense.num_hidden_layers * sum(
+            self._forward(part, dense) for part in self.plan.family.sublayers
+        )
+        head = 2 * self.tokens * dense.vocab_size * dense.hidden_size
+        return Work(single=share * (3 * layers + 2 * head))
 
     def layers(self) -> Work:
         """Both streams through all layers, with the sums and solutions of the fits."""
@@ -139,7 +152,9 @@ class _Shape:
 
     def _choice(self, part: Sublayer) -> Work:
         """The full second moment that key-value groups and transports are chosen by."""
-        if not self.plan.chooses_inside(part) or (part.is_mlp and self.settings.mlp_method == "magnitude"):
+        if not self.plan.chooses_inside(part) or (
+            part.is_mlp and self.settings.mlp_method in ("magnitude", "fisher")
+        ):
             return Work()
         inner = _inner(part, self.plan.dense)
         if part.is_mlp and self.settings.mlp_method == "nystrom":  # and all its eigenvectors

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import torch
 
+from ...compress.layers.fisher import FISHER_TOKENS, HEAD_ROWS
 from ...compress.layers.job import keeps_inner
 from ...compress.record.config import STREAM_ITEM_BYTES
 from ...compress.record.report import Counts, Report, Widths
@@ -57,6 +58,7 @@ def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> 
         report,
         tokens=report.calibration.tokens,
         compensate=report.config["compensate"],
+        fisher=report.config["mlp_method"] == "fisher",
         base_bytes=base_bytes,
         batch_tokens=batch_tokens,
         stream_item_bytes=STREAM_ITEM_BYTES[report.config["stream_dtype"]],
@@ -68,6 +70,7 @@ def peak_bytes(
     *,
     tokens: int,
     compensate: str,
+    fisher: bool = False,
     base_bytes: int,
     batch_tokens: int = BATCH_TOKENS,
     stream_item_bytes: int = _SINGLE,
@@ -82,6 +85,7 @@ def peak_bytes(
         sizes: of both models.
         tokens: of the calibration.
         compensate: of the run, see `CompressConfig`.
+        fisher: whether neurons go by what the loss feels of them.
         base_bytes: resident before it, with the dense model loaded.
         batch_tokens: tokens that visit a layer at once.
         stream_item_bytes: of a value of a residual stream.
@@ -93,7 +97,8 @@ def peak_bytes(
     if counts.head_parameters != sizes.dense_counts.head_parameters:
         head = _DOUBLE * dense.vocab_size * (2 * dense.hidden_size + narrow.hidden_size)
     fitting = streams + counts.weight_bytes + max(fit, head)
-    return base_bytes + max(int(fitting), 2 * counts.weight_bytes)
+    felt = _fisher_bytes(sizes, tokens, stream_item_bytes) if fisher else 0
+    return base_bytes + max(int(fitting), 2 * counts.weight_bytes, felt)
 
 
 def streamed_peak_bytes(
@@ -101,6 +106,7 @@ def streamed_peak_bytes(
     *,
     tokens: int,
     compensate: str,
+    fisher: bool = False,
     base_bytes: int,
     stream_bytes: int,
     stream_item_bytes: int = _SINGLE,
@@ -115,6 +121,7 @@ def streamed_peak_bytes(
         sizes: of both models.
         tokens: of the calibration.
         compensate: of the run, see `CompressConfig`.
+        fisher: whether neurons go by what the loss feels of them.
         base_bytes: resident before it.
         stream_bytes: what one stream, and the layers that stay for the reference, may take of memory.
         stream_item_bytes: of a value of a residual stream.
@@ -129,13 +136,26 @@ def streamed_peak_bytes(
     layers = _SINGLE * counts.layer_parameters
     outside = _SINGLE * (counts.total_parameters - counts.layer_parameters)
     reference = outside + min(layers, stream_bytes + layers // narrow.num_hidden_layers)
-    return base_bytes + max(streams + fit, streams + tables, reference)
+    felt = dense_layer + _fisher_bytes(sizes, tokens, stream_item_bytes, stream_bytes) if fisher else 0
+    return base_bytes + max(streams + fit, streams + tables, reference, felt)
 
 
 def _stream_bytes(sizes: Sizes, tokens: int, compensate: str, item_bytes: int) -> list[int]:
     """Of each residual stream."""
     narrow = [] if compensate == "none" else [sizes.narrow.hidden_size]
     return [tokens * width * item_bytes for width in (sizes.dense.hidden_size, *narrow)]
+
+
+def _fisher_bytes(sizes: Sizes, tokens: int, item_bytes: int, stream_bytes: int | None = None) -> int:
+    """What enters the layers, and either the head with logits of a few tokens, or a batch's graph."""
+    dense = sizes.dense
+    stream = min(tokens, FISHER_TOKENS) * dense.hidden_size * item_bytes
+    streams = [stream, dense.num_hidden_layers * stream]
+    kept = sum(size for size in streams if stream_bytes is None or size <= stream_bytes)
+    head = _SINGLE * dense.vocab_size * (dense.hidden_size + 4 * HEAD_ROWS)
+    heads = dense.head_dim * (2 * dense.num_attention_heads + 2 * dense.num_key_value_heads)
+    graph = _SINGLE * BATCH_TOKENS * (8 * dense.hidden_size + 5 * dense.intermediate_size + heads)
+    return kept + max(head, graph)
 
 
 def _fit_bytes(sizes: Sizes, tokens: int, compensate: str, batch_tokens: int) -> int:

@@ -56,6 +56,7 @@ class Job:
     device: torch.device
     progress: Progress
     ranks: Ranks = field(default_factory=Ranks)
+    fisher: dict[str, Tensor] = field(default_factory=dict)  # of `neuron_fisher`, where neurons go by it
     rounding: Rounding | None = None  # of the matrices, on the way; None: they stay floats
 
     @classmethod

@@ -115,7 +115,7 @@ def _observe(
     With the fits, and the second moment (k, k) of what the readers read, None where nothing is fitted.
     """
     sums = empty_readout_sums(job)
-    inner_sums = InnerSums(job, dense) if job.plan.chooses(dense.sublayer) else None
+    inner_sums = InnerSums(job, dense, index) if job.plan.chooses(dense.sublayer) else None
     normed = dense.sublayer.norm is not None
 
     def seen(x: Tensor, batch: slice, inner: list[Inner]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..maths.basis import largest
 from ..maths.moments import second_moment
 from ..streams.activations import Branch, Inner
+from .fisher import fisher_key
 from .job import Job
 from .nystrom import keep_by_leverage
 from .units import (
@@ -29,12 +30,18 @@ __all__ = ["InnerSums"]
 class InnerSums:
     """Second moments of what the writers of one dense sublayer read, as far as the choice needs them."""
 
-    def __init__(self, job: Job, branch: Branch) -> None:
-        """Sums over no rows."""
-        self.job, self.branch = job, branch
+    def __init__(self, job: Job, branch: Branch, index: int) -> None:
+        """Sums over no rows.
+
+        Args:
+            job: what to do.
+            branch: the dense sublayer.
+            index: of its layer in the narrow model.
+        """
+        self.job, self.branch, self.index = job, branch, index
         size = branch.sites.read(branch.sublayer.writer).weight.shape[1]
         method = job.config.mlp_method if branch.sublayer.is_mlp else None
-        full = method != "magnitude"
+        full = method not in ("magnitude", "fisher")
         shape = (size, size) if full else (size,)
         # group energies and transport costs need few digits, and nothing is solved with them
         dtype = torch.float32 if full and method != "nystrom" else torch.float64
@@ -78,6 +85,9 @@ class InnerSums:
     def _neurons(self, expert: int, total: Tensor) -> Units:
         config, width = self.job.config, self.job.plan.narrow.intermediate_size
         score = self._neuron_energy(expert)
+        if config.mlp_method == "fisher":
+            felt = self.job.fisher[fisher_key(self.job.plan.kept_layers[self.index], expert)]
+            return keep_units(np.sqrt(score * felt.numpy()), width)
         if total.ndim == 1:
             return keep_units(score, width)
         inner = total.cpu().double().numpy()

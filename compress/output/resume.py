@@ -168,7 +168,16 @@ class WorkDirectory:
 
 def _items(path: Path) -> list[Path]:
     """Finished items and unfinished ones, shards with their journals, and streams."""
-    names = ("basis", "embeddings", "head", "layer-[0-9]*", "steps", "model", "model-[0-9]*-of-[0-9]*")
+    names = (
+        "basis",
+        "fisher",
+        "embeddings",
+        "head",
+        "layer-[0-9]*",
+        "steps",
+        "model",
+        "model-[0-9]*-of-[0-9]*",
+    )
     suffixes = ("safetensors", "json", "stream", "tmp")
     return [
         file
@@ -181,7 +190,7 @@ def _items(path: Path) -> list[Path]:
 
 def _can_resume(path: Path) -> bool:
     """Whether anything is kept that takes long: embeddings alone, or room for a shard, are nothing."""
-    names, suffixes = ("basis", "steps", "layer-[0-9]*", "head"), ("safetensors", "json")
+    names, suffixes = ("basis", "fisher", "steps", "layer-[0-9]*", "head"), ("safetensors", "json")
     return any(any(path.glob(f"{name}.{suffix}")) for name in names for suffix in suffixes)
 
 

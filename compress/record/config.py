@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 Method = Literal["dot", "magnitude", "pca", "pca+dot"]
-MlpMethod = Literal["dot", "magnitude", "magnitude+dot", "nystrom"]
+MlpMethod = Literal["dot", "magnitude", "magnitude+dot", "nystrom", "fisher"]
 Compensation = Literal["none", "readout", "full"]
 Mass = Literal["uniform", "energy"]
 StreamDtype = Literal["float32", "bfloat16"]
@@ -97,7 +97,8 @@ class CompressConfig:
         mlp_method: how MLP neurons are reduced (magnitude); with an MLP width only. `dot` merges all of them
             (the paper), `magnitude` drops the smallest, `magnitude+dot` drops them and transports what they
             wrote onto the others, `nystrom` keeps those with the largest ridge leverage and predicts what
-            the dropped ones gave (MoDeGPT).
+            the dropped ones gave (MoDeGPT), `fisher` drops those with the smallest product of what they add
+            to the stream and what the loss feels of them, which takes a backward pass.
         compensate: closed-form fits on the calibration tokens: none (fold only), readout (what each
             norm feeds its readers), full (readout, and every matrix that writes to the residual).
         reg: entropic regularisation of the transport, on costs scaled to [0, 1]; 0 solves it exactly (0.01).

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...compress.families.logits import finished_logits
 from .chunks import Head
 
 if TYPE_CHECKING:
@@ -24,18 +25,12 @@ Finish = Callable[[Tensor, tuple[Tensor, ...], Head], Tensor]
 def head_of(model: "PreTrainedModel") -> Head:
     """(n, hidden) -> (n, vocabulary) logits; gradients reach the head's own parameters."""
     head: Any = model.get_output_embeddings()
-    config = model.config
-    divisor = getattr(config, "logits_scaling", None) or 1.0  # Granite
-    factor = getattr(config, "logit_scale", None) or 1.0  # Cohere
-    cap = getattr(config, "final_logit_softcapping", None)  # Gemma 2
 
     def logits(hidden: Tensor) -> Tensor:
         # the weight itself, not the module's call: FSDP's hooks belong to the model's own call, not to chunks
         plain = isinstance(head, torch.nn.Linear)
         result: Tensor = torch.nn.functional.linear(hidden, head.weight, head.bias) if plain else head(hidden)
-        if factor != divisor:
-            result = result * (factor / divisor)
-        return result if cap is None else torch.tanh(result / cap) * cap
+        return finished_logits(result, model.config)
 
     return Head(logits, tuple(head.parameters()))
 

@@ -16,7 +16,18 @@ from dotresize.compress.streams.ranks import Ranks
 from dotresize.errors import OptionError
 
 WORKER = Path(__file__).with_name("ranks_worker.py")
-AXES = ("--hidden-size", "0.75", "--intermediate-size", "0.75", "--kv-groups", "1", "--layers", "2")
+AXES = (
+    "--hidden-size",
+    "0.75",
+    "--intermediate-size",
+    "0.75",
+    "--mlp-method",
+    "fisher",
+    "--kv-groups",
+    "1",
+    "--layers",
+    "2",
+)
 WINDOWS = ("--calibration-windows", "48", "--window-tokens", "128")  # three batches
 OTHERS = ("--calibration", "builtin:documentation", "--evaluation", "none", "--stream-memory", "0")
 

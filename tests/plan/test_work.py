@@ -30,6 +30,9 @@ class Counter(TorchDispatchMode):
         elif name == "_scaled_dot_product_flash_attention_for_cpu":
             windows, heads, tokens, width = args[0].shape
             self.operations += 4 * windows * heads * tokens * tokens * width
+        elif name == "_scaled_dot_product_flash_attention_for_cpu_backward":
+            windows, heads, tokens, width = args[1].shape
+            self.operations += 8 * windows * heads * tokens * tokens * width
         return result
 
 
@@ -39,6 +42,7 @@ class Counter(TorchDispatchMode):
         {"mlp_width": 0.5},
         {"mlp_width": 0.5, "neuron_steps": 0},
         {"mlp_width": 0.5, "compensate": "none"},
+        {"mlp_width": 0.5, "compensate": "none", "mlp_method": "fisher"},
         {"hidden_size": 48, "compensate": "readout"},
         {"kv_groups": 1},
         {"layers": 2},

@@ -131,7 +131,9 @@ def _costs(rows: dict[str, dict[str, Any]]) -> list[str]:
 
 def _transport(rows: dict[str, dict[str, Any]]) -> list[str]:
     """Where transport stands against selection, and why; nothing before both were measured on an axis."""
-    pairs = {axis: (_best(rows, axis, "dot"), _best(rows, axis, "magnitude", "pca")) for axis in _AXES}
+    pairs = {
+        axis: (_best(rows, axis, "dot"), _best(rows, axis, "magnitude", "pca", "fisher")) for axis in _AXES
+    }
     stand = [
         f"* {axis}: `{merged[0]}` {merged[1]:.3f}, `{selected[0]}` {selected[1]:.3f}"
         for axis, (merged, selected) in pairs.items()

@@ -13,6 +13,7 @@ __all__ = ["Setting", "axis_of", "has_more", "methods_at", "rows_at"]
 HEADLINE = (
     "hidden: pca, full",
     "mlp: magnitude, full",
+    "mlp: fisher, full",
     "hidden: pca, none",
     "hidden: dot, signed cost, full",
     "mlp: dot (exact), energy mass, signed cost, full",
@@ -70,7 +71,7 @@ def _with_more(
     setting: Setting, table: dict[str, CompressConfig], texts: list[str]
 ) -> dict[str, CompressConfig]:
     """Label -> configuration: local training behind the fits, and fits on more tokens."""
-    trained = "mlp: magnitude, full"
+    trained = "mlp: fisher, full"
     rows = {f"{trained}, {_THOROUGH}": replace(table[trained], effort="thorough")}
     longest, windows = tuple(longer(texts, MORE)), setting.calibration_windows * MORE
     for method in (trained, "hidden: pca, full"):
@@ -116,6 +117,7 @@ def methods_at(setting: Setting, texts: list[str]) -> dict[str, CompressConfig]:
     exact_energy = {"mlp_method": "dot", "mass": "energy", "reg": 0.0}
     mlp = {
         "mlp: magnitude, full": {"mlp_method": "magnitude"},
+        "mlp: fisher, full": {"mlp_method": "fisher"},
         "mlp: paper (dot, uniform mass, plain cost, none)": {**paper_mlp, "compensate": "none"},
         "mlp: dot, uniform mass, plain cost, full": paper_mlp,
         "mlp: magnitude, full without neuron steps": {"mlp_method": "magnitude", "neuron_steps": 0},
@@ -124,6 +126,7 @@ def methods_at(setting: Setting, texts: list[str]) -> dict[str, CompressConfig]:
         "mlp: nystrom, full": {"mlp_method": "nystrom"},
         "mlp: nystrom, none": {"mlp_method": "nystrom", "compensate": "none"},
         "mlp: magnitude, readout": {"mlp_method": "magnitude", "compensate": "readout"},
+        "mlp: fisher, none": {"mlp_method": "fisher", "compensate": "none"},
         "mlp: magnitude, full, quick": {"mlp_method": "magnitude", "effort": "quick"},
     }
     narrow_mlp = replace(shared, width=None, mlp_width=setting.mlp_width)

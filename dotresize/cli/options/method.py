@@ -22,7 +22,7 @@ Method = Annotated[
 MlpMethod = Annotated[
     str | None,
     typer.Option(
-        help="MLP neurons, with an MLP width: dot, magnitude (default), magnitude+dot or nystrom.",
+        help="MLP neurons, with an MLP width: dot, fisher, magnitude (default), magnitude+dot or nystrom.",
         rich_help_panel=_PANEL,
     ),
 ]

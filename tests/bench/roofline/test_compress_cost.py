@@ -31,6 +31,18 @@ def test_the_prediction_holds_the_streams_and_the_narrow_weights(pico_llama: Pat
     assert predicted_peak_bytes(report, 1000, 2048) == predicted + 1000
 
 
+def test_what_the_loss_feels_takes_every_layers_input_once(pico_llama: Path) -> None:
+    config = CompressConfig(intermediate_size=0.5, calibration=TEXT, calibration_windows=6, window_tokens=64)
+    dense = load_dense(str(pico_llama))
+    plain = compress(dense, config).report
+    felt = compress(dense, replace(config, mlp_method="fisher")).report
+    more = predicted_peak_bytes(felt, 0, 2048) - predicted_peak_bytes(plain, 0, 2048)
+    assert more > 0
+    deeper = replace(felt, dense=replace(felt.dense, num_hidden_layers=felt.dense.num_hidden_layers + 10))
+    added = predicted_peak_bytes(deeper, 0, 2048) - predicted_peak_bytes(felt, 0, 2048)
+    assert added == 10 * 6 * 64 * felt.dense.hidden_size * 4
+
+
 def test_a_model_in_its_files_takes_its_largest_parts_only(pico_llama: Path) -> None:
     """As many layers as there may be: they are not in memory together."""
     report = compress(
