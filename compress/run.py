@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,23 +13,20 @@ from .account import cost_of, report_of
 from .families.call_arguments import call_arguments
 from .families.family import Family
 from .families.surgery import assemble
+from .first_look import FirstLook, basis_and_layers, felt_by_the_loss
 from .identity import identity_of
-from .layers.fisher import neuron_fisher
 from .layers.job import Job
 from .layers.narrow import narrow_tensors
 from .layers.rounded_sites import Rounding
-from .layers.survey import Survey, survey_stream
-from .maths.basis import Basis, residual_basis
-from .maths.depth import layers_that_stay
 from .maths.guards import check_finite
 from .output.resume import WorkDirectory
-from .record.config import CompressConfig, Settings
+from .record.config import CompressConfig
 from .record.progress import Progress, Silent, Stopwatch
 from .record.report import Cost, Report
 from .streams.ranks import Ranks
 from .streams.sink import MemorySink, SharedSink, Sink
 from .streams.stream import StreamRoom
-from .text.calibration import Windows, check_texts
+from .text.calibration import check_texts
 from .text.calibration_windows import windows_of_first
 from .weights.dense import Dense
 from .weights.source import OpenModel, open_model
@@ -169,8 +166,9 @@ def narrow_into(
         work.begin(identity_of(dense, settings, windows, dtype, device))
     arguments = call_arguments(dense.skeleton, dense.family, windows.token_ids.shape[1], device)
     with watch.measure("survey"):
-        basis, plan = _survey(dense, plan, settings, windows, arguments, device, work, progress, room, ranks)
-        fisher = _fisher(dense, plan, settings, windows, arguments, device, work, progress, room, ranks)
+        look = FirstLook(dense, settings, windows.token_ids, arguments, device, work, progress, room, ranks)
+        basis, plan = basis_and_layers(plan, look)
+        fisher = felt_by_the_loss(plan, look)
     job = Job.of(
         basis,
         device=device,
@@ -219,81 +217,6 @@ def _checked_and_opened(spec: str, config: CompressConfig) -> Dense:
     opened = open_model(spec, trust_remote_code=config.trust_remote_code)
     check_inputs(opened, config)
     return opened.stream()
-
-
-def _survey(
-    dense: Dense,
-    plan: Plan,
-    config: Settings,
-    windows: Windows,
-    arguments: list[list[dict[str, Any]]],
-    device: torch.device,
-    work: WorkDirectory,
-    progress: Progress,
-    room: StreamRoom,
-    ranks: Ranks,
-) -> tuple[Basis | None, Plan]:
-    """The residual basis, None when it stays, and the plan with the layers that stay.
-
-    They come from disk when an earlier run got that far.
-    """
-    if not plan.changes_basis and not plan.drops_layers:
-        return None, plan
-    kept = ranks.item(work.load("basis"))
-    if kept is None:
-        survey = survey_stream(dense, windows.token_ids, arguments, device, progress, room=room, ranks=ranks)
-        kept = ranks.item(_decided(dense, plan, config, survey) if ranks.is_first else None)
-        assert kept is not None
-        work.store("basis", *kept)
-    tensors, layers = kept
-    basis = Basis(tensors["project"].numpy(), tensors["expand"].numpy(), None) if tensors else None
-    return basis, plan.keeping(tuple(layers))
-
-
-def _fisher(
-    dense: Dense,
-    plan: Plan,
-    config: Settings,
-    windows: Windows,
-    arguments: list[list[dict[str, Any]]],
-    device: torch.device,
-    work: WorkDirectory,
-    progress: Progress,
-    room: StreamRoom,
-    ranks: Ranks,
-) -> dict[str, Tensor]:
-    """What the loss feels of each neuron, from disk when an earlier run got that far; else empty."""
-    if config.mlp_method != "fisher" or not plan.chooses_inside(plan.family.mlp):
-        return {}
-    kept = ranks.item(work.load("fisher"))
-    if kept is not None:
-        return kept[0]
-    found = neuron_fisher(
-        dense, windows.token_ids, arguments, device, progress, seed=config.seed, room=room, ranks=ranks
-    )
-    if ranks.is_first:
-        work.store("fisher", found, None)
-    return found
-
-
-def _decided(
-    dense: Dense, plan: Plan, config: Settings, survey: Survey
-) -> tuple[dict[str, Tensor], list[int]]:
-    """The residual basis, none when it stays, and the layers that stay."""
-    basis = None
-    if plan.changes_basis:
-        basis = residual_basis(
-            survey.moment.numpy(),
-            plan.narrow.hidden_size,
-            method=config.method,
-            reg=config.reg,
-            signed=config.signed,
-            zero_sum=dense.family.norm_kind == "layer",
-        )
-    if plan.drops_layers:
-        plan = plan.keeping(layers_that_stay(survey.influence, plan.narrow.num_hidden_layers))
-    names = () if basis is None else ("project", "expand")
-    return {name: torch.from_numpy(getattr(basis, name)) for name in names}, list(plan.kept_layers)
 
 
 def choose_device(name: str) -> torch.device:

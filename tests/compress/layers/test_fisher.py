@@ -155,7 +155,7 @@ def test_a_resumed_run_does_not_look_again(
     dense = load_dense(str(pico_llama))
     with WorkDirectory(tmp_path / "work") as work:
         first = compress(dense, config, work=work)
-        monkeypatch.setattr("dotresize.compress.run.neuron_fisher", None)
+        monkeypatch.setattr("dotresize.compress.first_look.neuron_fisher", None)
         again = compress(dense, config, work=work)
     for name, value in first.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name])
