@@ -29,11 +29,11 @@ def longer(texts: Sequence[str], times: int) -> list[str]:
     """The same calibration for so many times the tokens: self text comes from a longer file."""
     found = []
     for part in mixture_of(texts):
-        file = Path(part.spec)
+        file, spec = Path(part.spec), part.spec
         if file.name.startswith(_SELF):
             tokens = math.ceil(_tokens_of(file) * part.share * times)
-            file = self_text_file(file.parent, tokens, _seed_of(file))
-        found.append(f"{file if file.name.startswith(_SELF) else part.spec}={part.share:g}")
+            spec = str(self_text_file(file.parent, tokens, _seed_of(file)))
+        found.append(f"{spec}={part.share:g}")
     return found
 
 
