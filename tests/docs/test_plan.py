@@ -116,7 +116,7 @@ def test_the_page_says_how_right_predictions_were() -> None:
     }  # fmt: skip
     results = {
         "setting": {"model": "m", "evaluation": {"a": "b"}, "calibration": ["c"], "searched": []},
-        "environment": {"processor": "p", "cores": 2},
+        "machines": [{"processor": "p", "cores": 2}],
         "fronts": {}, "layers": {}, "speed": speed, "forecasts": {"SmolLM2, MLP": forecast},
     }  # fmt: skip
     page = render(results, "PLAN.svg")

@@ -91,6 +91,20 @@ def test_another_setting_starts_afresh(setting: Setting, tmp_path: Path) -> None
     assert kept_results.load(file, setting, "rows")["rows"] == {}
 
 
+def test_every_machine_is_named_once(setting: Setting, tmp_path: Path) -> None:
+    file = tmp_path / "quality.json"
+    results = kept_results.load(file, setting, "rows")
+    kept_results.store(file, results)
+    here = kept_results.machines(results)
+    assert "cores" in here
+    versions = {"torch": "2.0"}
+    results["machines"].insert(0, {"processor": "another", "cores": 3, "versions": versions})
+    kept_results.store(file, results)
+    kept = kept_results.load(file, setting, "rows")
+    assert kept_results.machines(kept) == f"another (3 cores) and {here}"
+    assert kept_results.machines(kept, "torch").startswith("another (3 cores, torch 2.0) and ")
+
+
 def test_rows_can_be_chosen(setting: Setting) -> None:
     quick = rows_at(setting, quick=True)
     assert set(quick) == {f"{method} [{name}]" for method in HEADLINE for name in ("own", "code")}

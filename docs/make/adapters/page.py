@@ -3,6 +3,7 @@
 from statistics import median
 from typing import Any
 
+from ..shared.kept_results import machines
 from ..shared.markdown import failures, table
 from ..shared.measured import mean_kl, ratio_cells
 
@@ -11,7 +12,7 @@ __all__ = ["render"]
 
 def render(results: dict[str, Any]) -> str:
     """The page as Markdown."""
-    setting, machine, rows = results["setting"], results["environment"], results["rows"]
+    setting, rows = results["setting"], results["rows"]
     heads = ["model", "MB", "KL, nats per token", "perplexity ratio", "worst", "tokens per second", "cost"]
     cells = [
         [
@@ -29,7 +30,7 @@ def render(results: dict[str, Any]) -> str:
             "",
             _what(setting),
             "",
-            f"Machine: {machine['processor']}, {machine['cores']} cores.",
+            f"Measured on {machines(results)}.",
             "",
             *table(heads, cells),
             "",

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import Any
 
+from ..shared.kept_results import machines
 from ..shared.markdown import failures, table
 from ..shared.measured import mean_kl, ratio_cells
 
@@ -20,7 +21,7 @@ def render(results: dict[str, Any], plot: str) -> str:
         results: of `maker.run`.
         plot: name of the file of `plot.bits_svg`, beside the page.
     """
-    setting, machine, rows = results["setting"], results["environment"], results["rows"]
+    setting, rows = results["setting"], results["rows"]
     heads = ["model", "MB", "KL, nats per token", "perplexity ratio", "worst", "tokens per second", "front"]
     best = {label for engine in _ENGINES for label in front(bytes_of(_of(rows, engine)), rows)}
     cells = [
@@ -40,7 +41,7 @@ def render(results: dict[str, Any], plot: str) -> str:
             "",
             _what(setting),
             "",
-            f"Machine: {machine['processor']}, {machine['cores']} cores.",
+            f"Measured on {machines(results)}.",
             "",
             *table(heads, cells),
             "",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from ..shared.kept_results import machines
 from ..shared.markdown import table
 from ..shared.measured import mean_and_worst, ratios
 from .compute import LLAMA_70B, LayerShape, break_even
@@ -25,7 +26,7 @@ def render(results: Results, command: str) -> str:
         ("Transport as an add-on to selection", _add_on),
         ("Figure 3: real compute falls past 20 %", _compute),
     )
-    setting, environment = results["setting"], results["environment"]
+    setting = results["setting"]
     lines = [
         "# What the paper claims, and what this code measures",
         "",
@@ -37,7 +38,7 @@ def render(results: Results, command: str) -> str:
         f"of each text: *{setting['own']}* is of the calibration's kind; the other kinds, which it does not",
         f"hold, are {_others(setting)}, by geometric mean and worst.",
         "",
-        f"Made by `{command}` on {environment['processor']}, {environment['cores']} cores.",
+        f"Made by `{command}` on {machines(results)}.",
     ]
     for title, section in sections:
         lines += ["", f"## {title}", "", *section(results)]

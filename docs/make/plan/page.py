@@ -3,6 +3,7 @@
 from statistics import median
 from typing import Any
 
+from ..shared.kept_results import machines
 from .setting import (
     BUDGETS,
     DEFAULT,
@@ -55,12 +56,12 @@ def _ratios(quality: dict[str, Any]) -> dict[str, float]:
 
 
 def _head(results: dict[str, Any]) -> list[str]:
-    setting, machine = results["setting"], results["environment"]
+    setting = results["setting"]
     return [
         "# What a plan is worth",
         "",
-        f"Made by `make bench-plan` for `{setting['model']}` on {machine['processor']}, {machine['cores']} "
-        "cores. Every row is a model that was narrowed to the widths shown and scored on the held-out half "
+        f"Made by `make bench-plan` for `{setting['model']}` on {machines(results)}. "
+        "Every row is a model that was narrowed to the widths shown and scored on the held-out half "
         f"of {len(setting['evaluation'])} kinds of text: {', '.join(setting['evaluation'])}. A ratio is "
         "perplexity over the original's; the mean is geometric. All rows of a table are fitted on the same "
         f"windows of {len(setting['calibration'])} of these kinds. A search scores its candidates on "

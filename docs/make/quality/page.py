@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from ..shared.kept_results import machines
 from ..shared.markdown import table
 from .rows import Setting, axis_of, has_more, rows_at
 
@@ -42,10 +43,7 @@ def render(results: dict[str, Any], sources: dict[str, Any], command: str, plot:
 
 
 def _introduction(results: dict[str, Any], command: str) -> list[str]:
-    setting, environment = results["setting"], results["environment"]
-    software = ", ".join(
-        f"{name} {environment['versions'][name.lower()]}" for name in ("Python", "torch", "transformers")
-    )
+    setting = results["setting"]
     calibration = f"{setting['calibration_windows']} x {setting['window_tokens']} tokens"
     windows = setting["evaluation_windows"] or "all"
     return [
@@ -61,7 +59,7 @@ def _introduction(results: dict[str, Any], command: str) -> list[str]:
         "where the calibration held text of this kind. The mean is the geometric one. `pca, none` is",
         "SliceGPT's scheme on the one shared basis; the paper rows are the paper's.",
         "",
-        f"Made by `{command}` on {environment['processor']}, {environment['cores']} cores; {software}.",
+        f"Made by `{command}` on {machines(results, 'Python', 'torch', 'transformers')}.",
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from ..shared.kept_results import machines
 from ..shared.markdown import table
 
 __all__ = ["curves", "render"]
@@ -19,7 +20,7 @@ def render(results: dict[str, Any], plot: str) -> str:
         results: of `maker.run`, with at least one row.
         plot: name of the file of `curves`, beside the page.
     """
-    setting, machine = results["setting"], results["environment"]
+    setting = results["setting"]
     kinds = list(setting["evaluation"])
     heads = ["model", "tokens", "minutes", "mean", "worst", *kinds]
     rows = [[f"{name}, not recovered", "0", "0", *_ratios(each)] for name, each in results["starts"].items()]
@@ -37,7 +38,7 @@ def render(results: dict[str, Any], plot: str) -> str:
         f"that is evaluated on is trained on. {_length(setting)} Tokens and minutes are those of the state "
         "that was kept.",
         "",
-        f"Machine: {machine['processor']}, {machine['cores']} cores.",
+        f"Measured on {machines(results)}.",
         "",
         *table(heads, rows),
         "",
