@@ -7,7 +7,8 @@ import psutil
 import torch
 
 from ..bench.roofline.compress_cost import peak_bytes, streamed_peak_bytes
-from ..compress.record.config import STREAM_ITEM_BYTES, CompressConfig, Settings
+from ..compress.layers.fisher import windows_felt
+from ..compress.record.config import STREAM_ITEM_BYTES, CompressConfig
 from ..compress.record.report import Counts, Widths
 from ..compress.run import choose_device
 from ..compress.streams.memory import default_stream_bytes
@@ -138,7 +139,7 @@ def run_cost(
     work = compression_work(plan, settings, tokens=tokens, window_tokens=config.window_tokens, active=active)
     return RunCost(
         seconds=seconds_of_work(work, rates),
-        peak_memory_bytes=_peak_bytes(opened, plan, sizes, tokens, settings, base_bytes),
+        peak_memory_bytes=_peak_bytes(opened, plan, sizes, tokens, config, base_bytes),
         output_bytes=counts.weight_bytes,
         disk_bytes=counts.weight_bytes + (0 if plan.narrow_family.stored_as_named else counts.layer_bytes),
         calibration_tokens=tokens,
@@ -169,14 +170,18 @@ def _texts(config: CompressConfig) -> list[str]:
 
 
 def _peak_bytes(
-    opened: OpenModel, plan: Plan, sizes: PlannedSizes, tokens: int, settings: Settings, base_bytes: int
+    opened: OpenModel, plan: Plan, sizes: PlannedSizes, tokens: int, config: CompressConfig, base_bytes: int
 ) -> int:
     """Of a model that is read and written part by part, or of one that is whole in memory."""
     in_files = opened.family.stored_as_named and all(file.suffix == ".safetensors" for file in opened.files)
+    settings, window = config.settings(), config.window_tokens
+    felt = None
+    if settings.mlp_method == "fisher" and plan.chooses_inside(plan.family.mlp):
+        felt = windows_felt(tokens // window, window), window
     how: dict[str, Any] = {
         "tokens": tokens,
         "compensate": settings.compensate,
-        "fisher": settings.mlp_method == "fisher" and plan.chooses_inside(plan.family.mlp),
+        "felt": felt,
         "stream_item_bytes": STREAM_ITEM_BYTES[settings.stream_dtype],
     }
     if in_files and plan.narrow_family.stored_as_named:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import torch
 
-from ...compress.layers.fisher import FISHER_TOKENS, HEAD_ROWS
+from ...compress.layers.fisher import HEAD_ROWS, windows_felt
 from ...compress.layers.job import keeps_inner
 from ...compress.record.config import STREAM_ITEM_BYTES
 from ...compress.record.report import Counts, Report, Widths
@@ -54,11 +54,14 @@ def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> 
         base_bytes: resident before it, with the dense model loaded.
         batch_tokens: tokens that visit a layer at once.
     """
+    calibration, felt = report.calibration, None
+    if report.config["mlp_method"] == "fisher":
+        felt = windows_felt(calibration.windows, calibration.window_tokens), calibration.window_tokens
     return peak_bytes(
         report,
-        tokens=report.calibration.tokens,
+        tokens=calibration.tokens,
         compensate=report.config["compensate"],
-        fisher=report.config["mlp_method"] == "fisher",
+        felt=felt,
         base_bytes=base_bytes,
         batch_tokens=batch_tokens,
         stream_item_bytes=STREAM_ITEM_BYTES[report.config["stream_dtype"]],
@@ -70,7 +73,7 @@ def peak_bytes(
     *,
     tokens: int,
     compensate: str,
-    fisher: bool = False,
+    felt: tuple[int, int] | None = None,
     base_bytes: int,
     batch_tokens: int = BATCH_TOKENS,
     stream_item_bytes: int = _SINGLE,
@@ -85,7 +88,7 @@ def peak_bytes(
         sizes: of both models.
         tokens: of the calibration.
         compensate: of the run, see `CompressConfig`.
-        fisher: whether neurons go by what the loss feels of them.
+        felt: windows and tokens of each from which `neuron_fisher` learns, None where it does not run.
         base_bytes: resident before it, with the dense model loaded.
         batch_tokens: tokens that visit a layer at once.
         stream_item_bytes: of a value of a residual stream.
@@ -97,8 +100,8 @@ def peak_bytes(
     if counts.head_parameters != sizes.dense_counts.head_parameters:
         head = _DOUBLE * dense.vocab_size * (2 * dense.hidden_size + narrow.hidden_size)
     fitting = streams + counts.weight_bytes + max(fit, head)
-    felt = _fisher_bytes(sizes, tokens, stream_item_bytes) if fisher else 0
-    return base_bytes + max(int(fitting), 2 * counts.weight_bytes, felt)
+    fisher = _fisher_bytes(sizes, felt, stream_item_bytes) if felt else 0
+    return base_bytes + max(int(fitting), 2 * counts.weight_bytes, fisher)
 
 
 def streamed_peak_bytes(
@@ -106,7 +109,7 @@ def streamed_peak_bytes(
     *,
     tokens: int,
     compensate: str,
-    fisher: bool = False,
+    felt: tuple[int, int] | None = None,
     base_bytes: int,
     stream_bytes: int,
     stream_item_bytes: int = _SINGLE,
@@ -121,7 +124,7 @@ def streamed_peak_bytes(
         sizes: of both models.
         tokens: of the calibration.
         compensate: of the run, see `CompressConfig`.
-        fisher: whether neurons go by what the loss feels of them.
+        felt: windows and tokens of each from which `neuron_fisher` learns, None where it does not run.
         base_bytes: resident before it.
         stream_bytes: what one stream, and the layers that stay for the reference, may take of memory.
         stream_item_bytes: of a value of a residual stream.
@@ -136,8 +139,8 @@ def streamed_peak_bytes(
     layers = _SINGLE * counts.layer_parameters
     outside = _SINGLE * (counts.total_parameters - counts.layer_parameters)
     reference = outside + min(layers, stream_bytes + layers // narrow.num_hidden_layers)
-    felt = dense_layer + _fisher_bytes(sizes, tokens, stream_item_bytes, stream_bytes) if fisher else 0
-    return base_bytes + max(streams + fit, streams + tables, reference, felt)
+    fisher = dense_layer + _fisher_bytes(sizes, felt, stream_item_bytes, stream_bytes) if felt else 0
+    return base_bytes + max(streams + fit, streams + tables, reference, fisher)
 
 
 def _stream_bytes(sizes: Sizes, tokens: int, compensate: str, item_bytes: int) -> list[int]:
@@ -146,15 +149,19 @@ def _stream_bytes(sizes: Sizes, tokens: int, compensate: str, item_bytes: int) -
     return [tokens * width * item_bytes for width in (sizes.dense.hidden_size, *narrow)]
 
 
-def _fisher_bytes(sizes: Sizes, tokens: int, item_bytes: int, stream_bytes: int | None = None) -> int:
+def _fisher_bytes(
+    sizes: Sizes, felt: tuple[int, int], item_bytes: int, stream_bytes: int | None = None
+) -> int:
     """What enters the layers, and either the head with logits of a few tokens, or a batch's graph."""
     dense = sizes.dense
-    stream = min(tokens, FISHER_TOKENS) * dense.hidden_size * item_bytes
+    windows, tokens = felt
+    stream = windows * tokens * dense.hidden_size * item_bytes
     streams = [stream, dense.num_hidden_layers * stream]
     kept = sum(size for size in streams if stream_bytes is None or size <= stream_bytes)
     head = _SINGLE * dense.vocab_size * (dense.hidden_size + 4 * HEAD_ROWS)
     heads = dense.head_dim * (2 * dense.num_attention_heads + 2 * dense.num_key_value_heads)
-    graph = _SINGLE * BATCH_TOKENS * (8 * dense.hidden_size + 5 * dense.intermediate_size + heads)
+    row = 8 * dense.hidden_size + 5 * dense.intermediate_size + heads
+    graph = _SINGLE * max(BATCH_TOKENS, tokens) * row
     return kept + max(head, graph)
 
 

@@ -43,6 +43,17 @@ def test_what_the_loss_feels_takes_every_layers_input_once(pico_llama: Path) -> 
     assert added == 10 * 6 * 64 * felt.dense.hidden_size * 4
 
 
+def test_what_the_loss_feels_of_one_long_window_counts_all_of_it(pico_llama: Path) -> None:
+    config = CompressConfig(
+        intermediate_size=0.5, mlp_method="fisher", calibration=TEXT, calibration_windows=6, window_tokens=64
+    )
+    felt = compress(load_dense(str(pico_llama)), config).report
+    long = replace(felt, calibration=replace(felt.calibration, windows=2, window_tokens=20_000))
+    deeper = replace(long, dense=replace(long.dense, num_hidden_layers=long.dense.num_hidden_layers + 10))
+    added = predicted_peak_bytes(deeper, 0, 2048) - predicted_peak_bytes(long, 0, 2048)
+    assert added == 10 * 20_000 * felt.dense.hidden_size * 4
+
+
 def test_a_model_in_its_files_takes_its_largest_parts_only(pico_llama: Path) -> None:
     """As many layers as there may be: they are not in memory together."""
     report = compress(
