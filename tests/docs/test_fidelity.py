@@ -12,7 +12,7 @@ import torch
 from docs.make.fidelity import maker as fidelity
 from docs.make.fidelity.compute import LLAMA_70B, LayerShape, break_even, flops_fraction
 from docs.make.fidelity.identities import identities
-from docs.make.fidelity.page import ratio, render, views
+from docs.make.fidelity.page import flat_from, ratio, render, views
 from docs.make.fidelity.plots import plots
 from docs.make.fidelity.rows import Setting, compressions
 from dotresize.compress.record.progress import Silent
@@ -57,6 +57,12 @@ def test_flops_agree_with_a_count_by_hand() -> None:
     for each in (shape, LLAMA_70B):
         assert flops_fraction(each, break_even(each, junctions=2), junctions=2) == pytest.approx(1.0)
     assert break_even(shape, junctions=0) == 1.0
+
+
+def test_gains_are_flat_from_where_none_comes_after() -> None:
+    assert flat_from([(2, 0.01), (4, 0.03), (8, 0.01), (16, -0.5)]) == 8
+    assert flat_from([(2, 0.01), (4, 0.03)]) is None
+    assert flat_from([(2, 0.001)]) == 2
 
 
 def test_an_interrupted_run_goes_on_and_the_page_names_what_is_missing(

@@ -1,6 +1,7 @@
 """The fidelity page: each claim of the paper, what the measurements say, and a sentence derived from them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from ..shared.kept_results import machines
@@ -9,7 +10,7 @@ from ..shared.measured import mean_and_worst, ratios
 from .compute import LLAMA_70B, LayerShape, break_even
 from .rows import REGULARISATIONS
 
-__all__ = ["OFF", "ratio", "render", "views"]
+__all__ = ["OFF", "flat_from", "ratio", "render", "views"]
 
 Results = dict[str, Any]
 OFF, WORST = "other kinds, mean", "other kinds, worst"
@@ -130,11 +131,19 @@ def _tokens(results: Results) -> list[str]:
             continue
         gains = [(b[0], 1 - b[1] / a[1]) for a, b in zip(known, known[1:], strict=False)]
         steps = ", ".join(f"{gain:+.1%} at {count:,}" for count, gain in gains)
-        flat = [count for count, gain in gains if gain < _FLAT]
-        verdict = f"below {_FLAT:.0%} from {flat[0]:,} tokens on" if flat else f"never below {_FLAT:.0%} here"
+        flat = flat_from(gains)
+        verdict = (
+            f"not below {_FLAT:.0%} here" if flat is None else f"below {_FLAT:.0%} from {flat:,} tokens on"
+        )
         lines.append(f"* {text}: gain of each doubling {steps}; {verdict}.")
     measured = _table(results, "calibration tokens", rows)
     return [*measured, "", *lines] if lines else measured
+
+
+def flat_from(gains: Sequence[tuple[int, float]]) -> int | None:
+    """The tokens from which on no doubling gains more than little; None where the last one does."""
+    lasting = list(takewhile(lambda each: each[1] < _FLAT, reversed(gains)))
+    return lasting[-1][0] if lasting else None
 
 
 def _merging(results: Results) -> list[str]:
