@@ -71,7 +71,7 @@ def test_every_method_is_measured_and_finished_rows_are_kept(setting: Setting, t
         sum(label.startswith("mlp") for label in HEADLINE),
     )
     assert page.count("\n| hidden:") == 2 * (12 + both[0])  # ratios and costs
-    assert page.count("\n| mlp:") == 2 * (14 + both[1])
+    assert page.count("\n| mlp:") == 2 * (15 + both[1])
     assert "| chat | left out: no such package |" in page
     assert "| code | this Python's own files | 3 | PSF-2.0 | 2 for evaluation |" in page
     assert "Not measured yet" not in page
@@ -128,10 +128,11 @@ def test_the_page_marks_what_was_calibrated_on(setting: Setting, tmp_path: Path)
 
 def test_more_tokens_and_more_work_are_measured_with_the_default(setting: Setting) -> None:
     changed = replace(setting, calibrations={**setting.calibrations, "builtin": [setting.texts[0]]})
-    trained, more, hidden = (row for label, row in rows_at(changed).items() if has_more(label))
+    trained, more, hidden, both = (row for label, row in rows_at(changed).items() if has_more(label))
     assert trained.effort == "thorough"
     assert (trained.calibration, more.calibration) == (setting.texts[0], f"{setting.texts[0]}=1")
     assert more.calibration_windows == hidden.calibration_windows == MORE * setting.calibration_windows
+    assert both == replace(more, effort="thorough")
 
 
 def test_self_text_is_written_once(pico_llama: Path, tmp_path: Path) -> None:

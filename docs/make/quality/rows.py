@@ -70,7 +70,7 @@ def _rows(setting: Setting, quick: bool) -> Iterator[tuple[str, CompressConfig]]
 def _with_more(
     setting: Setting, table: dict[str, CompressConfig], texts: list[str]
 ) -> dict[str, CompressConfig]:
-    """Label -> configuration: local training behind the fits, and fits on more tokens."""
+    """Label -> configuration: local training behind the fits, fits on more tokens, and both."""
     trained = "mlp: fisher, full"
     rows = {f"{trained}, {_THOROUGH}": replace(table[trained], effort="thorough")}
     longest, windows = tuple(longer(texts, MORE)), setting.calibration_windows * MORE
@@ -78,7 +78,8 @@ def _with_more(
         rows[f"{method}, {_TOKENS}"] = replace(
             table[method], calibration=longest, calibration_windows=windows
         )
-    return rows
+    both = replace(rows[f"{trained}, {_TOKENS}"], effort="thorough")
+    return {**rows, f"{trained}, {_THOROUGH}, {_TOKENS}": both}
 
 
 def axis_of(label: str) -> str:
