@@ -1,11 +1,14 @@
 """What a compression will give and take, from the config alone: no weight is read."""
 
+import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import psutil
 import torch
 
+from ..bench.judge.analysis import BUSY_SHARE
+from ..bench.process.memory_watch import MemoryWatch
 from ..bench.roofline.compress_cost import peak_bytes, streamed_peak_bytes
 from ..compress.layers.fisher import windows_felt
 from ..compress.record.config import STREAM_ITEM_BYTES, CompressConfig
@@ -77,7 +80,7 @@ def forecast(opened: OpenModel, config: CompressConfig, rates: Rates | None = No
     Args:
         opened: the model without its weights.
         config: what would be done.
-        rates: of this machine; measured in a few seconds when None.
+        rates: of this machine; measured in a few seconds when None, with a note where others disturbed it.
 
     Raises:
         InputError: what `compress` would refuse.
@@ -91,7 +94,14 @@ def forecast(opened: OpenModel, config: CompressConfig, rates: Rates | None = No
     if any(part.spec == SELF for part in mixture_of(_texts(config))):
         notes.append("the model writes a part of the text first; that time is not in the prediction")
     sizes = planned_sizes(opened, plan, config)
-    rates = rates or measure_rates(plan.dense, device)
+    if rates is None:
+        with MemoryWatch(os.getpid()) as watch:
+            rates = measure_rates(plan.dense, device)
+        if (busy := watch.report.busy_elsewhere or 0.0) > BUSY_SHARE:
+            notes.append(
+                f"other processes used {busy:.0%} of this machine while its speed was measured, so the time "
+                "is too long: repeat it when they are done"
+            )
     cost = run_cost(opened, plan, config, sizes, tokens=tokens, rates=rates, base_bytes=resident_bytes())
     return Forecast(sizes=sizes, cost=cost, device=device.type, notes=tuple(notes))
 

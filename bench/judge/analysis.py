@@ -5,7 +5,7 @@ from statistics import median
 from ..record.results import Comparison, Measurement, Results
 from .paired import compare_pairs, relative_spread
 
-__all__ = ["METRICS", "compare_all", "noise_warnings", "per_round"]
+__all__ = ["BUSY_SHARE", "METRICS", "compare_all", "noise_warnings", "per_round"]
 
 METRICS = {
     "latency": ("ttft_seconds", "tpot_seconds", "e2e_seconds"),

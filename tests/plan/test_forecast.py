@@ -1,7 +1,11 @@
 """What a dry run says against what the run then gives."""
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +93,21 @@ def test_it_refuses_what_the_run_would_refuse(pico_llama: Path, tmp_path: Path) 
             CompressConfig(mlp_width=0.5, calibration=TEXT, calibration_windows=99999, window_tokens=64),
             RATES,
         )
+
+
+def test_a_dry_run_beside_other_work_says_so(pico_llama: Path, tmp_path: Path) -> None:
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    command = [sys.executable, "-m", "dotresize", "compress", str(pico_llama), "-o", str(tmp_path / "out")]
+    try:
+        done = subprocess.run(
+            [*command, "--intermediate-size", "0.5", "--calibration", TEXT, "--dry-run", "--json"],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    notes = json.loads(done.stdout.splitlines()[-1])["forecast"]["notes"]
+    assert any(re.match(r"other processes used \d+% of this machine", note) for note in notes)
