@@ -23,11 +23,12 @@ def load(file: Path, setting: "DataclassInstance", *parts: str) -> dict[str, Any
     """
     file.parent.mkdir(parents=True, exist_ok=True)  # before the first row, which may take minutes
     asked = json.loads(json.dumps(asdict(setting)))
+    fresh: dict[str, Any] = {"setting": asked, "machines": [], **{part: {} for part in parts}}
     if file.is_file():
         kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if kept.get("setting") == asked:
-            return {part: {} for part in parts} | kept
-    return {"setting": asked, "machines": [], **{part: {} for part in parts}}
+            return fresh | kept
+    return fresh
 
 
 def store(file: Path, results: dict[str, Any]) -> None:
