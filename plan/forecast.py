@@ -1,16 +1,13 @@
 """What a compression will give and take, from the config alone: no weight is read."""
 
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import psutil
 import torch
 
-from ..bench.judge.analysis import BUSY_SHARE
-from ..bench.process.memory_watch import MemoryWatch
 from ..bench.roofline.compress_cost import peak_bytes, streamed_peak_bytes
-from ..compress.layers.fisher import windows_felt
+from ..compress.layers.fisher import felt_by
 from ..compress.record.config import STREAM_ITEM_BYTES, CompressConfig
 from ..compress.record.report import Counts, Widths
 from ..compress.run import choose_device
@@ -21,7 +18,7 @@ from ..compress.weights.files import read_headers
 from ..compress.weights.source import OpenModel
 from ..compress.widths.plan import Plan, make_plan
 from ..compress.widths.sizes import count_sizes
-from .rates import measure_rates
+from .rates import watched_rates
 from .work import Rates, compression_work, seconds_of_work
 
 __all__ = [
@@ -95,13 +92,8 @@ def forecast(opened: OpenModel, config: CompressConfig, rates: Rates | None = No
         notes.append("the model writes a part of the text first; that time is not in the prediction")
     sizes = planned_sizes(opened, plan, config)
     if rates is None:
-        with MemoryWatch(os.getpid()) as watch:
-            rates = measure_rates(plan.dense, device)
-        if (busy := watch.report.busy_elsewhere or 0.0) > BUSY_SHARE:
-            notes.append(
-                f"other processes used {busy:.0%} of this machine while its speed was measured, so the time "
-                "is too long: repeat it when they are done"
-            )
+        rates, disturbed = watched_rates(plan.dense, device)
+        notes += disturbed
     cost = run_cost(opened, plan, config, sizes, tokens=tokens, rates=rates, base_bytes=resident_bytes())
     return Forecast(sizes=sizes, cost=cost, device=device.type, notes=tuple(notes))
 
@@ -186,8 +178,8 @@ def _peak_bytes(
     in_files = opened.family.stored_as_named and all(file.suffix == ".safetensors" for file in opened.files)
     settings, window = config.settings(), config.window_tokens
     felt = None
-    if settings.mlp_method == "fisher" and plan.chooses_inside(plan.family.mlp):
-        felt = windows_felt(tokens // window, window), window
+    if plan.chooses_inside(plan.family.mlp):
+        felt = felt_by(settings.mlp_method, tokens // window, window)
     how: dict[str, Any] = {
         "tokens": tokens,
         "compensate": settings.compensate,

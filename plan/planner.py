@@ -26,7 +26,7 @@ from .hardware import serving_rates
 from .measure import lowest_fidelity
 from .per_layer import uniformity_of
 from .prediction import Predictor
-from .rates import measure_rates
+from .rates import watched_rates
 from .record import PlanRecord, Point
 from .search import AMOUNTS, Effort
 from .search_state import SearchState
@@ -127,10 +127,10 @@ def plan_widths(
     chosen = chooser.choose(
         pool, singles, needs, settings.effort, settings.evaluation, output, settings.quality_floor
     )
-    cost = _cost(opened, axes, chosen, base, tokens=tokens, base_bytes=base_bytes)
+    cost, notes = _cost(opened, axes, chosen, base, tokens=tokens, base_bytes=base_bytes)
     points = [chooser.point(candidate) for candidate in (chosen, *singles.values())]
     record = _record(opened, settings, predictor, points, chooser.front(pool, needs), cost)
-    return replace(record, evaluations=chooser.evaluations), chooser.state
+    return replace(record, evaluations=chooser.evaluations, notes=notes), chooser.state
 
 
 def _record(
@@ -201,9 +201,11 @@ def _checked_tokens(opened: OpenModel, candidate: Candidate, axes: Axes, base: C
 
 def _cost(
     opened: OpenModel, axes: Axes, chosen: Candidate, base: CompressConfig, *, tokens: int, base_bytes: int
-) -> RunCost:
+) -> tuple[RunCost, list[str]]:
+    """And what disturbed the measurement of this machine's speed."""
     config = config_of(chosen, axes.dense, base)
     plan = make_plan(opened.config, opened.family, config)
-    rates = measure_rates(plan.dense, choose_device(config.device))
+    rates, notes = watched_rates(plan.dense, choose_device(config.device))
     sizes = planned_sizes(opened, plan, config)
-    return run_cost(opened, plan, config, sizes, tokens=tokens, rates=rates, base_bytes=base_bytes)
+    cost = run_cost(opened, plan, config, sizes, tokens=tokens, rates=rates, base_bytes=base_bytes)
+    return cost, notes

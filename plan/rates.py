@@ -1,10 +1,13 @@
 """How fast this machine does the products of a compression, on matrices of the model's own shape."""
 
+import os
 from contextlib import nullcontext
 
 import torch
 from torch.nn import functional
 
+from ..bench.judge.analysis import BUSY_SHARE
+from ..bench.process.memory_watch import MemoryWatch
 from ..bench.roofline.timing import best_seconds
 from ..compress.maths.moments import second_moment
 from ..compress.maths.precision import fast_products
@@ -12,10 +15,23 @@ from ..compress.record.report import Widths
 from ..compress.streams.activations import BATCH_TOKENS
 from .work import Rates
 
-__all__ = ["measure_rates"]
+__all__ = ["measure_rates", "watched_rates"]
 
 OPERATIONS = 2e9  # of one repetition, so that a few seconds are enough on a processor
 LEAST_ROWS = 128
+
+
+def watched_rates(widths: Widths, device: torch.device) -> tuple[Rates, list[str]]:
+    """`measure_rates`, and a note where other processes made the machine look slower than it is."""
+    with MemoryWatch(os.getpid()) as watch:
+        rates = measure_rates(widths, device)
+    busy = watch.report.busy_elsewhere or 0.0
+    if busy <= BUSY_SHARE:
+        return rates, []
+    return rates, [
+        f"other processes used {busy:.0%} of this machine while its speed was measured, so the time is too "
+        "long: repeat it when they are done"
+    ]
 
 
 @torch.no_grad()

@@ -85,6 +85,7 @@ class PlanRecord:
     single_axes: list[Point]  # the best of each axis alone at the same budget
     front: list[Point]  # every point that no other beats in size, speed and loss
     cost: RunCost  # of compressing the chosen point
+    notes: list[str] = field(default_factory=list)  # on that cost
 
     @property
     def own(self) -> dict[Axis, int]:

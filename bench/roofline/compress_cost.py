@@ -5,7 +5,7 @@ from typing import Protocol
 
 import torch
 
-from ...compress.layers.fisher import HEAD_ROWS, windows_felt
+from ...compress.layers.fisher import HEAD_ROWS, felt_by
 from ...compress.layers.job import keeps_inner
 from ...compress.record.config import STREAM_ITEM_BYTES
 from ...compress.record.report import Counts, Report, Widths
@@ -54,14 +54,12 @@ def predicted_peak_bytes(report: Report, base_bytes: int, batch_tokens: int) -> 
         base_bytes: resident before it, with the dense model loaded.
         batch_tokens: tokens that visit a layer at once.
     """
-    calibration, felt = report.calibration, None
-    if report.config["mlp_method"] == "fisher":
-        felt = windows_felt(calibration.windows, calibration.window_tokens), calibration.window_tokens
+    calibration = report.calibration
     return peak_bytes(
         report,
         tokens=calibration.tokens,
         compensate=report.config["compensate"],
-        felt=felt,
+        felt=felt_by(report.config["mlp_method"], calibration.windows, calibration.window_tokens),
         base_bytes=base_bytes,
         batch_tokens=batch_tokens,
         stream_item_bytes=STREAM_ITEM_BYTES[report.config["stream_dtype"]],

@@ -22,7 +22,7 @@ from ..streams.stream import Stream, StreamRoom
 from ..weights.dense import Dense
 from .survey import enter
 
-__all__ = ["FISHER_TOKENS", "HEAD_ROWS", "fisher_key", "neuron_fisher", "windows_felt"]
+__all__ = ["FISHER_TOKENS", "HEAD_ROWS", "felt_by", "fisher_key", "neuron_fisher", "windows_felt"]
 
 FISHER_TOKENS = 8192  # more say little more about a ranking
 HEAD_ROWS = 256  # tokens whose logits are in memory at a time
@@ -36,6 +36,11 @@ def fisher_key(layer: int, expert: int) -> str:
 def windows_felt(windows: int, tokens: int) -> int:
     """How many of the calibration's windows (w, t) are looked at."""
     return min(windows, max(1, FISHER_TOKENS // tokens))
+
+
+def felt_by(mlp_method: str | None, windows: int, tokens: int) -> tuple[int, int] | None:
+    """Windows and tokens of each that a method looks at; None where it asks for no gradient."""
+    return (windows_felt(windows, tokens), tokens) if mlp_method == "fisher" else None
 
 
 def neuron_fisher(

@@ -71,7 +71,7 @@ def test_an_interrupted_run_goes_on_and_the_page_names_what_is_missing(
     file = tmp_path / "FIDELITY.json"
     first = fidelity.run(setting, file, Silent(), limit=2, kept=tmp_path)
     assert len(first["rows"]) == 2
-    page = render(first, "make bench-fidelity")
+    page = render(first)
     assert "Not measured yet: " in page
     assert "calibration tokens: not measured yet." in page
 
@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on_and_the_page_names_what_is_missing(
     whole = fidelity.run(setting, file, Silent(), kept=tmp_path)
     assert set(whole["rows"]) == set(compressions(setting))
     assert whole["rows"][label]["seconds"] == -1.0
-    page = render(whole, "make bench-fidelity")
+    page = render(whole)
     assert "Not measured yet" not in page
     assert page.count("\n## ") == 6
     assert re.search(r"Largest over smallest, lambda above 0: [\d.]+ times on own, ", page)

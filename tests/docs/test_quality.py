@@ -48,14 +48,8 @@ def test_every_method_is_measured_and_finished_rows_are_kept(setting: Setting, t
     results["rows"]["hidden: pca, none [own]"][
         "seconds"
     ] = -1.0  # recognisable: it must not be measured again
-    assert "Not measured yet: hidden: pca, full [own]." in render(
-        results, {}, "make bench-quality", "plot.svg"
-    )
+    assert "Not measured yet: hidden: pca, full [own]." in render(results, "make bench-quality", "plot.svg")
     file.write_text(json.dumps(results))
-    resumed = run_quality(setting, file, kept=tmp_path)
-    assert "hidden: pca, full [own]" in resumed["rows"]
-    assert resumed["rows"]["hidden: pca, none [own]"]["seconds"] == -1.0
-
     sources = {
         "code": {
             "source": "this Python's own files",
@@ -65,7 +59,10 @@ def test_every_method_is_measured_and_finished_rows_are_kept(setting: Setting, t
         },
         "chat": {"missing": "no such package"},
     }
-    page = render(resumed, sources, "make bench-quality", "plot.svg")
+    resumed = run_quality(setting, file, sources=sources, kept=tmp_path)
+    assert "hidden: pca, full [own]" in resumed["rows"]
+    assert resumed["rows"]["hidden: pca, none [own]"]["seconds"] == -1.0
+    page = render(resumed, "make bench-quality", "plot.svg")
     both = (
         sum(label.startswith("hidden") for label in HEADLINE),
         sum(label.startswith("mlp") for label in HEADLINE),
@@ -116,7 +113,7 @@ def test_rows_can_be_chosen(setting: Setting) -> None:
 
 def test_the_page_marks_what_was_calibrated_on(setting: Setting, tmp_path: Path) -> None:
     results = run_quality(setting, tmp_path / "quality.json", only=("mlp: magnitude, none",), kept=tmp_path)
-    page = render(results, {}, "make bench-quality", "plot.svg")
+    page = render(results, "make bench-quality", "plot.svg")
     lines = [line for line in page.splitlines() if line.startswith("| mlp: magnitude, none")]
     own, code = (next(line for line in lines if name in line).split(" | ") for name in ("[own]", "[code]"))
     assert own[1].startswith("*")

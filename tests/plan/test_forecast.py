@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,19 +96,32 @@ def test_it_refuses_what_the_run_would_refuse(pico_llama: Path, tmp_path: Path) 
         )
 
 
-def test_a_dry_run_beside_other_work_says_so(pico_llama: Path, tmp_path: Path) -> None:
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
-    command = [sys.executable, "-m", "dotresize", "compress", str(pico_llama), "-o", str(tmp_path / "out")]
-    try:
-        done = subprocess.run(
-            [*command, "--intermediate-size", "0.5", "--calibration", TEXT, "--dry-run", "--json"],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
-    notes = json.loads(done.stdout.splitlines()[-1])["forecast"]["notes"]
+@pytest.fixture
+def busy_machine() -> Iterator[None]:
+    processes = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)
+    ]
+    yield
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("busy_machine")
+@pytest.mark.parametrize(
+    ("command", "asked"),
+    [
+        ("compress", ["--intermediate-size", "0.5", "--dry-run"]),
+        ("plan", ["--params", "0.7", "--effort", "quick"]),
+    ],
+)
+def test_a_forecast_beside_other_work_says_so(
+    pico_llama: Path, tmp_path: Path, command: str, asked: list[str]
+) -> None:
+    start = [sys.executable, "-m", "dotresize", command, str(pico_llama), "-o", str(tmp_path / "out.json")]
+    done = subprocess.run(
+        [*start, *asked, "--calibration", TEXT, "--json"], check=True, stdout=subprocess.PIPE, text=True
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    notes = found["forecast" if command == "compress" else "plan"]["notes"]
     assert any(re.match(r"other processes used \d+% of this machine", note) for note in notes)

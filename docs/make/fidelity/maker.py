@@ -99,13 +99,11 @@ def _compute(dense: DenseModel) -> dict[str, Any]:
     return {"model": dense.source.name, "shape": list(shape), "tokens": _TIMED_TOKENS, "rows": rows}
 
 
-def _own_files(results: dict[str, Any], page: Path, command: str) -> None:
-    text = render(results, command)
-    for name, svg in plots(results).items():
-        picture = page.with_name(f"{page.stem}-{name}.svg")
-        picture.write_text(svg, encoding="utf-8")
-        text += f"\n![{name}]({picture.name})\n"
-    page.write_text(text, encoding="utf-8")
+def files_of(results: dict[str, Any], stem: str) -> dict[str, str]:
+    """The page and its pictures, by file name, from the results alone."""
+    pictures = {f"{stem}-{name}.svg": svg for name, svg in plots(results).items()}
+    shown = "".join(f"\n![{name.removeprefix(stem)[1:-4]}]({name})\n" for name in pictures)
+    return {**pictures, f"{stem}.md": render(results) + shown}
 
 
 def main() -> None:
@@ -127,6 +125,6 @@ def main() -> None:
             evaluation_window_tokens=WINDOW_TOKENS,
         )
         results = run(setting, arguments.o.with_suffix(".json"), progress, limit=arguments.rows)
-    asked = f"--evaluation-windows {arguments.evaluation_windows}"
-    _own_files(results, arguments.o, f'make bench-fidelity FIDELITY_ARGS="{asked}"')
+    for name, text in files_of(results, arguments.o.stem).items():
+        arguments.o.with_name(name).write_text(text, encoding="utf-8")
     print(f"written: {arguments.o}")  # noqa: T201

@@ -17,7 +17,7 @@ OFF, WORST = "other kinds, mean", "other kinds, worst"
 _FLAT = 0.02  # relative change of a perplexity ratio below which a doubling of the text "gains little"
 
 
-def render(results: Results, command: str) -> str:
+def render(results: Results) -> str:
     """The Markdown page of a results file of `fidelity.run`; rows that are missing are named."""
     sections: tuple[tuple[str, Callable[[Results], list[str]]], ...] = (
         ("Theorem 2.1: the QR step commutes with RMSNorm", _theorem),
@@ -28,6 +28,7 @@ def render(results: Results, command: str) -> str:
         ("Figure 3: real compute falls past 20 %", _compute),
     )
     setting = results["setting"]
+    command = f'make bench-fidelity FIDELITY_ARGS="--evaluation-windows {setting["evaluation_windows"]}"'
     lines = [
         "# What the paper claims, and what this code measures",
         "",

@@ -72,8 +72,13 @@ def bench_quality(
             seed=seed,
         )
         results = run_quality(
-            setting, output.with_suffix(".json"), progress, quick=quick, only=tuple(rows or ())
+            setting,
+            output.with_suffix(".json"),
+            progress,
+            sources=sources,
+            quick=quick,
+            only=tuple(rows or ()),
         )
     output.with_suffix(".svg").write_text(quality_svg(results), encoding="utf-8")
-    output.write_text(render(results, sources, COMMAND, f"{output.stem}.svg"), encoding="utf-8")
+    output.write_text(render(results, COMMAND, f"{output.stem}.svg"), encoding="utf-8")
     typer.echo(f"written: {output}")

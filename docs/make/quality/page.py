@@ -13,12 +13,11 @@ BUSY = 0.05  # share of all cores used by other processes from which on a row's 
 _AXES = {"hidden": "Hidden width", "mlp": "MLP width"}
 
 
-def render(results: dict[str, Any], sources: dict[str, Any], command: str, plot: str) -> str:
+def render(results: dict[str, Any], command: str, plot: str) -> str:
     """The page of a results file with at least one row.
 
     Args:
         results: of `run.run_quality`.
-        sources: of `domains.write_domains`, where the texts are from; may be empty.
         command: that made it.
         plot: the name of the picture beside the page.
     """
@@ -31,8 +30,8 @@ def render(results: dict[str, Any], sources: dict[str, Any], command: str, plot:
     lines += [f"![Perplexity relative to the original, by method]({plot})", ""]
     lines += _transport(rows)
     lines += _calibrations(results["setting"])
-    if sources:
-        lines += ["", *_sources(sources)]
+    if results["sources"]:
+        lines += ["", *_sources(results["sources"])]
     missing = [label for label in rows_at(Setting(**results["setting"])) if label not in rows]
     if missing:
         lines += [

@@ -37,6 +37,7 @@ def run_quality(
     results_file: Path,
     progress: Progress | None = None,
     *,
+    sources: dict[str, Any] | None = None,
     quick: bool = False,
     only: tuple[str, ...] = (),
     kept: Path = KEPT,
@@ -47,6 +48,7 @@ def run_quality(
         setting: what all rows share; another setting starts the file afresh.
         results_file: JSON, rewritten after each row.
         progress: told about every step.
+        sources: of `domains.write_domains`, where the texts are from; kept for the page; None: not known.
         quick: see `rows_at`.
         only: see `rows_at`.
         kept: where the original's answers are, or go.
@@ -55,7 +57,7 @@ def run_quality(
         InputError: a text cannot be used.
     """
     progress = progress or Silent()
-    results = load(results_file, setting, "rows")
+    results = load(results_file, setting, "rows") | {"sources": sources or {}}
     todo = {
         label: config
         for label, config in rows_at(setting, quick=quick, only=only).items()

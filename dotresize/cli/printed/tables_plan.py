@@ -62,7 +62,8 @@ def plan_tables(record: "PlanRecord", output: Path) -> "list[RenderableType]":
         table.add_row(
             *_row(record, name, point, axes, speed=speed), style="bold" if name == "chosen" else None
         )
-    last = [f"written: {output}", f"do it: dotresize compress {record.model} -o OUT --plan {output}"]
+    last = [f"note: {note}" for note in record.notes]
+    last += [f"written: {output}", f"do it: dotresize compress {record.model} -o OUT --plan {output}"]
     if speed:
         allowed = f"rates of {record.speed_of}, {record.speed_origin}"
         last.insert(0, f"decode speed-up: what bytes and FLOPs allow; {allowed}")
