@@ -23,31 +23,40 @@ from .search_state import Measured, SearchState
 
 __all__ = ["Fidelity", "Measurer", "few_windows", "lowest_fidelity", "ready_texts", "search_identity"]
 
-WINDOW_TOKENS = 256
+WINDOW_TOKENS = 512  # at most; in shorter windows what drops layers looks better than it is
 SHARE = 32  # one part in so many of the full run's tokens is what the lowest rung sees
-LEAST_WINDOWS = 4
-LARGEST_GROWTH = 8  # from the lowest rung to the highest
+LEAST_TOKENS = 4096  # fewer say little of what a fit will gain
 READY_TEXTS = ("builtin:documentation", "builtin:code", "builtin:chat")  # where all is self text
-EVALUATION_WINDOWS = 2  # of each text, on the lowest rung
+EVALUATION_WINDOWS = 1  # of each text, on the lowest rung
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fidelity:
-    """What the lowest rung sees; each rung above sees twice as much."""
+    """What the lowest rung sees; each rung above sees twice as much, but no more than the run will."""
 
     window_tokens: int
     windows: int
+    most_windows: int
     evaluation_windows: int
 
 
 def lowest_fidelity(full_tokens: int, base: CompressConfig) -> Fidelity:
-    """A small part of the tokens of the run that is planned, and a window at least of each of its texts."""
+    """A small part of the tokens of the run that is planned, and a window at least of each of its texts.
+
+    A fit's gain grows with its tokens: with too few of them a search prefers what needs no fit, such as fewer
+    layers (docs/LOG.md).
+    """
     shares = [part.share for part in mixture_of(ready_texts(base.calibration))]
     length = min(WINDOW_TOKENS, base.window_tokens)
-    most = max(1, full_tokens // (LARGEST_GROWTH * length))  # the highest rung sees no more than the run
-    windows = min(max(LEAST_WINDOWS, full_tokens // (SHARE * length)), most)
+    run = max(1, full_tokens // length)
+    windows = min(max(run // SHARE, math.ceil(LEAST_TOKENS / length)), run)
     windows = max(windows, math.ceil(1 / min(shares) - 1e-6))
-    return Fidelity(window_tokens=length, windows=windows, evaluation_windows=EVALUATION_WINDOWS)
+    return Fidelity(
+        window_tokens=length,
+        windows=windows,
+        most_windows=max(run, windows),
+        evaluation_windows=EVALUATION_WINDOWS,
+    )
 
 
 def few_windows(base: CompressConfig, fidelity: Fidelity, rung: int) -> CompressConfig:
@@ -59,7 +68,7 @@ def few_windows(base: CompressConfig, fidelity: Fidelity, rung: int) -> Compress
             "calibration": ready_texts(base.calibration),
             "effort": "quick" if base.compensate != "none" else None,
             "neuron_steps": 0 if full else None,
-            "calibration_windows": fidelity.windows * 2**rung,
+            "calibration_windows": min(fidelity.windows * 2**rung, fidelity.most_windows),
             "window_tokens": fidelity.window_tokens,
         }
     )

@@ -1,8 +1,9 @@
 """PURE but for what measures: the best candidate of a budget by successive halving with mutations.
 
 The start holds the best candidate of each axis alone and, by proxy, of each combination of axes. The better
-ones bring forth mutants: one axis moves, another gives or takes what the budget then allows. The best of all
-go to rungs of twice as many windows each, and the one that leads on the last is the plan.
+ones bring forth mutants: one axis moves, another gives or takes what the budget then allows. The best of all,
+and the best that moves one axis only, go to rungs of twice as many windows each, and the one that leads on
+the last is the plan: so a plan of several axes has beaten that one axis where most was seen.
 """
 
 import random
@@ -28,7 +29,7 @@ class Amount:
     start: int
     mutants: int  # of each generation
     generations: int
-    rungs: tuple[int, ...]  # how many reach the rungs above the lowest; each has twice the windows
+    rungs: tuple[int, ...]  # how many reach the rungs above the lowest, beside the best single axis
 
 
 AMOUNTS: dict[Effort, Amount] = {
@@ -50,19 +51,18 @@ class Ranked:
 def work_units(amount: Amount) -> int:
     """Measurements, each counted with its windows in those of the lowest rung."""
     lowest = amount.start + amount.mutants * amount.generations
-    higher: int = sum(count * 2 ** (rung + 1) for rung, count in enumerate(amount.rungs))
+    higher: int = sum((count + 1) * 2 ** (rung + 1) for rung, count in enumerate(amount.rungs))
     return lowest + higher
 
 
 def start_of(pool: Sequence[Ranked], dense: Candidate, count: int) -> list[Candidate]:
     """The best of each axis alone, then of each combination of axes, then the next best; at most `count`."""
     ordered = sorted(pool, key=lambda one: (one.proxy, one.candidate))
-    groups: dict[tuple[bool, ...], Candidate] = {}
+    groups: dict[tuple[int, ...], Candidate] = {}
     for one in ordered:
-        changed = tuple(new != old for new, old in zip(one.candidate, dense, strict=True))
-        groups.setdefault(changed, one.candidate)
-    singles = [candidate for changed, candidate in groups.items() if sum(changed) == 1]
-    combined = [candidate for changed, candidate in groups.items() if sum(changed) > 1]
+        groups.setdefault(_moved(one.candidate, dense), one.candidate)
+    singles = [candidate for moved, candidate in groups.items() if len(moved) == 1]
+    combined = [candidate for moved, candidate in groups.items() if len(moved) > 1]
     rest = [one.candidate for one in ordered]
     return list(dict.fromkeys([*singles, *combined, *rest]))[:count]
 
@@ -89,6 +89,7 @@ def search(
     """
     generator = random.Random(seed)
     losses = {candidate: measure(candidate, 0) for candidate in start}
+    alone = _best({one: loss for one, loss in losses.items() if len(_moved(one, axes.dense)) == 1}, 1)
     for _ in range(amount.generations):
         parents = _best(losses, max(2, amount.mutants // 2))
         for number in range(amount.mutants):
@@ -97,8 +98,13 @@ def search(
             if mutant is not None:
                 losses[mutant] = measure(mutant, 0)
     for rung, count in enumerate(amount.rungs, start=1):
-        losses = {candidate: measure(candidate, rung) for candidate in _best(losses, count)}
+        losses = {one: measure(one, rung) for one in dict.fromkeys([*_best(losses, count), *alone])}
     return _best(losses, 1)[0]
+
+
+def _moved(candidate: Candidate, dense: Candidate) -> tuple[int, ...]:
+    """Indices of the axes on which they differ."""
+    return tuple(axis for axis, (new, old) in enumerate(zip(candidate, dense, strict=True)) if new != old)
 
 
 def _best(losses: dict[Candidate, float], count: int) -> list[Candidate]:

@@ -14,7 +14,7 @@ from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, InputError, OptionError, OutputError
 from dotresize.export.contract import manifest
 from dotresize.plan.budget import Budget
-from dotresize.plan.measure import Fidelity, Measurer, lowest_fidelity, ready_texts
+from dotresize.plan.measure import Fidelity, Measurer, few_windows, lowest_fidelity, ready_texts
 from dotresize.plan.planner import PlanSettings, plan_widths
 from dotresize.plan.record import read_plan
 from dotresize.plan.search_state import Measured, SearchState
@@ -85,7 +85,7 @@ def test_more_windows_are_seen_on_higher_rungs(pico_llama: Path) -> None:
     dense = load_dense(str(pico_llama))
     state = SearchState(None, "")
     base = CompressConfig(mlp_width=0.5, calibration=TEXT, window_tokens=64)
-    fidelity = Fidelity(window_tokens=64, windows=1, evaluation_windows=1)
+    fidelity = Fidelity(window_tokens=64, windows=1, most_windows=2, evaluation_windows=1)
     from dotresize.compress.record.progress import Silent
 
     measure = Measurer(dense, (64, 96, 2, 3, 0), base, ["builtin:chat"], fidelity, state, Silent())
@@ -113,10 +113,19 @@ def test_a_search_sees_a_part_of_the_run() -> None:
         base = CompressConfig(mlp_width=0.5, window_tokens=length, calibration=texts or ("builtin:code",))
         return lowest_fidelity(tokens, base)
 
-    assert few(131072, 1024) == Fidelity(window_tokens=256, windows=16, evaluation_windows=2)
-    assert few(16384, 512).windows == 4
-    assert few(512, 64).windows == 1  # its eightfold is the whole run
-    assert few(16384, 512, f"{TEXT}=0.1", "builtin:code=0.9").windows == 10  # one of them of the scarce text
+    assert few(131072, 1024) == Fidelity(window_tokens=512, windows=8, most_windows=256, evaluation_windows=1)
+    assert few(524288, 1024).windows == 32
+    assert few(16384, 512).windows == 8  # a part of 32 would be 512 tokens
+    assert few(512, 64).windows == 8  # the whole run
+    assert (
+        few(16384, 512, f"{TEXT}=0.02", "builtin:code=0.98").windows == 50
+    )  # one of them of the scarce text
+
+
+def test_no_rung_sees_more_than_the_run() -> None:
+    base = CompressConfig(mlp_width=0.5, window_tokens=512, calibration=("builtin:code",))
+    fidelity = lowest_fidelity(8192, base)
+    assert [few_windows(base, fidelity, rung).calibration_windows for rung in (0, 1, 2)] == [8, 16, 16]
 
 
 @pytest.mark.parametrize(

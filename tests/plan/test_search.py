@@ -77,6 +77,23 @@ def test_the_search_finds_what_the_proxy_does_not_know(pico_llama_untied: Path, 
     assert measured == first
 
 
+def test_the_best_single_axis_is_seen_on_the_last_rung(pico_llama_untied: Path) -> None:
+    """Few windows speak for several axes, many for one: that one wins though it was behind before."""
+    amount = AMOUNTS["standard"]
+    axes, predictor = predictor_of(pico_llama_untied, Budget(params=0.6))
+    needs = predictor.needs()
+    pool = [Ranked(candidate=one, proxy=1.0) for one in spread(axes, predictor.predict, needs)]
+
+    def moved(candidate: Candidate) -> int:
+        return sum(new != old for new, old in zip(candidate, axes.dense, strict=True))
+
+    def loss(candidate: Candidate, rung: int) -> float:
+        return -moved(candidate) if rung < len(amount.rungs) else moved(candidate)
+
+    chosen = search(start_of(pool, axes.dense, amount.start), axes, predictor.predict, needs, loss, amount, 3)
+    assert moved(chosen) == 1
+
+
 def test_each_axis_alone_is_in_the_start() -> None:
     dense = (64, 96, 2, 3, 0)
     pool = [
