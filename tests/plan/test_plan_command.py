@@ -117,9 +117,8 @@ def test_a_search_sees_a_part_of_the_run() -> None:
     assert few(524288, 1024).windows == 32
     assert few(16384, 512).windows == 8  # a part of 32 would be 512 tokens
     assert few(512, 64).windows == 8  # the whole run
-    assert (
-        few(16384, 512, f"{TEXT}=0.02", "builtin:code=0.98").windows == 50
-    )  # one of them of the scarce text
+    scarce = few(16384, 512, f"{TEXT}=0.02", "builtin:code=0.98")
+    assert scarce.windows == 50  # one of them of the scarce text
 
 
 def test_no_rung_sees_more_than_the_run() -> None:

@@ -101,9 +101,9 @@ def _compute(dense: DenseModel) -> dict[str, Any]:
 
 def files_of(results: dict[str, Any], stem: str) -> dict[str, str]:
     """The page and its pictures, by file name, from the results alone."""
-    pictures = {f"{stem}-{name}.svg": svg for name, svg in plots(results).items()}
-    shown = "".join(f"\n![{name.removeprefix(stem)[1:-4]}]({name})\n" for name in pictures)
-    return {**pictures, f"{stem}.md": render(results) + shown}
+    drawn = plots(results)
+    shown = "".join(f"\n![{name}]({stem}-{name}.svg)\n" for name in drawn)
+    return {f"{stem}.md": render(results) + shown, **{f"{stem}-{name}.svg": drawn[name] for name in drawn}}
 
 
 def main() -> None:
