@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .export.to_onnx import OnnxConfig, export_onnx
     from .plan import CallablePackage as _Plan
     from .plan.budget import Budget
-    from .plan.planner import PlanSettings
+    from .plan.settings import PlanSettings
     from .recover import CallablePackage as _Recover
     from .recover.ask.config import RecoverConfig
     from .serve import CallablePackage as _Serve
@@ -47,7 +47,7 @@ _HOME = {
     "CompressResult": "compress.run",
     "GgufConfig": "export.for_gguf.to_gguf",
     "OnnxConfig": "export.to_onnx",
-    "PlanSettings": "plan.planner",
+    "PlanSettings": "plan.settings",
     "RecoverConfig": "recover.ask.config",
     "Report": "compress.record.report",
     "ServeOptions": "serve.engine.options",

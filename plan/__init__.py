@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..compress.record.progress import Progress
-    from .planner import PlanSettings
     from .record import PlanRecord
+    from .settings import PlanSettings
 
 
 class CallablePackage(ModuleType):

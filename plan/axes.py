@@ -22,6 +22,7 @@ __all__ = [
     "axes_of",
     "config_of",
     "labelled",
+    "moved_axes",
     "widths_with",
 ]
 
@@ -173,6 +174,11 @@ def config_of(candidate: Candidate, dense: Candidate, base: CompressConfig) -> C
 def labelled(candidate: Candidate) -> dict[Axis, int]:
     """Axis -> value."""
     return dict(zip(AXES, candidate, strict=True))
+
+
+def moved_axes(candidate: Candidate, dense: Candidate) -> tuple[Axis, ...]:
+    """The axes on which they differ."""
+    return tuple(axis for axis, new, old in zip(AXES, candidate, dense, strict=True) if new != old)
 
 
 def widths_with(candidate: Candidate, dense: Widths) -> Widths:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -16,14 +15,14 @@ from ..compress.text.calibration_windows import calibration_windows
 from ..compress.weights.source import DenseModel
 from .axes import Axes, Candidate, labelled
 from .candidates import holds, probes
-from .measure import Fidelity, Measurer, few_windows, search_identity
+from .measure import Fidelity, Measurer, few_windows
 from .observe import observe_model
 from .prediction import Need, Predictor
 from .proxy import proxy_loss, proxy_terms
 from .quality_floor import BEHIND, out_of_reach
 from .record import Point, Quality
 from .search import AMOUNTS, Effort, Ranked, search, start_of, work_units
-from .search_state import SearchState, state_path
+from .search_state import SearchState
 
 __all__ = ["Chooser"]
 
@@ -63,7 +62,6 @@ class Chooser:
         self._measure: Measurer | None = None
         self._floor: float | None = None
         self.evaluations = 0
-        self.state: SearchState | None = None
 
     def ranked(self, pool: Sequence[Candidate]) -> list[Ranked]:
         """All candidates by the loss that the proxy expects, the best first."""
@@ -77,7 +75,7 @@ class Chooser:
         needs: Sequence[Need],
         effort: Effort,
         evaluation: Sequence[str],
-        output: Path | None,
+        state: SearchState | None,
         floor: float | None = None,
     ) -> Candidate:
         """The best candidate.
@@ -86,21 +84,19 @@ class Chooser:
             pool: candidates that meet the budget.
             singles: those of them that move one axis.
             needs: the budget.
-            effort: quick takes the proxy's word.
+            effort: how much is measured.
             evaluation: texts to score candidates on.
-            output: of the plan; results of the search wait beside it. None keeps none.
+            state: what was measured before; None trusts the proxy.
             floor: perplexity ratio to the original at most, as measured here.
 
         Raises:
             WidthError: nothing within the budget meets the floor.
         """
-        if effort == "quick":
+        if state is None:
             return self.ranked(pool)[0].candidate
         amount = AMOUNTS[effort]
-        identity = search_identity(self._dense, self._base, evaluation, self._fidelity)
-        self.state = SearchState.open(None if output is None else state_path(output), identity)
         self._measure = Measurer(
-            self._dense, self._axes.dense, self._base, evaluation, self._fidelity, self.state, self._progress
+            self._dense, self._axes.dense, self._base, evaluation, self._fidelity, state, self._progress
         )
         self._floor = floor
         alone = probes(self._axes, singles)

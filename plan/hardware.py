@@ -11,7 +11,7 @@ from ..bench.roofline.machine_rates import measure_in_child
 from ..errors import OptionError
 from ..json_files import parse_json, read_json, validated
 
-__all__ = ["DATA_SHEET_DTYPE", "Serving", "data_sheets", "serving_rates"]
+__all__ = ["DATA_SHEET_DTYPE", "Serving", "StepTime", "data_sheets", "serving_rates"]
 
 DATA_SHEET_DTYPE = "bfloat16"
 
@@ -28,12 +28,27 @@ class DataSheet:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepTime:
+    """What a decode step takes in an engine: its share of the roofline, and time that no width shortens."""
+
+    roofline_factor: float = 1.0
+    layer_seconds: float = 0.0  # of each layer
+    fixed_seconds: float = 0.0  # of each step
+
+    def seconds(self, roofline_seconds: float, layers: int) -> float:
+        """Of a model whose step the machine allows in `roofline_seconds`."""
+        own = self.layer_seconds * layers + self.fixed_seconds
+        return self.roofline_factor * roofline_seconds + own
+
+
+@dataclass(frozen=True, kw_only=True)
 class Serving:
     """Where a plan is to be fast."""
 
     name: str
     origin: str  # "measured here", or "data sheet, not measured: ..."
     rates: MachineRates
+    step: StepTime | None = None  # of the engine; None: the roofline alone
 
 
 def data_sheets() -> dict[str, DataSheet]:

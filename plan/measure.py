@@ -170,12 +170,17 @@ class Measurer:
         return self._texts[rung]
 
 
-def search_identity(
-    dense: DenseModel, base: CompressConfig, evaluation: Sequence[str], fidelity: Fidelity
-) -> str:
-    """A hash of everything that decides a measurement but candidate and rung."""
+def search_identity(sha256: str, base: CompressConfig, evaluation: Sequence[str], fidelity: Fidelity) -> str:
+    """A hash of everything that decides a measurement but candidate and rung.
+
+    Args:
+        sha256: of the original's files.
+        base: the compression that is planned.
+        evaluation: texts that candidates are scored on.
+        fidelity: of the lowest rung.
+    """
     decides = [
-        dense.source.sha256,
+        sha256,
         {name: value for name, value in vars(base).items() if name != "device"},
         list(evaluation),
         asdict(fidelity),

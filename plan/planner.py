@@ -1,10 +1,8 @@
 """From a budget to a plan: candidates, a proxy for each, a search that measures, the cost of the run."""
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field, replace
+import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from ..bench.measure.prepare import settle
 from ..bench.record.settings import BenchSettings
@@ -12,78 +10,36 @@ from ..compress.families.shape import widths_of
 from ..compress.record.config import CompressConfig
 from ..compress.record.progress import Progress, Silent
 from ..compress.run import check_inputs, choose_device
+from ..compress.weights.files import sha256_of
 from ..compress.weights.source import OpenModel, open_model
 from ..compress.widths.plan import make_plan
-from ..errors import OptionError, WidthError
+from ..errors import EngineError, MissingDependencyError, ModelError, WidthError
+from ..export.disk.staging import scratch_directory
 from ..export.for_vllm.config import GROUPED
 from ..version import __version__
 from .axes import Axes, Candidate, axes_of, config_of
-from .budget import Budget
 from .candidates import check_feasible, single_axis, spread
 from .chooser import Chooser
-from .forecast import RunCost, calibration_tokens, planned_sizes, resident_bytes, run_cost, stored_dtype
-from .hardware import serving_rates
-from .measure import lowest_fidelity
+from .engine_steps import measure_step_time, step_settings
+from .hardware import Serving, serving_rates
+from .measure import lowest_fidelity, search_identity
 from .per_layer import uniformity_of
 from .prediction import Predictor
-from .rates import watched_rates
 from .record import PlanRecord, Point
-from .search import AMOUNTS, Effort
-from .search_state import SearchState
+from .run_cost.forecast import (
+    RunCost,
+    calibration_tokens,
+    planned_sizes,
+    resident_bytes,
+    run_cost,
+    stored_dtype,
+)
+from .run_cost.rates import watched_rates
+from .search_state import SearchState, state_path
+from .settings import PlanSettings
 from .size_model import SizeModel
 
-__all__ = ["PlanSettings", "plan_widths", "predictor_of"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanSettings:
-    """How to plan.
-
-    Attributes:
-        budget: what must hold.
-        base: options of the compression that is planned; its widths do not count.
-        engine: that will serve.
-        target: whose data sheet gives the speed; None: this machine.
-        tensor_parallel_size: over how many GPUs heads and MLP will be split.
-        effort: quick trusts the proxy; standard measures some candidates, thorough more.
-        evaluation: texts that candidates are scored on.
-        quality_floor: perplexity ratio to the original at most, as measured on them.
-        quantize: what the result will be quantised to; w4a16 and w8a16 want widths that groups divide. The
-            budget counts the weights as they are before that.
-    """
-
-    budget: Budget
-    base: CompressConfig = field(default_factory=lambda: CompressConfig(mlp_width=0.5))
-    engine: Literal["vllm", "onnx"] = "vllm"
-    target: str | None = None
-    tensor_parallel_size: int = 1
-    effort: Effort = "standard"
-    evaluation: tuple[str, ...] = ("builtin",)
-    quality_floor: float | None = None
-    quantize: str = "none"
-
-    def __post_init__(self) -> None:
-        if self.effort not in ("quick", *AMOUNTS):
-            raise OptionError(f"--effort is {self.effort!r}; choose one of quick, {', '.join(AMOUNTS)}.")
-        if self.engine not in ("vllm", "onnx"):
-            raise OptionError(f"--engine is {self.engine!r}; choose one of vllm, onnx.")
-        if self.quantize not in ("none", *GROUPED):
-            raise OptionError(
-                f"--quantize is {self.quantize!r}; a plan takes {' or '.join(GROUPED)}, whose groups must "
-                "divide its widths. Others ask for no other plan: leave it out."
-            )
-        if self.budget.decode_speedup is None and self.target is not None:
-            raise OptionError("--target has no effect without --decode-speedup; leave one of them out.")
-        if self.effort == "quick" and self.quality_floor is not None:
-            raise OptionError("--quality-floor has no effect with --effort quick, which measures nothing.")
-        if self.effort == "quick" and self.evaluation != ("builtin",):
-            raise OptionError("--evaluation has no effect with --effort quick, which measures nothing.")
-
-    def hashed(self, model: str) -> str:
-        """Of everything that decides the plan for a model but the model's content."""
-        asked = [model, {name: value for name, value in asdict(self).items() if name != "base"}]
-        base = {name: value for name, value in vars(self.base).items() if name != "device"}
-        return hashlib.sha256(json.dumps([*asked, base], sort_keys=True).encode()).hexdigest()
+__all__ = ["plan_widths", "predictor_of"]
 
 
 def plan_widths(
@@ -92,6 +48,7 @@ def plan_widths(
     *,
     progress: Progress | None = None,
     output: Path | None = None,
+    serving: Serving | None = None,
 ) -> tuple[PlanRecord, SearchState | None]:
     """Choose widths for a budget.
 
@@ -101,6 +58,7 @@ def plan_widths(
         progress: told about every step.
         output: where the plan will be written; measured candidates wait beside it, so that the same call
             resumes. None keeps nothing.
+        serving: how fast it is served, of an earlier plan; None: measured here, or of the target.
 
     Returns:
         The plan, and the state of the search, to be discarded once the plan is safe.
@@ -113,24 +71,78 @@ def plan_widths(
     opened = open_model(model, trust_remote_code=base.trust_remote_code)
     grouped = settings.quantize in GROUPED
     axes = axes_of(opened.config, opened.family, settings.tensor_parallel_size, grouped=grouped)
-    predictor = predictor_of(opened, axes, settings)
+    predictor = predictor_of(opened, axes, settings, serving)
+    pool = _pool(axes, predictor)
+    tokens = _checked_tokens(opened, pool[0], axes, base)
+    fidelity, base_bytes = lowest_fidelity(tokens, base), resident_bytes()
+    state: SearchState | None = None
+    notes: list[str] = []
+    if settings.effort != "quick":
+        identity = search_identity(sha256_of(opened.files), base, settings.evaluation, fidelity)
+        state = SearchState.open(None if output is None else state_path(output), identity)
+    if predictor.serving is not None and serving is None and settings.target is None:
+        served, notes = _served_here(opened, axes, predictor, settings, state, output, progress)
+        predictor = predictor_of(opened, axes, settings, served)
+        pool = _pool(axes, predictor)
+    needs = predictor.needs()
+    chooser = Chooser(opened.load(), axes, predictor, base, fidelity, progress)
+    singles = single_axis(axes, predictor.predict, needs)
+    chosen = chooser.choose(
+        pool, singles, needs, settings.effort, settings.evaluation, state, settings.quality_floor
+    )
+    cost, disturbed = _cost(opened, axes, chosen, base, tokens=tokens, base_bytes=base_bytes)
+    points = [chooser.point(candidate) for candidate in (chosen, *singles.values())]
+    record = _record(opened, settings, predictor, points, chooser.front(pool, needs), cost)
+    return replace(record, evaluations=chooser.evaluations, notes=[*notes, *disturbed]), state
+
+
+def _pool(axes: Axes, predictor: Predictor) -> list[Candidate]:
+    """Candidates that meet the budget.
+
+    Raises:
+        WidthError: there are none.
+    """
     needs = predictor.needs()
     check_feasible(axes, predictor.predict, needs)
     pool = spread(axes, predictor.predict, needs)
     if not pool:
         raise WidthError("no widths on the grid meet the whole budget together; loosen one part of it.")
-    tokens = _checked_tokens(opened, pool[0], axes, base)
-    fidelity = lowest_fidelity(tokens, base)
-    base_bytes = resident_bytes()
-    chooser = Chooser(opened.load(), axes, predictor, base, fidelity, progress)
-    singles = single_axis(axes, predictor.predict, needs)
-    chosen = chooser.choose(
-        pool, singles, needs, settings.effort, settings.evaluation, output, settings.quality_floor
-    )
-    cost, notes = _cost(opened, axes, chosen, base, tokens=tokens, base_bytes=base_bytes)
-    points = [chooser.point(candidate) for candidate in (chosen, *singles.values())]
-    record = _record(opened, settings, predictor, points, chooser.front(pool, needs), cost)
-    return replace(record, evaluations=chooser.evaluations, notes=notes), chooser.state
+    return pool
+
+
+def _served_here(
+    opened: OpenModel,
+    axes: Axes,
+    predictor: Predictor,
+    settings: PlanSettings,
+    state: SearchState | None,
+    output: Path | None,
+    progress: Progress,
+) -> tuple[Serving, list[str]]:
+    """How fast the engine is on this machine, and what is to be said about it.
+
+    An engine that cannot be measured leaves the roofline alone.
+    """
+    rounds = 1 if settings.effort == "quick" else 3
+    run = step_settings(settings.budget, settings.engine, rounds=rounds, seed=settings.base.seed)
+    key = f"{run.engine}, {run.dtype}, {run.input_tokens} + {run.output_tokens} tokens x {run.batch_sizes[0]}"
+    if state is not None and key in state.serving:
+        return state.serving[key], []
+    roofline = predictor.serving
+    assert roofline is not None
+    target = output or Path(tempfile.gettempdir()) / "dotresize-plan"
+    try:
+        with scratch_directory(target) as work:
+            step, notes = measure_step_time(opened, axes, predictor, settings.base, run, work, progress)
+    except (EngineError, MissingDependencyError, ModelError) as error:
+        return roofline, [
+            f"{settings.engine} was not measured, so speed-ups are what bytes and FLOPs allow, which is too "
+            f"much: {error}"
+        ]
+    served = replace(roofline, step=step)
+    if state is not None:
+        state.keep_serving(key, served)
+    return served, notes
 
 
 def _record(
@@ -154,6 +166,7 @@ def _record(
         engine=settings.engine,
         speed_of=None if serving is None else serving.name,
         speed_origin=None if serving is None else serving.origin,
+        step=None if serving is None else serving.step,
         effort=settings.effort,
         quality_floor=settings.quality_floor,
         asked=settings.hashed(opened.spec),
@@ -168,15 +181,24 @@ def _record(
     )
 
 
-def predictor_of(opened: OpenModel, axes: Axes, settings: PlanSettings) -> Predictor:
+def predictor_of(
+    opened: OpenModel, axes: Axes, settings: PlanSettings, serving: Serving | None = None
+) -> Predictor:
     """What a candidate is worth against the budget of some settings.
+
+    Args:
+        opened: the model.
+        axes: of it.
+        settings: budget, engine, target.
+        serving: how fast it is served; None: the roofline of the target, or of this machine as measured now.
 
     Raises:
         OptionError: the target is not known, or so many sequences cannot be timed.
         EngineError: this machine's rates could not be measured.
     """
-    serving = None
-    if settings.budget.decode_speedup is not None:
+    if settings.budget.decode_speedup is None:
+        serving = None
+    elif serving is None:
         run = settle(BenchSettings(engine=settings.engine))
         serving = serving_rates(settings.target, run.dtype)
     return Predictor(

@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from ..bench.record.results import Part, PartCost
 from ..bench.record.settings import BenchSettings
-from ..bench.roofline.ceiling import ceilings, speedup_ceiling
+from ..bench.roofline.ceiling import ceilings, predicted_seconds
 from ..compress.record.report import Widths
 from ..errors import OptionError
 from ..serve.engine.model_facts import DTYPE_BYTES
 from .axes import Candidate, widths_with
 from .budget import Budget
-from .hardware import Serving
+from .hardware import Serving, StepTime
 from .size_model import CandidateSizes, SizeModel
 
 __all__ = ["Need", "Predicted", "Predictor"]
 
-ORIGINAL, NARROW = "original", "narrow"
+NAME = "planned"
 LARGEST_BATCH = 4096  # of BenchSettings
 
 
@@ -31,7 +32,7 @@ class Predicted:
     cache_bytes_per_token: int
     memory_bytes: int  # weights and cache at the budget's context and concurrency
     flops_per_token: int
-    decode_speedup: float | None  # the roofline's; None where no rates were given
+    decode_speedup: float | None  # of the engine as far as it was measured; None where no rates were given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,6 @@ class Predictor:
             output_tokens=2,
             batch_sizes=(budget.concurrency,),
         )
-        self._original = self._model(ORIGINAL, self.dense, sizes.sizes(self.dense))
 
     def predict(self, candidate: Candidate) -> Predicted:
         """Everything about a candidate."""
@@ -150,17 +150,24 @@ class Predictor:
     def _speedup(self, candidate: Candidate, sizes: CandidateSizes) -> float | None:
         if self.serving is None:
             return None
-        narrow = self._model(NARROW, candidate, sizes)
-        return speedup_ceiling(
-            ceilings([self._original, narrow], self._settings, self.serving.rates),
-            original=ORIGINAL,
-            narrow=NARROW,
-            metric="tpot_seconds",
-            batch_size=self.budget.concurrency,
-            output_tokens=self._settings.output_tokens,
-        )
+        return self._original_seconds / self._step_seconds(candidate, sizes, self.serving)
 
-    def _model(self, name: str, candidate: Candidate, sizes: CandidateSizes) -> _Planned:
+    @cached_property
+    def _original_seconds(self) -> float:
+        assert self.serving is not None
+        return self._step_seconds(self.dense, self.sizes.sizes(self.dense), self.serving)
+
+    def _step_seconds(self, candidate: Candidate, sizes: CandidateSizes, serving: Serving) -> float:
+        model = self._model(candidate, sizes)
+        step = serving.step or StepTime()
+        return step.seconds(_roofline_seconds(model, self._settings, serving), model.num_hidden_layers)
+
+    def roofline_seconds(self, candidate: Candidate, settings: BenchSettings) -> float:
+        """The shortest decode step that the machine allows at the lengths and first batch size of a run."""
+        assert self.serving is not None
+        return _roofline_seconds(self._model(candidate, self.sizes.sizes(candidate)), settings, self.serving)
+
+    def _model(self, candidate: Candidate, sizes: CandidateSizes) -> _Planned:
         widths, size = widths_with(candidate, self.widths), DTYPE_BYTES[self._run_dtype]
         parts = {
             part: replace(
@@ -172,10 +179,22 @@ class Predictor:
             for part, cost in sizes.parts.items()
         }
         return _Planned(
-            name=name,
+            name=NAME,
             num_hidden_layers=widths.num_hidden_layers,
             num_attention_heads=widths.num_attention_heads,
             head_dim=widths.head_dim,
             kv_bytes_per_token=sizes.cache_elements_per_token * size,
             parts=parts,
         )
+
+
+def _roofline_seconds(model: _Planned, settings: BenchSettings, serving: Serving) -> float:
+    seconds = predicted_seconds(
+        ceilings([model], settings, serving.rates),
+        model=NAME,
+        metric="tpot_seconds",
+        batch_size=settings.batch_sizes[0],
+        output_tokens=settings.output_tokens,
+    )
+    assert seconds is not None  # both phases were asked for
+    return seconds

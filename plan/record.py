@@ -11,10 +11,11 @@ from ..errors import InputError, OutputError
 from ..export.disk.outputs import clean_up
 from ..export.disk.staging import write_atomically
 from ..json_files import read_json, validated
-from .axes import AXES, FIELDS, OPTIONS, Candidate
+from .axes import AXES, FIELDS, OPTIONS, Candidate, moved_axes
 from .budget import Budget
-from .forecast import RunCost
+from .hardware import StepTime
 from .prediction import Predicted
+from .run_cost.forecast import RunCost
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -74,6 +75,7 @@ class PlanRecord:
     engine: str
     speed_of: str | None  # whose rates the speed-up was predicted with
     speed_origin: str | None  # "measured here", or "data sheet, not measured: ..."
+    step: StepTime | None = None  # of the engine as measured; None: the speed-up is the roofline's
     effort: str
     quality_floor: float | None = None  # perplexity ratio to the original that was asked for, at most
     asked: str = ""  # a hash of model and settings: who asks for the same again need not search
@@ -85,7 +87,7 @@ class PlanRecord:
     single_axes: list[Point]  # the best of each axis alone at the same budget
     front: list[Point]  # every point that no other beats in size, speed and loss
     cost: RunCost  # of compressing the chosen point
-    notes: list[str] = field(default_factory=list)  # on that cost
+    notes: list[str] = field(default_factory=list)  # on that cost, and on the speed
 
     @property
     def own(self) -> dict[Axis, int]:
@@ -99,10 +101,14 @@ class PlanRecord:
         Raises:
             InputError: the plan changes no width.
         """
-        changed = {axis: value for axis, value in self.chosen.widths.items() if value != self.own[axis]}
+        changed = self.moved(self.chosen)
         if not changed:
             raise InputError(f"the plan for {self.model} changes no width; make another plan.")
-        return {OPTIONS[axis]: value for axis, value in changed.items()}
+        return {OPTIONS[axis]: self.chosen.widths[axis] for axis in changed}
+
+    def moved(self, point: Point) -> tuple[Axis, ...]:
+        """The axes on which a point differs from the original."""
+        return moved_axes(point.candidate, tuple(self.own.values()))
 
 
 def check_plan_free(path: Path, *, force: bool) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .axes import Axes, Candidate
+from ..compress.families.family import Axis
+from .axes import Axes, Candidate, moved_axes
 from .candidates import Predict, fill
 from .prediction import Need
 
@@ -58,9 +59,9 @@ def work_units(amount: Amount) -> int:
 def start_of(pool: Sequence[Ranked], dense: Candidate, count: int) -> list[Candidate]:
     """The best of each axis alone, then of each combination of axes, then the next best; at most `count`."""
     ordered = sorted(pool, key=lambda one: (one.proxy, one.candidate))
-    groups: dict[tuple[int, ...], Candidate] = {}
+    groups: dict[tuple[Axis, ...], Candidate] = {}
     for one in ordered:
-        groups.setdefault(_moved(one.candidate, dense), one.candidate)
+        groups.setdefault(moved_axes(one.candidate, dense), one.candidate)
     singles = [candidate for moved, candidate in groups.items() if len(moved) == 1]
     combined = [candidate for moved, candidate in groups.items() if len(moved) > 1]
     rest = [one.candidate for one in ordered]
@@ -89,7 +90,7 @@ def search(
     """
     generator = random.Random(seed)
     losses = {candidate: measure(candidate, 0) for candidate in start}
-    alone = _best({one: loss for one, loss in losses.items() if len(_moved(one, axes.dense)) == 1}, 1)
+    alone = _best({one: loss for one, loss in losses.items() if len(moved_axes(one, axes.dense)) == 1}, 1)
     for _ in range(amount.generations):
         parents = _best(losses, max(2, amount.mutants // 2))
         for number in range(amount.mutants):
@@ -100,11 +101,6 @@ def search(
     for rung, count in enumerate(amount.rungs, start=1):
         losses = {one: measure(one, rung) for one in dict.fromkeys([*_best(losses, count), *alone])}
     return _best(losses, 1)[0]
-
-
-def _moved(candidate: Candidate, dense: Candidate) -> tuple[int, ...]:
-    """Indices of the axes on which they differ."""
-    return tuple(axis for axis, (new, old) in enumerate(zip(candidate, dense, strict=True)) if new != old)
 
 
 def _best(losses: dict[Candidate, float], count: int) -> list[Candidate]:

@@ -8,6 +8,7 @@ from ..errors import InputError
 from ..export.disk.staging import write_atomically
 from ..json_files import read_json, validated
 from .axes import Candidate
+from .hardware import Serving
 
 __all__ = ["Measured", "SearchState", "state_path"]
 
@@ -26,6 +27,7 @@ class Measured:
 class _Kept:
     identity: str
     results: dict[str, Measured]
+    serving: dict[str, Serving] = field(default_factory=dict)
 
 
 def state_path(output: Path) -> Path:
@@ -35,11 +37,12 @@ def state_path(output: Path) -> Path:
 
 @dataclass
 class SearchState:
-    """Results by candidate and rung; written after each, and of one identity only."""
+    """Results by candidate and rung, speeds by run; written after each, and of one identity only."""
 
     path: Path | None  # None keeps nothing on disk
     identity: str  # of everything that decides a result
     results: dict[str, Measured] = field(default_factory=dict)
+    serving: dict[str, Serving] = field(default_factory=dict)  # how fast this machine serves in which run
 
     @classmethod
     def open(cls, path: Path | None, identity: str) -> "SearchState":
@@ -52,7 +55,7 @@ class SearchState:
         except InputError:
             return state
         if kept.identity == identity:
-            state.results = dict(kept.results)
+            state.results, state.serving = dict(kept.results), dict(kept.serving)
         return state
 
     def get(self, candidate: Candidate, rung: int) -> Measured | None:
@@ -66,8 +69,20 @@ class SearchState:
             OutputError: the file cannot be written.
         """
         self.results[_key(candidate, rung)] = measured
+        self._write()
+
+    def keep_serving(self, run: str, serving: Serving) -> None:
+        """Keep how fast this machine serves, so that a search that goes on has the same candidates.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        self.serving[run] = serving
+        self._write()
+
+    def _write(self) -> None:
         if self.path is not None:
-            kept = _Kept(identity=self.identity, results=self.results)
+            kept = _Kept(identity=self.identity, results=self.results, serving=self.serving)
             write_atomically(self.path, json.dumps(asdict(kept)) + "\n")
 
     def discard(self) -> None:

@@ -24,7 +24,7 @@ FOLDERS = {  # of a stage, each may import from those before it
     "recover": "ask losses models forecast training adapters",
     "serve": "client engine onnx_server",
     "bench": "record process roofline quality measure drafting judge report sweep",
-    "plan": "",
+    "plan": "run_cost",
 }
 RANKS: dict[str, float] = {
     "dotresize.version": 0,

@@ -11,7 +11,7 @@ from .options.texts import CalibrationOptions, Evaluation
 from .printed.output import emit, quiet_libraries
 
 if TYPE_CHECKING:
-    from ..plan.planner import PlanSettings
+    from ..plan.settings import PlanSettings
 
 __all__ = ["plan_command"]
 

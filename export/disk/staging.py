@@ -22,6 +22,7 @@ __all__ = [
     "check_apart",
     "check_free",
     "check_writable",
+    "scratch_directory",
     "staged_directory",
     "staged_file",
     "write_atomically",
@@ -76,6 +77,25 @@ def staged_file(target: Path, *, force: bool = False) -> Iterator[Path]:
         _flush(target.parent)
     except OSError as error:
         raise _explain(error, target) from error
+    finally:
+        staging.close()
+
+
+@contextmanager
+def scratch_directory(target: Path) -> Iterator[Path]:
+    """Yield a directory beside `target` for what is needed on the way to it; it is removed with its content.
+
+    What a killed run leaves is removed by the next run of the same target.
+
+    Raises:
+        OutputError: `target` cannot be written.
+    """
+    try:
+        staging = Staging(target)
+    except OSError as error:
+        raise _explain(error, target) from error
+    try:
+        yield staging.new
     finally:
         staging.close()
 

@@ -78,7 +78,8 @@ def test_rows_are_measured_once_and_make_a_page(maker: Maker) -> None:
     assert "Out of reach: kv_groups alone." in page
     planned, alone = (mean_of(row["quality"]) for row in rows.values())
     assert f"Plan by proxy loses {planned - 1:.3f}, the best axis measured, mlp, {alone - 1:.3f}: " in page
-    assert "rows 42 of fronts, 2 of layers, 12 of speed, 3 of forecasts" in page
+    left = "12 rows of speed, 3 rows of forecasts; with effort standard, 42 rows of fronts, 2 rows of layers"
+    assert f"Not measured yet: {left}; with effort quick, 39 rows of fronts, 2 rows of layers." in page
     ElementTree.fromstring(plan_svg(again.results))
 
 
@@ -108,8 +109,9 @@ def test_the_page_says_how_right_predictions_were() -> None:
             "measured": 1.25,
         },
     }
+    step = {"roofline_factor": 1.2, "layer_seconds": 2e-4, "fixed_seconds": 1e-3}
     for row in speed.values():
-        row |= {"low": None, "high": None, "busy_elsewhere": 0.1}
+        row |= {"low": None, "high": None, "busy_elsewhere": 0.1, "roofline": 2.0, "step": step}
     forecast = {
         "predicted_seconds": 9.0, "seconds": 10.0, "predicted_peak_memory_bytes": 2e9,
         "peak_memory_bytes": 1.6e9, "tokens": 8192, "busy_elsewhere": 0.5,
@@ -120,6 +122,7 @@ def test_the_page_says_how_right_predictions_were() -> None:
         "fronts": {}, "layers": {}, "speed": speed, "forecasts": {"SmolLM2, MLP": forecast},
     }  # fmt: skip
     page = render(results, "PLAN.svg")
-    assert "Median error: onnx 7.0% of 2 plans; the goal is 7%." in page
+    assert "Median error: onnx 7.0% of 2 plans (80.0% by the roofline); the goal is 7%." in page
+    assert "onnx takes 1.20 times the roofline, 0.20 ms a layer and 1.00 ms a step." in page
     assert "| SmolLM2, MLP | 8,192 | 9.0 | 10.0 | -10% | 2.00 | 1.60 | +25% | 50% |" in page
     assert "PLAN.svg" not in page

@@ -10,7 +10,7 @@ from dotresize.compress.weights.source import open_model
 from dotresize.errors import OptionError
 from dotresize.plan.axes import AXES, Axes, axes_of, config_of
 from dotresize.plan.budget import Budget
-from dotresize.plan.planner import PlanSettings
+from dotresize.plan.settings import PlanSettings
 from tests.families.models.configs import pico_config
 
 BASE = CompressConfig(mlp_width=0.5, seed=7)

@@ -15,10 +15,11 @@ from dotresize.errors import DotresizeError, OptionError, OutputError, WidthErro
 from dotresize.export.contract import manifest
 from dotresize.plan.axes import Candidate, axes_of
 from dotresize.plan.budget import Budget
-from dotresize.plan.planner import PlanSettings, plan_widths
+from dotresize.plan.planner import plan_widths
 from dotresize.plan.prediction import Predictor
 from dotresize.plan.quality_floor import out_of_reach, parse_floor
 from dotresize.plan.record import read_plan
+from dotresize.plan.settings import PlanSettings
 from dotresize.plan.size_model import SizeModel
 
 from ..text import TEXT

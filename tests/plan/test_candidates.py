@@ -15,8 +15,8 @@ from dotresize.plan.axes import Axes, axes_of
 from dotresize.plan.budget import Budget, parse_bytes, parse_parameters
 from dotresize.plan.candidates import check_feasible, holds, single_axis, spread
 from dotresize.plan.hardware import data_sheets, serving_rates
-from dotresize.plan.planner import PlanSettings
 from dotresize.plan.prediction import Predictor
+from dotresize.plan.settings import PlanSettings
 from dotresize.plan.size_model import SizeModel
 
 BASE = CompressConfig(mlp_width=0.5)

@@ -20,8 +20,8 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.compress.weights.source import open_model
 from dotresize.errors import OutputError, TextError, WidthError
-from dotresize.plan.forecast import forecast
-from dotresize.plan.work import Rates
+from dotresize.plan.run_cost.forecast import forecast
+from dotresize.plan.run_cost.work import Rates
 
 from ..text import TEXT
 

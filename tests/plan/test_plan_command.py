@@ -15,9 +15,10 @@ from dotresize.errors import DotresizeError, InputError, OptionError, OutputErro
 from dotresize.export.contract import manifest
 from dotresize.plan.budget import Budget
 from dotresize.plan.measure import Fidelity, Measurer, few_windows, lowest_fidelity, ready_texts
-from dotresize.plan.planner import PlanSettings, plan_widths
+from dotresize.plan.planner import plan_widths
 from dotresize.plan.record import read_plan
 from dotresize.plan.search_state import Measured, SearchState
+from dotresize.plan.settings import PlanSettings
 
 from ..text import TEXT
 

@@ -10,7 +10,7 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.run import compress
 from dotresize.compress.weights.source import load_dense
 from dotresize.compress.widths.plan import make_plan
-from dotresize.plan.work import Rates, Work, compression_work, seconds_of_work
+from dotresize.plan.run_cost.work import Rates, Work, compression_work, seconds_of_work
 
 from ..text import TEXT
 

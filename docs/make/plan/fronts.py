@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from dotresize.bench.quality.text_quality import measure_texts, windows_of_texts
-from dotresize.compress.families.family import Axis
 from dotresize.compress.output.resume import WorkDirectory, work_path
 from dotresize.compress.record.progress import Progress
 from dotresize.compress.run import compress
 from dotresize.compress.text.calibration import Windows
 from dotresize.compress.weights.source import DenseModel
 from dotresize.plan.axes import AXES, config_of
+from dotresize.plan.hardware import Serving
 from dotresize.plan.planner import plan_widths
 from dotresize.plan.record import PlanRecord, Point, read_plan, write_plan
 
@@ -24,9 +24,18 @@ __all__ = ["measure_front", "plan_of", "point_of_row", "windows_for"]
 
 
 def plan_of(
-    setting: Setting, budget: str, row: str, amount: Amount, builds: Path, progress: Progress
+    setting: Setting,
+    budget: str,
+    row: str,
+    amount: Amount,
+    builds: Path,
+    progress: Progress,
+    serving: Serving | None = None,
 ) -> PlanRecord:
-    """The plan that a row belongs to: of an earlier call, or a new one; an interrupted search goes on."""
+    """The plan that a row belongs to: of an earlier call, or a new one; an interrupted search goes on.
+
+    All plans for a speed-up are predicted by the same `serving`.
+    """
     row = SEARCHED if row == SEARCHED else PROXIED  # what moves one axis is in every plan
     settings = setting.planning(budget, row, amount)
     builds.mkdir(parents=True, exist_ok=True)
@@ -35,7 +44,7 @@ def plan_of(
         record = read_plan(file)
         if record.asked == settings.hashed(setting.model):
             return record
-    record, state = plan_widths(setting.model, settings, progress=progress, output=file)
+    record, state = plan_widths(setting.model, settings, progress=progress, output=file, serving=serving)
     write_plan(record, file, force=True)
     if state is not None:
         state.discard()
@@ -47,12 +56,8 @@ def point_of_row(record: PlanRecord, row: str) -> Point | None:
     if row in (PROXIED, SEARCHED):
         return record.chosen
     if row == MIXED:
-        return next((point for point in record.front if len(_moved(record, point)) > 1), None)
-    return next((point for point in record.single_axes if _moved(record, point) == [row]), None)
-
-
-def _moved(record: PlanRecord, point: Point) -> list[Axis]:
-    return [axis for axis in AXES if point.widths[axis] != record.own[axis]]
+        return next((point for point in record.front if len(record.moved(point)) > 1), None)
+    return next((point for point in record.single_axes if record.moved(point) == (row,)), None)
 
 
 def windows_for(setting: Setting, amount: Amount, dense: DenseModel) -> list[Windows]:

@@ -7,8 +7,9 @@ interrupted run goes on where it stopped, in the middle of a search, too.
 """
 
 import argparse
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from dotresize.cli.printed.output import quiet_libraries
 from dotresize.cli.printed.progress import ProgressBar
 from dotresize.compress.record.progress import Progress
 from dotresize.compress.text.calibration import Windows
-from dotresize.compress.weights.source import DEMO_MODEL, DenseModel, load_dense
+from dotresize.compress.weights.source import DEMO_MODEL, DenseModel, load_dense, open_model
+from dotresize.errors import InputError
+from dotresize.export.disk.staging import scratch_directory, write_atomically
+from dotresize.json_files import read_json, validated
+from dotresize.plan.axes import axes_of
+from dotresize.plan.engine_steps import measure_step_time, step_settings
+from dotresize.plan.hardware import Serving
+from dotresize.plan.planner import predictor_of
+from dotresize.plan.settings import PlanSettings
 
 from ..domains.maker import WIKITEXT
 from ..domains.suite import evaluation_files, write_domains
@@ -29,7 +38,20 @@ from .fronts import measure_front, plan_of, point_of_row, windows_for
 from .layers import measure_layers
 from .page import render
 from .plot import plan_svg
-from .setting import DEFAULT, PARTS, PROXIED, QUICK, Amount, Part, Setting, labels_of, parts_of_label
+from .setting import (
+    BUDGETS,
+    DEFAULT,
+    PARTS,
+    PROXIED,
+    QUICK,
+    SPEED,
+    Amount,
+    Engine,
+    Part,
+    Setting,
+    labels_of,
+    parts_of_label,
+)
 from .speed import measure_speed
 
 __all__ = ["Maker"]
@@ -46,8 +68,7 @@ class Maker:
     file: Path  # JSON, rewritten after each row
     builds: Path  # models and searches
     progress: Progress
-    rounds: int = 3  # of the speed rows
-    repeats: int = 3
+    rounds: int = 3  # of the speed rows, and of what they are predicted from
     kept: Path = KEPT  # the original's answers
 
     @cached_property
@@ -69,6 +90,22 @@ class Maker:
     def texts(self) -> list[Windows]:
         """What rows are scored on."""
         return windows_for(self.setting, self.amount, self.dense)
+
+    def serving(self, engine: Engine) -> Serving:
+        """How fast an engine is on this machine, measured on three models once."""
+        file = self.builds / f"serving-{engine}.json"
+        if not file.is_file():
+            opened = open_model(self.setting.model)
+            axes, base = axes_of(opened.config, opened.family), self.setting.widthless()
+            asked = PlanSettings(budget=SPEED, base=base, engine=engine, effort="quick")
+            predictor = predictor_of(opened, axes, asked)
+            assert predictor.serving is not None
+            run = step_settings(SPEED, engine, rounds=self.rounds, seed=self.setting.seed)
+            with scratch_directory(file) as work:
+                step, _ = measure_step_time(opened, axes, predictor, base, run, work, self.progress)
+            found = replace(predictor.serving, step=step)
+            write_atomically(file, json.dumps(asdict(found), indent=1) + "\n")
+        return validated(Serving, read_json(file, InputError), str(file), InputError)
 
     def run(self, parts: tuple[Part, ...] = PARTS, only: str = "", most: int | None = None) -> None:
         """Measure in order.
@@ -95,7 +132,8 @@ class Maker:
 
     def _front(self, label: str) -> dict[str, Any]:
         name, budget, row = parts_of_label(label)
-        record = plan_of(self.setting, budget, row, self.amount, self.builds, self.progress)
+        serving = self.serving("vllm") if BUDGETS[budget].decode_speedup else None
+        record = plan_of(self.setting, budget, row, self.amount, self.builds, self.progress, serving)
         point = point_of_row(record, row)
         if point is None:
             return {"unreachable": True}
@@ -126,14 +164,10 @@ class Maker:
         point = point_of_row(record, row)
         if point is None:
             return {"unreachable": True}
+        known: Engine = "vllm" if engine == "vllm" else "onnx"
+        serving = self.serving(known)
         return measure_speed(
-            self.setting,
-            point.candidate,
-            engine,  # type: ignore[arg-type]  # of a label
-            self.builds,
-            self.progress,
-            rounds=self.rounds,
-            repeats=self.repeats,
+            self.setting, point.candidate, serving, known, self.builds, self.progress, rounds=self.rounds
         )
 
 

@@ -14,6 +14,7 @@ from .setting import (
     UNEVEN,
     UNIFORM,
     Amount,
+    Part,
     labels_of,
     parts_of_label,
 )
@@ -163,28 +164,42 @@ def _speed(rows: Rows) -> list[str]:
         "## Decode speed-up, predicted and measured",
         "",
         "One sequence, widths only (nothing is fitted); measured as `dotresize bench` does, original and "
-        "narrow model in turn.",
+        "narrow model in turn. Predicted as `dotresize plan` does, from the original, a copy with half its "
+        f"widths and one with half its layers: {_steps(rows)}. The roofline is what bytes and FLOPs allow.",
         "",
-        "| engine | plan | widths | predicted | measured | error | others used |",
-        "|---|---|---|---|---|---|---|",
+        "| engine | plan | widths | predicted | measured | error | roofline | others used |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     errors: dict[str, list[float]] = {}
+    rooflines: dict[str, list[float]] = {}
     for label, row in rows.items():
         engine, budget, name = parts_of_label(label)
         if "measured" not in row:
             continue
         error = row["predicted"] / row["measured"] - 1
         errors.setdefault(engine, []).append(abs(error))
+        rooflines.setdefault(engine, []).append(abs(row["roofline"] / row["measured"] - 1))
         interval = "" if row["low"] is None else f" ({row['low']:.2f} to {row['high']:.2f})"
         lines.append(
             f"| {engine}, {row['dtype']} | {budget}, {name} | {', '.join(map(str, row['candidate']))} | "
             f"{row['predicted']:.2f}x | {row['measured']:.2f}x{interval} | {error:+.1%} | "
-            f"{row['busy_elsewhere']:.0%} |"
+            f"{row['roofline']:.2f}x | {row['busy_elsewhere']:.0%} |"
         )
     medians = ", ".join(
-        f"{engine} {median(found):.1%} of {len(found)} plans" for engine, found in errors.items()
+        f"{engine} {median(found):.1%} of {len(found)} plans ({median(rooflines[engine]):.1%} by the roofline)"
+        for engine, found in errors.items()
     )
     return [*lines, "", f"Median error: {medians}; the goal is {SPEED_GOAL:.0%}."]
+
+
+def _steps(rows: Rows) -> str:
+    """What a step is made of, by engine."""
+    found = {parts_of_label(label)[0]: row["step"] for label, row in rows.items() if "step" in row}
+    return "; ".join(
+        f"{engine} takes {step['roofline_factor']:.2f} times the roofline, {1e3 * step['layer_seconds']:.2f} ms "
+        f"a layer and {1e3 * step['fixed_seconds']:.2f} ms a step"
+        for engine, step in found.items()
+    )
 
 
 def _forecasts(rows: Rows) -> list[str]:
@@ -212,12 +227,17 @@ def _forecasts(rows: Rows) -> list[str]:
 
 
 def _missing(results: dict[str, Any]) -> list[str]:
-    """How much of the default page is still to be measured."""
-    counts = {
-        part: sum(label not in results[part] for label in labels_of(part, DEFAULT))
-        for part in ("fronts", "layers", "speed", "forecasts")
-    }
-    left = [f"{count} of {part}" for part, count in counts.items() if count]
-    if not left:
-        return []
-    return ["", f"Not measured yet: rows {', '.join(left)}. `make bench-plan` measures them, keeps the rest."]
+    """How much of the page is still to be measured."""
+    shared = [_left(results, DEFAULT, ("speed", "forecasts"))]
+    own = [
+        f"with effort {amount.effort}, {left}"
+        for amount in AMOUNTS
+        if (left := _left(results, amount, ("fronts", "layers")))
+    ]
+    left = "; ".join(one for one in (*shared, *own) if one)
+    return ["", f"Not measured yet: {left}. `make bench-plan` measures it, keeps the rest."] if left else []
+
+
+def _left(results: dict[str, Any], amount: Amount, parts: tuple[Part, ...]) -> str:
+    counts = {part: sum(one not in results[part] for one in labels_of(part, amount)) for part in parts}
+    return ", ".join(f"{count} rows of {part}" for part, count in counts.items() if count)

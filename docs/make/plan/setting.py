@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from dotresize.compress.families.family import Axis
 from dotresize.compress.record.config import CompressConfig
 from dotresize.plan.budget import Budget
-from dotresize.plan.planner import PlanSettings
+from dotresize.plan.settings import PlanSettings
 
 __all__ = [
     "BUDGETS",
@@ -18,7 +18,7 @@ __all__ = [
     "QUICK",
     "ROWS",
     "SEARCHED",
-    "SPEED_TOKENS",
+    "SPEED",
     "UNEVEN",
     "UNIFORM",
     "Amount",
@@ -34,9 +34,9 @@ Part = Literal["fronts", "forecasts", "layers", "speed"]
 PARTS: tuple[Part, ...] = get_args(Part)
 PROXIED, SEARCHED = "plan by proxy", "plan by search"  # rows of `fronts`; the others move one axis
 ALONE: tuple[Axis, ...] = ("mlp", "hidden", "layers", "kv_groups")
-SPEED_TOKENS = (128, 64)  # prompt and answer of the speed rows
 ROWS = (PROXIED, *ALONE, SEARCHED)
-CONTEXT_TOKENS = SPEED_TOKENS[0] + SPEED_TOKENS[1] // 2
+CONTEXT_TOKENS = 160  # 128 of a prompt and half of 64 that are written
+SPEED = Budget(decode_speedup=2.0, context=CONTEXT_TOKENS)  # of the speed rows; twice is what nobody asks
 BUDGETS = {  # what tells most comes first
     "params 0.7": Budget(params=0.7),
     "params 0.6": Budget(params=0.6),

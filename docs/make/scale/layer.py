@@ -25,7 +25,7 @@ from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.streams.stream import Stream
 from dotresize.compress.widths.plan import Plan, make_plan
-from dotresize.plan.work import Rates, layers_work, seconds_of_work
+from dotresize.plan.run_cost.work import Rates, layers_work, seconds_of_work
 
 WINDOWS, TOKENS = 8, 256
 SHAPE = {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8}

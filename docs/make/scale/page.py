@@ -116,7 +116,7 @@ def _layer(found: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     yield (
-        "At these rates the products of `plan/work.py` ("
+        "At these rates the products of `plan/run_cost/work.py` ("
         + ", ".join(f"{operations[kind] / 1e12:.2f} TFLOP {said}" for kind, said in _KINDS.items())
         + f") take {found['bound_seconds']:,.0f} s; measured {found['seconds']:,.0f} s: "
         f"{100 * found['bound_seconds'] / found['seconds']:.0f} % of the bound."

@@ -11,8 +11,8 @@ from dotresize.compress.families.rows import family_of
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.widths.plan import Plan, make_plan
 from dotresize.compress.widths.sizes import count_sizes
-from dotresize.plan.forecast import PlannedSizes
-from dotresize.plan.work import Rates, Work, compression_work, seconds_of_work
+from dotresize.plan.run_cost.forecast import PlannedSizes
+from dotresize.plan.run_cost.work import Rates, Work, compression_work, seconds_of_work
 
 from ..shared.markdown import table
 
@@ -43,7 +43,7 @@ def predicted(measured_share: float | None) -> Iterator[str]:
     yield from ("", "## Larger models, predicted", "")
     yield (
         f"Nothing here is measured. Llama 3.1 shapes in bfloat16, both widths to 0.75, {WINDOWS} windows "
-        f"of {TOKENS} tokens, full compensation. Hours: the operations of `plan/work.py` at "
+        f"of {TOKENS} tokens, full compensation. Hours: the operations of `plan/run_cost/work.py` at "
         f"{100 * share:.0f} % ({origin}) of an H100's data-sheet rates (float32 67, float64 67, TF32 "
         f"494 TFLOP/s), sums over tokens divided by the GPUs, solves not, and the weights read {READS} times "
         f"at {DISK_BYTES_PER_SECOND / 1e9:.0f} GB/s. Left out: self text, the reference's 68 passes, which "

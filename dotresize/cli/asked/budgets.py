@@ -9,7 +9,7 @@ from .lists import number
 if TYPE_CHECKING:
     from ...compress.record.config import CompressConfig
     from ...plan.budget import Budget
-    from ...plan.planner import PlanSettings
+    from ...plan.settings import PlanSettings
 
 __all__ = ["budget_of", "has_budget", "settings_of"]
 
@@ -48,8 +48,8 @@ def settings_of(
     Raises:
         OptionError: nothing or something impossible is asked for, or an option would have no effect.
     """
-    from ...plan.planner import PlanSettings
     from ...plan.quality_floor import parse_floor
+    from ...plan.settings import PlanSettings
 
     return PlanSettings(
         budget=budget_of(options),

@@ -9,7 +9,7 @@ __all__ = ["forecast_compress"]
 def forecast_compress(run: CompressRun) -> None:
     """Refuse what `run_compress` would refuse, else say what it would give and take."""
     quiet_libraries()
-    from ...plan.forecast import forecast
+    from ...plan.run_cost.forecast import forecast
     from ..printed.tables_plan import forecast_tables
 
     opened, _ = check_run(run)

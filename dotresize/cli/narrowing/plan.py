@@ -10,8 +10,8 @@ from ..printed.output import note_console, quiet_libraries
 from .check import CompressRun, check_run
 
 if TYPE_CHECKING:
-    from ...plan.planner import PlanSettings
     from ...plan.record import PlanRecord
+    from ...plan.settings import PlanSettings
 
 __all__ = ["plan_path", "planned", "without_axis"]
 

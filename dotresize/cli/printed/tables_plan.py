@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ...compress.families.family import Axis
-    from ...plan.forecast import Forecast, RunCost
     from ...plan.record import PlanRecord, Point
+    from ...plan.run_cost.forecast import Forecast, RunCost
 
 __all__ = ["forecast_tables", "plan_tables", "run_cost_table"]
 
@@ -41,10 +41,10 @@ def _duration(seconds: float) -> str:
 def plan_tables(record: "PlanRecord", output: Path) -> "list[RenderableType]":
     """What was chosen, beside each axis alone and the rest of the front, and what the run will cost."""
     rows = [("chosen", record.chosen)]
-    rows += [(f"{_only_axis(record, point)} alone", point) for point in record.single_axes]
+    rows += [(f"{', '.join(record.moved(point))} alone", point) for point in record.single_axes]
     seen = {point.candidate for _, point in rows}
     rows += [("front", point) for point in record.front if point.candidate not in seen]
-    axes = [axis for axis in record.chosen.widths if any(_moved(record, one, axis) for _, one in rows)]
+    axes = [axis for axis in record.chosen.widths if any(axis in record.moved(one) for _, one in rows)]
     speed = record.speed_of is not None
     table = plain_table(
         f"Plan for {record.model}",
@@ -65,13 +65,23 @@ def plan_tables(record: "PlanRecord", output: Path) -> "list[RenderableType]":
     last = [f"note: {note}" for note in record.notes]
     last += [f"written: {output}", f"do it: dotresize compress {record.model} -o OUT --plan {output}"]
     if speed:
-        allowed = f"rates of {record.speed_of}, {record.speed_origin}"
-        last.insert(0, f"decode speed-up: what bytes and FLOPs allow; {allowed}")
+        last.insert(0, f"decode speed-up: {_told_speed(record)}")
     if record.evaluations:
         last.insert(
             0, f"KL in nats per token after small fits, {record.evaluations} measured; compress does better"
         )
     return [table, run_cost_table(record.cost, "this machine"), "\n".join(last)]
+
+
+def _told_speed(record: "PlanRecord") -> str:
+    rates = f"at the rates of {record.speed_of}, {record.speed_origin}"
+    step = record.step
+    if step is None:
+        return f"what bytes and FLOPs allow {rates}"
+    return (
+        f"{record.engine}'s as measured here: {step.roofline_factor:.2f} times what bytes and FLOPs take "
+        f"{rates}, {1e3 * step.layer_seconds:.2f} ms for each layer, {1e3 * step.fixed_seconds:.2f} ms a step"
+    )
 
 
 def _row(record: "PlanRecord", name: str, point: "Point", axes: list["Axis"], *, speed: bool) -> list[str]:
@@ -92,11 +102,3 @@ def _row(record: "PlanRecord", name: str, point: "Point", axes: list["Axis"], *,
 
 def _size(count: int) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _moved(record: "PlanRecord", point: "Point", axis: "Axis") -> bool:
-    return point.widths[axis] != record.own[axis]
-
-
-def _only_axis(record: "PlanRecord", point: "Point") -> str:
-    return ", ".join(axis for axis in point.widths if _moved(record, point, axis))

@@ -6,13 +6,13 @@ from contextlib import nullcontext
 import torch
 from torch.nn import functional
 
-from ..bench.judge.analysis import BUSY_SHARE
-from ..bench.process.memory_watch import MemoryWatch
-from ..bench.roofline.timing import best_seconds
-from ..compress.maths.moments import second_moment
-from ..compress.maths.precision import fast_products
-from ..compress.record.report import Widths
-from ..compress.streams.activations import BATCH_TOKENS
+from ...bench.judge.analysis import BUSY_SHARE
+from ...bench.process.memory_watch import MemoryWatch
+from ...bench.roofline.timing import best_seconds
+from ...compress.maths.moments import second_moment
+from ...compress.maths.precision import fast_products
+from ...compress.record.report import Widths
+from ...compress.streams.activations import BATCH_TOKENS
 from .work import Rates
 
 __all__ = ["measure_rates", "watched_rates"]

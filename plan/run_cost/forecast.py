@@ -6,18 +6,18 @@ from typing import Any
 import psutil
 import torch
 
-from ..bench.roofline.compress_cost import peak_bytes, streamed_peak_bytes
-from ..compress.layers.fisher import felt_by
-from ..compress.record.config import STREAM_ITEM_BYTES, CompressConfig
-from ..compress.record.report import Counts, Widths
-from ..compress.run import choose_device
-from ..compress.streams.memory import default_stream_bytes
-from ..compress.text.calibration import DEFAULT_WINDOWS, check_texts, draw_windows
-from ..compress.text.mixture import SELF, mixture_of
-from ..compress.weights.files import read_headers
-from ..compress.weights.source import OpenModel
-from ..compress.widths.plan import Plan, make_plan
-from ..compress.widths.sizes import count_sizes
+from ...bench.roofline.compress_cost import peak_bytes, streamed_peak_bytes
+from ...compress.layers.fisher import felt_by
+from ...compress.record.config import STREAM_ITEM_BYTES, CompressConfig
+from ...compress.record.report import Counts, Widths
+from ...compress.run import choose_device
+from ...compress.streams.memory import default_stream_bytes
+from ...compress.text.calibration import DEFAULT_WINDOWS, check_texts, draw_windows
+from ...compress.text.mixture import SELF, mixture_of
+from ...compress.weights.files import read_headers
+from ...compress.weights.source import OpenModel
+from ...compress.widths.plan import Plan, make_plan
+from ...compress.widths.sizes import count_sizes
 from .rates import watched_rates
 from .work import Rates, compression_work, seconds_of_work
 

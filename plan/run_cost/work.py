@@ -8,15 +8,15 @@ are multiplied. Left out: norms, activations, transports, the disk.
 import math
 from dataclasses import dataclass
 
-from ..compress.families.family import Sublayer
-from ..compress.layers.fisher import windows_felt
-from ..compress.layers.job import keeps_inner
-from ..compress.layers.neuron_fit import PART
-from ..compress.maths.moments import BLOCK_COLUMNS
-from ..compress.record.config import Settings
-from ..compress.record.report import Widths
-from ..compress.streams.activations import batches
-from ..compress.widths.plan import Plan
+from ...compress.families.family import Sublayer
+from ...compress.layers.fisher import windows_felt
+from ...compress.layers.job import keeps_inner
+from ...compress.layers.neuron_fit import PART
+from ...compress.maths.moments import BLOCK_COLUMNS
+from ...compress.record.config import Settings
+from ...compress.record.report import Widths
+from ...compress.streams.activations import batches
+from ...compress.widths.plan import Plan
 
 __all__ = ["Rates", "Work", "compression_work", "layers_work", "seconds_of_work"]
 
