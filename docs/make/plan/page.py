@@ -186,7 +186,8 @@ def _speed(rows: Rows) -> list[str]:
             f"{row['roofline']:.2f}x | {row['busy_elsewhere']:.0%} |"
         )
     medians = ", ".join(
-        f"{engine} {median(found):.1%} of {len(found)} plans ({median(rooflines[engine]):.1%} by the roofline)"
+        f"{engine} {median(found):.1%} of {len(found)} plans "
+        f"({median(rooflines[engine]):.1%} by the roofline)"
         for engine, found in errors.items()
     )
     return [*lines, "", f"Median error: {medians}; the goal is {SPEED_GOAL:.0%}."]
@@ -196,8 +197,8 @@ def _steps(rows: Rows) -> str:
     """What a step is made of, by engine."""
     found = {parts_of_label(label)[0]: row["step"] for label, row in rows.items() if "step" in row}
     return "; ".join(
-        f"{engine} takes {step['roofline_factor']:.2f} times the roofline, {1e3 * step['layer_seconds']:.2f} ms "
-        f"a layer and {1e3 * step['fixed_seconds']:.2f} ms a step"
+        f"{engine} takes {step['roofline_factor']:.2f} times the roofline, "
+        f"{1e3 * step['layer_seconds']:.2f} ms a layer and {1e3 * step['fixed_seconds']:.2f} ms a step"
         for engine, step in found.items()
     )
 
