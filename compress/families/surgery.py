@@ -105,9 +105,7 @@ def assemble(
     Raises:
         ModelError: a tensor of the model is missing from `state`, or the other way round.
     """
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_config(narrow_config, dtype=dtype)
+    model = hollow_model(narrow_config, dtype=dtype, buffers=True)
     missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
     tied_away = {f"{family.head}.weight"} if narrow_config.tie_word_embeddings else set()
     if set(missing) - tied_away or unexpected:

@@ -174,7 +174,7 @@ def _texts(config: CompressConfig) -> list[str]:
 def _peak_bytes(
     opened: OpenModel, plan: Plan, sizes: PlannedSizes, tokens: int, config: CompressConfig, base_bytes: int
 ) -> int:
-    """Of a model that is read and written part by part, or of one that is whole in memory."""
+    """Of a model that is written part by part, read so or loaded, or of one that is whole in memory."""
     in_files = opened.family.stored_as_named and all(file.suffix == ".safetensors" for file in opened.files)
     settings, window = config.settings(), config.window_tokens
     felt = None
@@ -186,9 +186,11 @@ def _peak_bytes(
         "felt": felt,
         "stream_item_bytes": STREAM_ITEM_BYTES[settings.stream_dtype],
     }
-    if in_files and plan.narrow_family.stored_as_named:
+    by_parts = plan.narrow_family.stored_as_named
+    base_bytes += 0 if in_files and by_parts else loaded_bytes(opened)
+    if by_parts:
         return streamed_peak_bytes(sizes, **how, base_bytes=base_bytes, stream_bytes=default_stream_bytes())
-    return peak_bytes(sizes, **how, base_bytes=base_bytes + loaded_bytes(opened))
+    return peak_bytes(sizes, **how, base_bytes=base_bytes)
 
 
 def loaded_bytes(opened: OpenModel) -> int:
