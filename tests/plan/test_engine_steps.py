@@ -43,19 +43,26 @@ def probes_of(step: StepTime) -> list[Probe]:
 )
 def test_three_models_say_what_a_step_is_made_of(step: StepTime) -> None:
     found = fit_step_time(probes_of(step))
-    assert found.roofline_factor == pytest.approx(step.roofline_factor, rel=1e-9)
-    assert found.layer_seconds == pytest.approx(step.layer_seconds, abs=1e-12)
-    assert found.fixed_seconds == pytest.approx(step.fixed_seconds, abs=1e-12)
+    assert found.roofline_factor == pytest.approx(step.roofline_factor, rel=1e-6)
+    assert found.layer_seconds == pytest.approx(step.layer_seconds, abs=1e-9)
+    assert found.fixed_seconds == pytest.approx(step.fixed_seconds, abs=1e-9)
 
 
 def test_noise_makes_no_time_negative() -> None:
-    """Half the widths were no faster, half the layers more than twice as fast: what noise can say."""
-    slow, narrow, shallow = probes_of(StepTime())
-    noisy = [slow, replace(narrow, seconds=slow.seconds * 1.05), replace(shallow, seconds=slow.seconds / 2.2)]
+    """Half the widths were no faster, and half the layers more than twice as fast: what noise can say."""
+    slow, narrow, shallow = probes_of(StepTime(roofline_factor=1.2, layer_seconds=2e-4, fixed_seconds=1e-3))
+    noisy = [slow, replace(narrow, seconds=slow.seconds), replace(shallow, seconds=slow.seconds / 2.1)]
     found = fit_step_time(noisy)
-    assert min(found.roofline_factor, found.layer_seconds, found.fixed_seconds) >= 0.0
+    assert found.roofline_factor >= 1.0
+    assert min(found.layer_seconds, found.fixed_seconds) >= 0.0
     for probe in noisy:
-        assert found.seconds(probe.roofline_seconds, probe.layers) == pytest.approx(probe.seconds, rel=0.15)
+        assert found.seconds(probe.roofline_seconds, probe.layers) == pytest.approx(probe.seconds, rel=0.2)
+
+
+def test_a_step_that_beats_the_roofline_is_believed() -> None:
+    """A model that lives in the caches reads faster than the machine's rates were measured."""
+    found = fit_step_time(probes_of(StepTime(roofline_factor=0.5)))
+    assert found.roofline_factor == pytest.approx(0.5, rel=1e-3)
 
 
 def test_an_engine_with_time_of_its_own_gains_less(pico_llama_untied: Path) -> None:
