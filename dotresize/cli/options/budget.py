@@ -32,7 +32,8 @@ Memory = Annotated[
 DecodeSpeedup = Annotated[
     float | None,
     typer.Option(
-        help="Decode speed-up at least, by what bytes and FLOPs allow, e.g. 1.5.", rich_help_panel=_BUDGET
+        help="Decode speed-up at least, e.g. 1.5: from models measured in --engine, or for --target.",
+        rich_help_panel=_BUDGET,
     ),
 ]
 Context = Annotated[
@@ -44,7 +45,7 @@ Context = Annotated[
 Target = Annotated[
     str | None,
     typer.Option(
-        help="Speed by data sheet: h100, h200, l4, a10 or a .json file; default: this machine, measured.",
+        help="Speed by data sheet: h100, h200, l4, a10 or a .json file; default: the engine on this machine.",
         rich_help_panel=_WHERE,
     ),
 ]
