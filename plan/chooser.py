@@ -22,7 +22,6 @@ from .proxy import proxy_loss, proxy_terms
 from .quality_floor import BEHIND, out_of_reach
 from .record import Point, Quality
 from .search import AMOUNTS, Effort, Ranked, search, start_of, work_units
-from .search_state import SearchState
 
 __all__ = ["Chooser"]
 
@@ -74,8 +73,7 @@ class Chooser:
         singles: Mapping[Axis, Candidate],
         needs: Sequence[Need],
         effort: Effort,
-        evaluation: Sequence[str],
-        state: SearchState | None,
+        measure: Measurer | None,
         floor: float | None = None,
     ) -> Candidate:
         """The best candidate.
@@ -85,27 +83,24 @@ class Chooser:
             singles: those of them that move one axis.
             needs: the budget.
             effort: how much is measured.
-            evaluation: texts to score candidates on.
-            state: what was measured before; None trusts the proxy.
+            measure: measures candidates; None trusts the proxy.
             floor: perplexity ratio to the original at most, as measured here.
 
         Raises:
             WidthError: nothing within the budget meets the floor.
         """
-        if state is None:
+        if measure is None:
             return self.ranked(pool)[0].candidate
         amount = AMOUNTS[effort]
-        self._measure = Measurer(
-            self._dense, self._axes.dense, self._base, evaluation, self._fidelity, state, self._progress
-        )
-        self._floor = floor
+        self._measure, self._floor = measure, floor
         alone = probes(self._axes, singles)
         beyond = len(set(alone.values()) - set(singles.values()))
         self._progress.begin("measure candidates", work_units(amount) + beyond)
-        self._weights = self._weighed(alone, {axis: self._loss(one, 0) for axis, one in alone.items()})
+        losses = self._losses(list(alone.values()), 0)
+        self._weights = self._weighed(alone, dict(zip(alone, losses, strict=True)))
         start = start_of(self.ranked(pool), self._axes.dense, amount.start)
         predict = self._predictor.predict
-        chosen = search(start, self._axes, predict, needs, self._above_floor_last, amount, self._base.seed)
+        chosen = search(start, self._axes, predict, needs, self._behind_floor, amount, self._base.seed)
         if floor is not None and not self._is_good(chosen):
             tried = [one for one in self._measured if holds(predict(one), needs)]
             best = min(self._ratio(one) for one in tried)
@@ -113,21 +108,23 @@ class Chooser:
         self.evaluations = self._measure.count
         return chosen
 
-    def _loss(self, candidate: Candidate, rung: int) -> float:
+    def _losses(self, candidates: Sequence[Candidate], rung: int) -> list[float]:
         """KL on a rung; everything that was measured is kept."""
         assert self._measure is not None
-        measured = self._measure(candidate, rung)
-        self._measured[candidate] = replace(
-            self._quality(candidate),
-            kl_nats_per_token=measured.kl_nats_per_token,
-            perplexity_ratio=measured.perplexity_ratio,
-            windows=self._measure.evaluation_windows(rung),
-        )
-        return measured.kl_nats_per_token
+        found = self._measure(candidates, rung)
+        for candidate, measured in zip(candidates, found, strict=True):
+            self._measured[candidate] = replace(
+                self._quality(candidate),
+                kl_nats_per_token=measured.kl_nats_per_token,
+                perplexity_ratio=measured.perplexity_ratio,
+                windows=self._fidelity.evaluation_windows << rung,
+            )
+        return [measured.kl_nats_per_token for measured in found]
 
-    def _above_floor_last(self, candidate: Candidate, rung: int) -> float:
-        loss = self._loss(candidate, rung)
-        return loss if self._is_good(candidate) else BEHIND + loss
+    def _behind_floor(self, candidates: Sequence[Candidate], rung: int) -> list[float]:
+        """Losses, in which what is above the floor comes last."""
+        losses = zip(candidates, self._losses(candidates, rung), strict=True)
+        return [loss if self._is_good(one) else BEHIND + loss for one, loss in losses]
 
     def _ratio(self, candidate: Candidate) -> float:
         return self._measured[candidate].perplexity_ratio or math.inf
@@ -138,7 +135,7 @@ class Chooser:
     def _most_promising(self, pool: Sequence[Candidate]) -> tuple[Candidate, float]:
         """The proxy's best, and its perplexity ratio."""
         first = self.ranked(pool)[0].candidate
-        self._loss(first, 0)
+        self._losses([first], 0)
         return first, self._ratio(first)
 
     def _weighed(self, alone: Mapping[Axis, Candidate], losses: Mapping[Axis, float]) -> dict[Axis, float]:

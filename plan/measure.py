@@ -4,7 +4,7 @@ import gc
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
 
@@ -21,13 +21,26 @@ from ..compress.weights.source import DenseModel
 from .axes import Candidate, config_of
 from .search_state import Measured, SearchState
 
-__all__ = ["Fidelity", "Measurer", "few_windows", "lowest_fidelity", "ready_texts", "search_identity"]
+__all__ = [
+    "Fidelity",
+    "Measurer",
+    "Recipe",
+    "Score",
+    "Scorer",
+    "few_windows",
+    "lowest_fidelity",
+    "ready_texts",
+    "search_identity",
+]
 
 WINDOW_TOKENS = 512  # at most; in shorter windows what drops layers looks better than it is
 SHARE = 32  # one part in so many of the full run's tokens is what the lowest rung sees
 LEAST_TOKENS = 4096  # fewer say little of what a fit will gain
 READY_TEXTS = ("builtin:documentation", "builtin:code", "builtin:chat")  # where all is self text
 EVALUATION_WINDOWS = 1  # of each text, on the lowest rung
+
+# Candidates and their rung -> place among them and result, in the order in which they end.
+Score = Callable[[Sequence[Candidate], int], Iterator[tuple[int, Measured]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +72,29 @@ def lowest_fidelity(full_tokens: int, base: CompressConfig) -> Fidelity:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How candidates of one model are measured, wherever that happens.
+
+    Attributes:
+        model: what the user named.
+        own: its place among the candidates.
+        base: calibration, device and seed of the run that is planned.
+        evaluation: texts to score on; never those that are calibrated on.
+        fidelity: of the lowest rung.
+    """
+
+    model: str
+    own: Candidate
+    base: CompressConfig
+    evaluation: tuple[str, ...]
+    fidelity: Fidelity
+
+    def evaluation_windows(self, rung: int) -> int:
+        """Of each text at most."""
+        return self.fidelity.evaluation_windows << rung
+
+
 def few_windows(base: CompressConfig, fidelity: Fidelity, rung: int) -> CompressConfig:
     """The compression as a rung makes it: few windows, and no more work in the fits than closed forms."""
     full = base.compensate == "full"
@@ -82,65 +118,34 @@ def ready_texts(calibration: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{part.spec}={part.share / whole!r}" for part in ready) or READY_TEXTS
 
 
-class Measurer:
-    """Measures candidates of one model, each at most once per rung."""
+class Scorer:
+    """Measures candidates of one model that is in memory."""
 
-    def __init__(
-        self,
-        dense: DenseModel,
-        own: Candidate,
-        base: CompressConfig,
-        evaluation: Sequence[str],
-        fidelity: Fidelity,
-        state: SearchState,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, dense: DenseModel, recipe: Recipe) -> None:
         """Nothing is measured yet.
 
         Args:
             dense: the original.
-            own: its place among the candidates.
-            base: calibration, device and seed of the run that is planned.
-            evaluation: texts to score on; never those that are calibrated on.
-            fidelity: of the lowest rung.
-            state: results of earlier runs.
-            progress: told about every measurement, in windows.
+            recipe: how candidates are measured.
         """
-        self._dense, self._own, self._base, self._evaluation = dense, own, base, list(evaluation)
-        self._fidelity, self._state, self._progress = fidelity, state, progress
+        self._dense, self._recipe = dense, recipe
         self._texts: dict[int, list[Windows]] = {}
-        self._asked: set[tuple[Candidate, int]] = set()
-
-    @property
-    def count(self) -> int:
-        """How many results were asked for, kept ones of earlier runs included."""
-        return len(self._asked)
-
-    def __call__(self, candidate: Candidate, rung: int) -> Measured:
-        """How far from the original it is.
-
-        Raises:
-            DotresizeError: the candidate cannot be made or scored.
-        """
-        measured = self._state.get(candidate, rung)
-        if measured is None:
-            measured = self._measure(candidate, rung)
-            self._state.put(candidate, rung, measured)
-        if (candidate, rung) not in self._asked:
-            self._asked.add((candidate, rung))
-            self._progress.advance(2**rung)
-        return measured
 
     @torch.no_grad()
-    def _measure(self, candidate: Candidate, rung: int) -> Measured:
-        started = perf_counter()
+    def __call__(self, candidate: Candidate, rung: int) -> Measured:
+        """How far from the original a candidate is.
+
+        Raises:
+            DotresizeError: it cannot be made or scored.
+        """
+        started, recipe = perf_counter(), self._recipe
         texts = self._texts_of(rung)
-        config = config_of(candidate, self._own, few_windows(self._base, self._fidelity, rung))
+        config = config_of(candidate, recipe.own, few_windows(recipe.base, recipe.fidelity, rung))
         result = compress(self._dense, config)
         quality = measure_texts(
             {"dense": self._dense.model, "narrow": result.model},
             texts,
-            device=choose_device(self._base.device),
+            device=choose_device(recipe.base.device),
             progress=Silent(),
         )
         del result
@@ -155,19 +160,56 @@ class Measurer:
             seconds=perf_counter() - started,
         )
 
-    def evaluation_windows(self, rung: int) -> int:
-        """Of each text at most."""
-        return self._fidelity.evaluation_windows << rung
-
     def _texts_of(self, rung: int) -> list[Windows]:
         if rung not in self._texts:
             self._texts[rung] = windows_of_texts(
-                self._evaluation,
+                list(self._recipe.evaluation),
                 self._dense.tokenizer,
-                at_most=self.evaluation_windows(rung),
-                window_tokens=self._fidelity.window_tokens,
+                at_most=self._recipe.evaluation_windows(rung),
+                window_tokens=self._recipe.fidelity.window_tokens,
             )
         return self._texts[rung]
+
+
+class Measurer:
+    """Measures candidates, each at most once per rung, and keeps what was measured."""
+
+    def __init__(self, score: Score, state: SearchState, progress: Progress) -> None:
+        """Nothing is measured yet.
+
+        Args:
+            score: measures, one after the other or side by side.
+            state: results of earlier runs.
+            progress: told about every measurement, in windows.
+        """
+        self._score, self._state, self._progress = score, state, progress
+        self._asked: set[tuple[Candidate, int]] = set()
+
+    @property
+    def count(self) -> int:
+        """How many results were asked for, kept ones of earlier runs included."""
+        return len(self._asked)
+
+    def __call__(self, candidates: Sequence[Candidate], rung: int) -> list[Measured]:
+        """How far from the original each is; every result is kept as soon as it is there.
+
+        Raises:
+            DotresizeError: one cannot be made or scored.
+        """
+        known = {one: self._state.get(one, rung) for one in candidates}
+        missing = [one for one, measured in known.items() if measured is None]
+        for one in known.keys() - set(missing):
+            self._count(one, rung)
+        for place, measured in self._score(missing, rung):
+            self._state.put(missing[place], rung, measured)
+            self._count(missing[place], rung)
+        found = [self._state.get(one, rung) for one in candidates]
+        return [measured for measured in found if measured is not None]
+
+    def _count(self, candidate: Candidate, rung: int) -> None:
+        if (candidate, rung) not in self._asked:
+            self._asked.add((candidate, rung))
+            self._progress.advance(2**rung)
 
 
 def search_identity(sha256: str, base: CompressConfig, evaluation: Sequence[str], fidelity: Fidelity) -> str:

@@ -1,6 +1,7 @@
 """From a budget to a plan: candidates, a proxy for each, a search that measures, the cost of the run."""
 
 import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ..compress.run import check_inputs, choose_device
 from ..compress.weights.files import sha256_of
 from ..compress.weights.source import OpenModel, open_model
 from ..compress.widths.plan import make_plan
-from ..errors import EngineError, MissingDependencyError, ModelError, WidthError
+from ..errors import EngineError, MissingDependencyError, ModelError, OptionError, WidthError
 from ..export.disk.staging import scratch_directory
 from ..export.for_vllm.config import GROUPED
 from ..version import __version__
@@ -22,7 +23,7 @@ from .candidates import check_feasible, single_axis, spread
 from .chooser import Chooser
 from .engine_steps import measure_step_time, step_settings
 from .hardware import Serving, serving_rates
-from .measure import lowest_fidelity, search_identity
+from .measure import Measurer, Recipe, Scorer, lowest_fidelity, search_identity
 from .per_layer import uniformity_of
 from .prediction import Predictor
 from .record import PlanRecord, Point
@@ -38,6 +39,7 @@ from .run_cost.rates import watched_rates
 from .search_state import SearchState, state_path
 from .settings import PlanSettings
 from .size_model import SizeModel
+from .workers import Workers, open_workers
 
 __all__ = ["plan_widths", "predictor_of"]
 
@@ -49,6 +51,7 @@ def plan_widths(
     progress: Progress | None = None,
     output: Path | None = None,
     serving: Serving | None = None,
+    workers: Workers | None = None,
 ) -> tuple[PlanRecord, SearchState | None]:
     """Choose widths for a budget.
 
@@ -59,6 +62,7 @@ def plan_widths(
         output: where the plan will be written; measured candidates wait beside it, so that the same call
             resumes. None keeps nothing.
         serving: how fast it is served, of an earlier plan; None: measured here, or of the target.
+        workers: who measures candidates; None: this process, one after the other.
 
     Returns:
         The plan, and the state of the search, to be discarded once the plan is safe.
@@ -66,8 +70,12 @@ def plan_widths(
     Raises:
         WidthError: the budget is out of reach.
         InputError: the model, a text or an option cannot be used.
+        MissingDependencyError: Ray was asked for and is not installed.
+        EngineError: a worker has ended.
     """
-    progress, base = progress or Silent(), settings.base
+    progress, base, workers = progress or Silent(), settings.base, workers or Workers()
+    if settings.effort == "quick" and workers != Workers():
+        raise OptionError("--jobs and --executor have no effect with --effort quick, which measures nothing.")
     opened = open_model(model, trust_remote_code=base.trust_remote_code)
     grouped = settings.quantize in GROUPED
     axes = axes_of(opened.config, opened.family, settings.tensor_parallel_size, grouped=grouped)
@@ -84,12 +92,24 @@ def plan_widths(
         served, notes = _served_here(opened, axes, predictor, settings, state, output, progress)
         predictor = predictor_of(opened, axes, settings, served)
         pool = _pool(axes, predictor)
-    needs = predictor.needs()
-    chooser = Chooser(opened.load(), axes, predictor, base, fidelity, progress)
+    needs, dense = predictor.needs(), opened.load()
+    chooser = Chooser(dense, axes, predictor, base, fidelity, progress)
     singles = single_axis(axes, predictor.predict, needs)
-    chosen = chooser.choose(
-        pool, singles, needs, settings.effort, settings.evaluation, state, settings.quality_floor
-    )
+    with ExitStack() as stack:
+        measure = None
+        if state is not None:
+            recipe = Recipe(
+                model=opened.spec,
+                own=axes.dense,
+                base=base,
+                evaluation=settings.evaluation,
+                fidelity=fidelity,
+            )
+            score = stack.enter_context(
+                open_workers(workers, recipe, lambda: Scorer(dense, recipe), notes.append)
+            )
+            measure = Measurer(score, state, progress)
+        chosen = chooser.choose(pool, singles, needs, settings.effort, measure, settings.quality_floor)
     cost, disturbed = _cost(opened, axes, chosen, base, tokens=tokens, base_bytes=base_bytes)
     points = [chooser.point(candidate) for candidate in (chosen, *singles.values())]
     record = _record(opened, settings, predictor, points, chooser.front(pool, needs), cost)

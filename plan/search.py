@@ -38,7 +38,7 @@ AMOUNTS: dict[Effort, Amount] = {
     "thorough": Amount(start=16, mutants=8, generations=4, rungs=(6, 3, 2)),
 }
 
-Measure = Callable[[Candidate, int], float]  # candidate, rung -> loss
+Measure = Callable[[Sequence[Candidate], int], Sequence[float]]  # candidates, rung -> losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,22 +84,24 @@ def search(
         axes: of the model.
         predict: sizes of a candidate.
         needs: the budget, which every mutant keeps.
-        measure: the loss of a candidate on a rung, 0 the lowest.
+        measure: the losses of candidates on a rung, 0 the lowest; they may be found side by side.
         amount: how much is measured.
         seed: draws the mutations.
     """
     generator = random.Random(seed)
-    losses = {candidate: measure(candidate, 0) for candidate in start}
+    losses = dict(zip(start, measure(start, 0), strict=True))
     alone = _best({one: loss for one, loss in losses.items() if len(moved_axes(one, axes.dense)) == 1}, 1)
     for _ in range(amount.generations):
         parents = _best(losses, max(2, amount.mutants // 2))
+        mutants: list[Candidate] = []
         for number in range(amount.mutants):
             parent = parents[number % len(parents)]
-            mutant = _mutant(parent, set(losses), axes, predict, needs, generator)
-            if mutant is not None:
-                losses[mutant] = measure(mutant, 0)
+            mutant = _mutant(parent, {*losses, *mutants}, axes, predict, needs, generator)
+            mutants += [] if mutant is None else [mutant]
+        losses |= zip(mutants, measure(mutants, 0), strict=True)
     for rung, count in enumerate(amount.rungs, start=1):
-        losses = {one: measure(one, rung) for one in dict.fromkeys([*_best(losses, count), *alone])}
+        leaders = list(dict.fromkeys([*_best(losses, count), *alone]))
+        losses = dict(zip(leaders, measure(leaders, rung), strict=True))
     return _best(losses, 1)[0]
 
 

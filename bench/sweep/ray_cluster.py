@@ -1,4 +1,4 @@
-"""A sweep on a Ray cluster: the one that is there, or one on this machine alone.
+"""A Ray cluster: the one that is there, or one on this machine alone; and a sweep on it.
 
 Ray schedules; nothing here does. A compression asks for its share of a machine's cores, a benchmark for all
 of them, so that nothing else of Ray's runs beside it. Every machine has to see the sweep's directory under
@@ -16,7 +16,7 @@ from ...errors import EngineError, MissingDependencyError
 from .grid import SweepPoint
 from .point import Outcome, run_steps
 
-__all__ = ["RayExecutor", "open_ray"]
+__all__ = ["RayExecutor", "connected_ray", "open_ray"]
 
 STOP_SECONDS = 30.0  # for the tasks to end their processes
 OBJECT_STORE_BYTES = 100_000_000  # of a local Ray: only outcomes travel
@@ -24,7 +24,19 @@ OBJECT_STORE_BYTES = 100_000_000  # of a local Ray: only outcomes travel
 
 @contextmanager
 def open_ray(jobs: int, *, device: str, tell: Callable[[str], None]) -> Iterator["RayExecutor"]:
-    """Connect to a cluster, or start a local Ray that ends with the block.
+    """An executor on a cluster, or on a local Ray that ends with the block.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+        EngineError: neither can be had.
+    """
+    with connected_ray(tell) as machines:
+        yield RayExecutor(jobs, device=device, machines=machines, tell=tell)
+
+
+@contextmanager
+def connected_ray(tell: Callable[[str], None]) -> Iterator[list[dict[str, float]]]:
+    """Connect to a cluster, or start a local Ray that ends with the block; yields each machine's resources.
 
     Raises:
         MissingDependencyError: Ray is not installed.
@@ -53,7 +65,7 @@ def open_ray(jobs: int, *, device: str, tell: Callable[[str], None]) -> Iterator
             node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")
         ]
         tell(f"running on {where}: {len(machines)} machine{'s' * (len(machines) != 1)}")
-        yield RayExecutor(jobs, device=device, machines=machines, tell=tell)
+        yield machines
     finally:
         ray.shutdown()
 

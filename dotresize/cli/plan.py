@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .asked.budgets import settings_of
+from .asked.budgets import settings_of, workers_of
 from .options.budget import BudgetOptions
 from .options.groups import grouped
 from .options.run import Effort, Force, Json, MachineOptions, Model, Output
@@ -12,6 +12,7 @@ from .printed.output import emit, quiet_libraries
 
 if TYPE_CHECKING:
     from ..plan.settings import PlanSettings
+    from ..plan.workers import Workers
 
 __all__ = ["plan_command"]
 
@@ -38,10 +39,12 @@ def plan_command(
 
     base = CompressConfig(mlp_width=0.5, **texts.chosen(), **vars(machine))  # candidates set their own widths
     settings = settings_of(budget, base, evaluation or ["builtin"], effort=effort or "standard")
-    _plan(model, output, settings, force=force, as_json=as_json)
+    _plan(model, output, settings, workers_of(budget), force=force, as_json=as_json)
 
 
-def _plan(model: str, output: Path, settings: "PlanSettings", *, force: bool, as_json: bool) -> None:
+def _plan(
+    model: str, output: Path, settings: "PlanSettings", workers: "Workers", *, force: bool, as_json: bool
+) -> None:
     from dataclasses import asdict
 
     from ..export.disk.staging import check_writable
@@ -55,7 +58,7 @@ def _plan(model: str, output: Path, settings: "PlanSettings", *, force: bool, as
     check_writable(output)
     refuse_same_text(settings.base, list(settings.evaluation))
     with ProgressBar() as progress:
-        record, state = plan_widths(model, settings, progress=progress, output=output)
+        record, state = plan_widths(model, settings, progress=progress, output=output, workers=workers)
     write_plan(record, output, force=force)
     if state is not None:
         state.discard()

@@ -65,6 +65,7 @@ def test_a_budget_is_planned_once_and_spent(pico_llama_untied: Path, tmp_path: P
         (["--params", "0.7", "--plan", "p.json"], OptionError, "--plan was given beside a budget"),
         (["--params", "0.7", "--dry-run"], OptionError, "--dry-run reads no weight"),
         (["--target", "l4", "--layers", "2"], OptionError, "--target has no effect without a budget"),
+        (["--jobs", "2", "--layers", "2"], OptionError, "--jobs has no effect without a budget"),
         (["--quality-floor", "ppl<=2"], OptionError, "--quality-floor has no effect without a budget"),
         (["--params", "0.7", "--quality-floor", "good"], OptionError, "give the ratio of perplexities"),
         (["--params", "0.7", "--quality-floor", "ppl<=1"], OptionError, "asks for no loss at all"),

@@ -9,16 +9,26 @@ from typer.testing import CliRunner
 
 from dotresize.cli import app
 from dotresize.compress.record.config import CompressConfig
+from dotresize.compress.record.progress import Silent
 from dotresize.compress.text.mixture import mixture_of
 from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, InputError, OptionError, OutputError
 from dotresize.export.contract import manifest
 from dotresize.plan.budget import Budget
-from dotresize.plan.measure import Fidelity, Measurer, few_windows, lowest_fidelity, ready_texts
+from dotresize.plan.measure import (
+    Fidelity,
+    Measurer,
+    Recipe,
+    Scorer,
+    few_windows,
+    lowest_fidelity,
+    ready_texts,
+)
 from dotresize.plan.planner import plan_widths
 from dotresize.plan.record import read_plan
 from dotresize.plan.search_state import Measured, SearchState
 from dotresize.plan.settings import PlanSettings
+from dotresize.plan.workers import Workers, open_workers
 
 from ..text import TEXT
 
@@ -83,19 +93,22 @@ def test_the_search_measures_resumes_and_leaves_nothing(pico_llama_untied: Path,
 
 
 def test_more_windows_are_seen_on_higher_rungs(pico_llama: Path) -> None:
-    dense = load_dense(str(pico_llama))
-    state = SearchState(None, "")
-    base = CompressConfig(mlp_width=0.5, calibration=TEXT, window_tokens=64)
-    fidelity = Fidelity(window_tokens=64, windows=1, most_windows=2, evaluation_windows=1)
-    from dotresize.compress.record.progress import Silent
-
-    measure = Measurer(dense, (64, 96, 2, 3, 0), base, ["builtin:chat"], fidelity, state, Silent())
-    losses = [measure((64, 48, 2, 3, 0), rung).kl_nats_per_token for rung in (0, 1)]
+    recipe = Recipe(
+        model=str(pico_llama),
+        own=(64, 96, 2, 3, 0),
+        base=CompressConfig(mlp_width=0.5, calibration=TEXT, window_tokens=64),
+        evaluation=("builtin:chat",),
+        fidelity=Fidelity(window_tokens=64, windows=1, most_windows=2, evaluation_windows=1),
+    )
+    scorer, state = Scorer(load_dense(str(pico_llama)), recipe), SearchState(None, "")
+    with open_workers(Workers(), recipe, lambda: scorer, lambda _: None) as score:
+        measure = Measurer(score, state, Silent())
+        losses = [measure([(64, 48, 2, 3, 0)], rung)[0].kl_nats_per_token for rung in (0, 1)]
     assert [kept.windows for kept in state.results.values()] == [1, 2]
     assert all(loss > 0 for loss in losses)
     kept = Measured(kl_nats_per_token=9.0, perplexity_ratio=2.0, windows=1, seconds=0.0)
     state.put((64, 48, 2, 3, 0), 0, kept)
-    assert measure((64, 48, 2, 3, 0), 0) == kept
+    assert measure([(64, 48, 2, 3, 0)], 0) == [kept]
 
 
 def test_a_search_waits_for_no_text_that_the_model_writes() -> None:
@@ -133,6 +146,11 @@ def test_no_rung_sees_more_than_the_run() -> None:
     [
         ([], OptionError, "no budget was given"),
         (["--params", "2"], DotresizeError, "--params 2 cannot be reached"),
+        (
+            ["--params", "0.7", "--effort", "quick", "--jobs", "2"],
+            OptionError,
+            "--jobs and --executor have no",
+        ),
         (["--params", "0.7", "--context", "9"], OptionError, "--context has no effect without --memory"),
         (["--params", "0.7", "--target", "l4"], OptionError, "--target has no effect without"),
         (["--params", "0.7", "--evaluation", TEXT], OptionError, "calibration and for evaluation"),

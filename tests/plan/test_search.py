@@ -1,5 +1,6 @@
 """The proxy by closed forms, and the search on a loss that is known everywhere."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,19 +62,22 @@ def test_the_search_finds_what_the_proxy_does_not_know(pico_llama_untied: Path, 
     pool = [Ranked(candidate=one, proxy=1.0) for one in spread(axes, predictor.predict, needs)]
     measured: list[tuple[Candidate, int]] = []
 
-    def loss(candidate: Candidate, rung: int) -> float:
-        measured.append((candidate, rung))
+    def loss(candidate: Candidate) -> float:
         wanted = zip(candidate, (56, 72, 2, 2), (64, 96, 2, 3), strict=False)
         return sum(((value - best) / own) ** 2 for value, best, own in wanted)
 
+    def losses(candidates: Sequence[Candidate], rung: int) -> list[float]:
+        measured.extend((candidate, rung) for candidate in candidates)
+        return [loss(candidate) for candidate in candidates]
+
     start = start_of(pool, axes.dense, amount.start)
-    chosen = search(start, axes, predictor.predict, needs, loss, amount, 3)
+    chosen = search(start, axes, predictor.predict, needs, losses, amount, 3)
     first = list(measured)
     assert all(holds(predictor.predict(candidate), needs) for candidate, _ in first)
     assert sum(2**rung for _, rung in first) <= work_units(amount)
-    assert loss(chosen, 0) == min(loss(candidate, 0) for candidate, _ in first)
+    assert loss(chosen) == min(loss(candidate) for candidate, _ in first)
     measured.clear()
-    assert search(start, axes, predictor.predict, needs, loss, amount, 3) == chosen
+    assert search(start, axes, predictor.predict, needs, losses, amount, 3) == chosen
     assert measured == first
 
 
@@ -87,10 +91,12 @@ def test_the_best_single_axis_is_seen_on_the_last_rung(pico_llama_untied: Path) 
     def moved(candidate: Candidate) -> int:
         return sum(new != old for new, old in zip(candidate, axes.dense, strict=True))
 
-    def loss(candidate: Candidate, rung: int) -> float:
-        return -moved(candidate) if rung < len(amount.rungs) else moved(candidate)
+    def losses(candidates: Sequence[Candidate], rung: int) -> list[float]:
+        sign = -1 if rung < len(amount.rungs) else 1
+        return [sign * moved(candidate) for candidate in candidates]
 
-    chosen = search(start_of(pool, axes.dense, amount.start), axes, predictor.predict, needs, loss, amount, 3)
+    start = start_of(pool, axes.dense, amount.start)
+    chosen = search(start, axes, predictor.predict, needs, losses, amount, 3)
     assert moved(chosen) == 1
 
 

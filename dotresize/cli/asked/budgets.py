@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from ...compress.record.config import CompressConfig
     from ...plan.budget import Budget
     from ...plan.settings import PlanSettings
+    from ...plan.workers import Workers
 
-__all__ = ["budget_of", "has_budget", "settings_of"]
+__all__ = ["budget_of", "has_budget", "settings_of", "workers_of"]
 
 _DEFAULTS = BudgetOptions()
 _BUDGETS = ("params", "weight_bytes", "memory", "decode_speedup")
@@ -62,6 +63,13 @@ def settings_of(
         quality_floor=None if options.quality_floor is None else parse_floor(options.quality_floor),
         **rest,
     )
+
+
+def workers_of(options: BudgetOptions) -> "Workers":
+    """Who measures candidates."""
+    from ...plan.workers import Workers
+
+    return Workers(jobs=options.jobs, executor=options.executor)
 
 
 def budget_of(options: BudgetOptions) -> "Budget":

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..asked.budgets import has_budget, settings_of
+from ..asked.budgets import has_budget, settings_of, workers_of
 from ..options.budget import BudgetOptions
 from ..options.method import MethodOptions
 from ..printed.output import note_console, quiet_libraries
@@ -12,6 +12,7 @@ from .check import CompressRun, check_run
 if TYPE_CHECKING:
     from ...plan.record import PlanRecord
     from ...plan.settings import PlanSettings
+    from ...plan.workers import Workers
 
 __all__ = ["plan_path", "planned", "without_axis"]
 
@@ -69,7 +70,7 @@ def _plan_within(run: CompressRun, budget: BudgetOptions) -> "PlanRecord":
     settings, path = settings_of(budget, run.config, evaluation), plan_path(run.output)
     record = _kept(path, settings.hashed(run.model))
     if record is None:
-        record = _made(run, settings, path)
+        record = _made(run, settings, workers_of(budget), path)
     changes = ", ".join(
         f"{axis} {record.own[axis]} -> {value}"
         for axis, value in record.chosen.widths.items()
@@ -92,7 +93,7 @@ def _kept(path: Path, asked: str) -> "PlanRecord | None":
     return record if record.asked == asked else None
 
 
-def _made(run: CompressRun, settings: "PlanSettings", path: Path) -> "PlanRecord":
+def _made(run: CompressRun, settings: "PlanSettings", workers: "Workers", path: Path) -> "PlanRecord":
     from ...export.disk.staging import check_writable
     from ...plan.planner import plan_widths
     from ...plan.record import check_plan_free, write_plan
@@ -104,7 +105,7 @@ def _made(run: CompressRun, settings: "PlanSettings", path: Path) -> "PlanRecord
     check_run(run)  # before hours are spent on a plan for a run that cannot be
     refuse_same_text(settings.base, list(settings.evaluation))
     with ProgressBar() as progress:
-        record, state = plan_widths(run.model, settings, progress=progress, output=path)
+        record, state = plan_widths(run.model, settings, progress=progress, output=path, workers=workers)
     write_plan(record, path, force=run.force)
     if state is not None:
         state.discard()

@@ -8,6 +8,7 @@ import typer
 from .export import Quantize
 from .load import Concurrency, TensorParallelSize
 from .run import Engine
+from .sweep import Executor, Jobs
 
 __all__ = ["BudgetOptions"]
 
@@ -75,3 +76,5 @@ class BudgetOptions:
     quality_floor: QualityFloor = None
     quantize: Quantize = "none"
     tensor_parallel_size: TensorParallelSize = 1
+    jobs: Jobs = 1
+    executor: Executor = "local"
