@@ -29,12 +29,13 @@ __all__ = ["PRIOR_WEIGHTS", "LayerLosses", "Observed", "proxy_loss", "proxy_term
 
 Array = NDArray[np.float64]
 
+# Nats of log-perplexity for each unit of a term: geometric means over the axes alone in docs/PLAN.md.
 PRIOR_WEIGHTS: Mapping[Axis, float] = {
-    "hidden": 3.0,
-    "mlp": 1.0,
-    "kv_groups": 2.0,
+    "hidden": 9.0,
+    "mlp": 2.7,
+    "kv_groups": 3.0,
     "layers": 2.0,
-    "experts": 1.0,
+    "experts": 2.7,  # as the MLP: not measured
 }
 
 
