@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from tqdm import tqdm
 
 from ..bench.sweep.ray_cluster import connected_ray
 from ..compress.weights.source import open_model
@@ -99,6 +100,7 @@ _scorer: Scorer | None = None
 def _start(recipe: Recipe, threads: int, parent: int) -> None:
     global _scorer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, left over when a worker is ended
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _scorer = _loaded(recipe, threads)
 
@@ -139,9 +141,11 @@ def _processes(recipe: Recipe, jobs: int) -> Iterator[Score]:
 
     try:
         yield score
-    finally:
+    except BaseException:  # what they measure now is no longer wanted
         for process in multiprocessing.active_children():
             process.terminate()
+        raise
+    finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -199,7 +200,7 @@ def test_an_engine_killed_under_a_stream_is_reported_and_cleaned_up(
     (engine,) = [process for process in tree if is_engine(process)]
 
     def kill(_: str) -> None:
-        if engine.is_running():
+        with suppress(ProcessLookupError):  # every piece of text that was on its way calls this
             os.kill(engine.pid, signal.SIGKILL)
 
     record = ask(served, long_answer_tokens, on_text=kill)
