@@ -13,11 +13,13 @@ from docs.make.plan.layers import narrow_each_layer
 from docs.make.plan.maker import Maker
 from docs.make.plan.page import mean_of, render
 from docs.make.plan.plot import plan_svg
-from docs.make.plan.setting import DEFAULT, MIXED, PROXIED, QUICK, Amount, Setting, labels_of
+from docs.make.plan.setting import DEFAULT, PROXIED, QUICK, SPEED_PLANS, Amount, Setting, labels_of
+from docs.make.plan.speed import nearest
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.run import choose_device, compress
 from dotresize.compress.text.calibration_windows import calibration_windows
-from dotresize.compress.weights.source import load_dense
+from dotresize.compress.weights.source import load_dense, open_model
+from dotresize.plan.axes import axes_of
 
 from ..text import TEXT
 
@@ -68,10 +70,9 @@ def test_rows_are_measured_once_and_make_a_page(maker: Maker) -> None:
     assert again.results["fronts"] == rows | unreachable
 
     record = plan_of(maker.setting, "params 0.7", PROXIED, FEW, maker.builds, Silent())
-    mixed = point_of_row(record, MIXED)
-    assert mixed is not None
-    assert sum(mixed.widths[axis] != own for axis, own in record.own.items()) > 1
-    assert mixed.quality.proxy >= record.chosen.quality.proxy
+    single = point_of_row(record, "mlp")
+    assert single is not None
+    assert record.moved(single) == ("mlp",)
 
     page = render(again.results, "PLAN.svg")
     assert "## 0.7 of the layer parameters, 1 K tokens, effort quick, 1 window of each text" in page
@@ -101,8 +102,8 @@ def test_layers_of_one_width_are_what_compress_makes(maker: Maker) -> None:
 
 def test_the_page_says_how_right_predictions_were() -> None:
     speed = {
-        "onnx: params 0.7: mlp": {"candidate": [1, 2], "dtype": "float32", "predicted": 1.1, "measured": 1.0},
-        "onnx: params 0.7: hidden": {
+        "onnx: MLP 7/12": {"candidate": [1, 2], "dtype": "float32", "predicted": 1.1, "measured": 1.0},
+        "onnx: hidden 5/8": {
             "candidate": [3],
             "dtype": "float32",
             "predicted": 1.2,
@@ -126,3 +127,11 @@ def test_the_page_says_how_right_predictions_were() -> None:
     assert "onnx takes 1.20 times the roofline, 0.20 ms a layer and 1.00 ms a step." in page
     assert "| SmolLM2, MLP | 8,192 | 9.0 | 10.0 | -10% | 2.00 | 1.60 | +25% | 50% |" in page
     assert "PLAN.svg" not in page
+
+
+def test_the_speed_plans_are_on_the_grid_of_the_model(pico_llama_untied: Path) -> None:
+    opened = open_model(str(pico_llama_untied))
+    axes = axes_of(opened.config, opened.family)
+    found = [nearest(axes, kept) for kept in SPEED_PLANS.values()]
+    assert found[0] == (56, 64, 2, 3, 0)  # 5/8 of 96 lies between 56 and 64
+    assert all(axes.is_legal(candidate) for candidate in found)

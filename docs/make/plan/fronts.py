@@ -18,7 +18,7 @@ from dotresize.plan.planner import plan_widths
 from dotresize.plan.record import PlanRecord, Point, read_plan, write_plan
 
 from ..shared.kept_dense import KeptDense
-from .setting import MIXED, PROXIED, SEARCHED, Amount, Setting
+from .setting import PROXIED, SEARCHED, Amount, Setting
 
 __all__ = ["measure_front", "plan_of", "point_of_row", "windows_for"]
 
@@ -55,8 +55,6 @@ def point_of_row(record: PlanRecord, row: str) -> Point | None:
     """The candidate of a row; None where nothing of its kind reaches the budget."""
     if row in (PROXIED, SEARCHED):
         return record.chosen
-    if row == MIXED:
-        return next((point for point in record.front if len(record.moved(point)) > 1), None)
     return next((point for point in record.single_axes if record.moved(point) == (row,)), None)
 
 

@@ -42,9 +42,9 @@ from .setting import (
     BUDGETS,
     DEFAULT,
     PARTS,
-    PROXIED,
     QUICK,
     SPEED,
+    SPEED_PLANS,
     Amount,
     Engine,
     Part,
@@ -159,15 +159,16 @@ class Maker:
         )
 
     def _speed(self, label: str) -> dict[str, Any]:
-        engine, budget, row = parts_of_label(label)
-        record = plan_of(self.setting, budget, PROXIED, QUICK, self.builds, self.progress)
-        point = point_of_row(record, row)
-        if point is None:
-            return {"unreachable": True}
-        known: Engine = "vllm" if engine == "vllm" else "onnx"
-        serving = self.serving(known)
+        name, plan = parts_of_label(label)
+        engine: Engine = "vllm" if name == "vllm" else "onnx"
         return measure_speed(
-            self.setting, point.candidate, serving, known, self.builds, self.progress, rounds=self.rounds
+            self.setting,
+            SPEED_PLANS[plan],
+            self.serving(engine),
+            engine,
+            self.builds,
+            self.progress,
+            rounds=self.rounds,
         )
 
 

@@ -167,21 +167,19 @@ def _speed(rows: Rows) -> list[str]:
         "narrow model in turn. Predicted as `dotresize plan` does, from the original, a copy with half its "
         f"widths and one with half its layers: {_steps(rows)}. The roofline is what bytes and FLOPs allow.",
         "",
-        "| engine | plan | widths | predicted | measured | error | roofline | others used |",
+        "| engine | what is kept | widths | predicted | measured | error | roofline | others used |",
         "|---|---|---|---|---|---|---|---|",
     ]
     errors: dict[str, list[float]] = {}
     rooflines: dict[str, list[float]] = {}
     for label, row in rows.items():
-        engine, budget, name = parts_of_label(label)
-        if "measured" not in row:
-            continue
+        engine, plan = parts_of_label(label)
         error = row["predicted"] / row["measured"] - 1
         errors.setdefault(engine, []).append(abs(error))
         rooflines.setdefault(engine, []).append(abs(row["roofline"] / row["measured"] - 1))
         interval = "" if row["low"] is None else f" ({row['low']:.2f} to {row['high']:.2f})"
         lines.append(
-            f"| {engine}, {row['dtype']} | {budget}, {name} | {', '.join(map(str, row['candidate']))} | "
+            f"| {engine}, {row['dtype']} | {plan} | {', '.join(map(str, row['candidate']))} | "
             f"{row['predicted']:.2f}x | {row['measured']:.2f}x{interval} | {error:+.1%} | "
             f"{row['roofline']:.2f}x | {row['busy_elsewhere']:.0%} |"
         )

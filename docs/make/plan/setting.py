@@ -12,13 +12,13 @@ from dotresize.plan.settings import PlanSettings
 __all__ = [
     "BUDGETS",
     "DEFAULT",
-    "MIXED",
     "PARTS",
     "PROXIED",
     "QUICK",
     "ROWS",
     "SEARCHED",
     "SPEED",
+    "SPEED_PLANS",
     "UNEVEN",
     "UNIFORM",
     "Amount",
@@ -46,15 +46,14 @@ BUDGETS = {  # what tells most comes first
     "params 0.9": Budget(params=0.9),
     "decode 1.15x": Budget(decode_speedup=1.15, context=CONTEXT_TOKENS),
 }
-MIXED = "several axes"  # the best by proxy that moves more than one
-SPEED_PLANS = (  # budget, and the row of it: six plans that differ, found without measuring
-    ("params 0.7", MIXED),
-    ("params 0.7", "mlp"),
-    ("params 0.7", "hidden"),
-    ("params 0.7", "layers"),
-    ("params 0.6", MIXED),
-    ("params 0.9", "kv_groups"),
-)
+SPEED_PLANS: dict[str, dict[Axis, float]] = {  # six that differ: what is kept of an axis
+    "hidden 7/8, MLP 5/8": {"hidden": 7 / 8, "mlp": 5 / 8},
+    "MLP 7/12": {"mlp": 7 / 12},
+    "hidden 5/8": {"hidden": 5 / 8},
+    "layers 2/3": {"layers": 2 / 3},
+    "hidden 7/8, MLP 13/24": {"hidden": 7 / 8, "mlp": 13 / 24},
+    "groups 1/3": {"kv_groups": 1 / 3},
+}
 FORECASTS = ("pico, MLP", "pico, hidden and MLP", "SmolLM2, MLP")
 UNIFORM, UNEVEN = "the same in all layers", "spread by the proxy"  # MLP widths of the rows of `layers`
 
@@ -117,7 +116,7 @@ def labels_of(part: Part, amount: Amount, engines: tuple[Engine, ...] = ("onnx",
     elif part == "forecasts":
         yield from FORECASTS
     else:
-        yield from (f"{engine}: {budget}: {row}" for budget, row in SPEED_PLANS for engine in engines)
+        yield from (f"{engine}: {plan}" for plan in SPEED_PLANS for engine in engines)
 
 
 def parts_of_label(label: str) -> tuple[str, ...]:

@@ -1,15 +1,17 @@
 """Rows of docs/PLAN.md: the decode speed-up that the planner predicts, and what `bench` measures."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from dotresize.bench.judge.paired import compare_pairs
+from dotresize.compress.families.family import Axis
 from dotresize.compress.record.progress import Progress
 from dotresize.compress.weights.source import open_model
 from dotresize.export.contract import manifest
-from dotresize.plan.axes import Candidate, axes_of
+from dotresize.plan.axes import AXES, Axes, Candidate, axes_of
 from dotresize.plan.engine_steps import measure_decode_steps, step_settings, write_without_fits
 from dotresize.plan.hardware import Serving, StepTime
 from dotresize.plan.planner import predictor_of
@@ -17,12 +19,21 @@ from dotresize.plan.settings import PlanSettings
 
 from .setting import SPEED, Engine, Setting
 
-__all__ = ["measure_speed"]
+__all__ = ["measure_speed", "nearest"]
+
+
+def nearest(axes: Axes, kept: Mapping[Axis, float]) -> Candidate:
+    """The candidate that keeps about so much of each axis."""
+    found = list(axes.dense)
+    for axis, share in kept.items():
+        place = AXES.index(axis)
+        found[place] = min(axes.values[place], key=lambda value: abs(value - share * axes.dense[place]))
+    return tuple(found)
 
 
 def measure_speed(
     setting: Setting,
-    candidate: Candidate,
+    kept: Mapping[Axis, float],
     serving: Serving,
     engine: Engine,
     builds: Path,
@@ -34,7 +45,7 @@ def measure_speed(
 
     Args:
         setting: of the page.
-        candidate: whose speed is asked; what its weights say does not matter, so nothing is fitted.
+        kept: of each axis that moves; what the weights say does not matter, so nothing is fitted.
         serving: how fast the engine was on three other models.
         engine: that serves.
         builds: where models and logs go.
@@ -46,6 +57,7 @@ def measure_speed(
     """
     opened = open_model(setting.model)
     axes, base = axes_of(opened.config, opened.family), setting.widthless()
+    candidate = nearest(axes, kept)
     narrow = builds / "models" / "-".join(map(str, candidate))
     if not (narrow / manifest.MANIFEST_NAME).is_file():
         narrow.parent.mkdir(parents=True, exist_ok=True)
