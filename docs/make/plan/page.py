@@ -122,7 +122,9 @@ def _verdict(rows: Rows) -> list[str]:
 
 def _titled(budget: str) -> str:
     kind, amount = budget.split(" ")
-    return f"{amount} of the layer parameters" if kind == "params" else f"Decode {amount}"
+    if kind == "params":
+        return f"{amount} of the layer parameters"
+    return f"Decode speed-up {amount} in vLLM, as predicted"
 
 
 def _told(setting: dict[str, Any], amount: Amount) -> str:

@@ -44,6 +44,7 @@ def _draw(axes: Axes, results: dict[str, Any], amount: str, kind: str) -> None:
             axes.plot(places, worst, "_", markersize=8, color=_COLOURS[row])
     axes.set_title(f"{amount}: mean of the texts; a dash is the worst text", loc="left", fontsize=10)
     axes.set_xlabel(_KINDS[kind])
+    axes.set_yscale("log")  # the hidden width alone loses a hundred times what others do
     axes.set_ylabel("perplexity ratio to the original")
     axes.legend(frameon=False, fontsize=8)
 
