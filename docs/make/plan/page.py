@@ -241,4 +241,4 @@ def _missing(results: dict[str, Any]) -> list[str]:
 
 def _left(results: dict[str, Any], amount: Amount, parts: tuple[Part, ...]) -> str:
     counts = {part: sum(one not in results[part] for one in labels_of(part, amount)) for part in parts}
-    return ", ".join(f"{count} rows of {part}" for part, count in counts.items() if count)
+    return ", ".join(f"{count} row{'s' * (count > 1)} of {part}" for part, count in counts.items() if count)
