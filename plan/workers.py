@@ -167,8 +167,14 @@ def _on_ray(recipe: Recipe, jobs: int, machines: list[dict[str, float]]) -> Scor
 
     cores = int(min(resources["CPU"] for resources in machines))
     threads = max(1, cores // jobs)
-    gpus = 1 if recipe.base.device == "cuda" or any(each.get("GPU") for each in machines) else 0
-    count = min(MOST_ACTORS, sum(min(jobs, int(each["CPU"]) // threads) for each in machines))
+    device, has_gpu = recipe.base.device, any(each.get("GPU") for each in machines)
+    gpus = 1 if device == "cuda" or (device == "auto" and has_gpu) else 0
+    places = [min(jobs, int(each["CPU"]) // threads) for each in machines]
+    if gpus:  # an actor that finds no GPU waits for ever
+        places = [min(count, int(each.get("GPU", 0))) for count, each in zip(places, machines, strict=True)]
+    count = min(MOST_ACTORS, sum(places))
+    if not count:
+        raise EngineError(f"no machine of Ray has what --device {device} asks for; use --device cpu")
     actor = ray.remote(num_cpus=threads, num_gpus=gpus)(_Actor)
     folder = str(Path.cwd())
     pool = ActorPool([actor.remote(recipe, threads, folder) for _ in range(count)])

@@ -91,9 +91,8 @@ def test_what_a_worker_refuses_is_the_same_error(pico_llama_untied: Path, tmp_pa
 
 
 def _heed_interrupts() -> None:
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a job in the background of a shell ignores them
+    """A job in the background of a shell ignores them, and so do its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
