@@ -16,6 +16,7 @@ from dotresize.plan.axes import AXES, config_of
 from dotresize.plan.hardware import Serving
 from dotresize.plan.planner import plan_widths
 from dotresize.plan.record import PlanRecord, Point, read_plan, write_plan
+from dotresize.plan.workers import Workers
 
 from ..shared.kept_dense import KeptDense
 from .setting import PROXIED, SEARCHED, Amount, Setting
@@ -31,6 +32,7 @@ def plan_of(
     builds: Path,
     progress: Progress,
     serving: Serving | None = None,
+    workers: Workers | None = None,
 ) -> PlanRecord:
     """The plan that a row belongs to: of an earlier call, or a new one; an interrupted search goes on.
 
@@ -44,7 +46,14 @@ def plan_of(
         record = read_plan(file)
         if record.asked == settings.hashed(setting.model):
             return record
-    record, state = plan_widths(setting.model, settings, progress=progress, output=file, serving=serving)
+    record, state = plan_widths(
+        setting.model,
+        settings,
+        progress=progress,
+        output=file,
+        serving=serving,
+        workers=workers if row == SEARCHED else None,
+    )
     write_plan(record, file, force=True)
     if state is not None:
         state.discard()

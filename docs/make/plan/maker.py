@@ -27,6 +27,7 @@ from dotresize.plan.engine_steps import measure_step_time, step_settings
 from dotresize.plan.hardware import Serving
 from dotresize.plan.planner import predictor_of
 from dotresize.plan.settings import PlanSettings
+from dotresize.plan.workers import Workers
 
 from ..domains.maker import WIKITEXT
 from ..domains.suite import evaluation_files, write_domains
@@ -70,6 +71,7 @@ class Maker:
     progress: Progress
     rounds: int = 3  # of the speed rows, and of what they are predicted from
     kept: Path = KEPT  # the original's answers
+    workers: Workers = Workers()  # of searches
 
     @cached_property
     def results(self) -> dict[str, Any]:
@@ -133,7 +135,9 @@ class Maker:
     def _front(self, label: str) -> dict[str, Any]:
         name, budget, row = parts_of_label(label)
         serving = self.serving("vllm") if BUDGETS[budget].decode_speedup else None
-        record = plan_of(self.setting, budget, row, self.amount, self.builds, self.progress, serving)
+        record = plan_of(
+            self.setting, budget, row, self.amount, self.builds, self.progress, serving, self.workers
+        )
         point = point_of_row(record, row)
         if point is None:
             return {"unreachable": True}
@@ -197,6 +201,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose label holds this, as in 'params 0.7: mlp'")
     parser.add_argument("--rows", type=int, help="measure at most this many rows of each part this time")
     parser.add_argument("--rounds", type=int, default=3, help="of the speed rows")
+    parser.add_argument("--jobs", type=int, default=1, help="candidates of a search at a time")
     parser.add_argument("--domains", type=Path, default=Path("build/domains"))
     parser.add_argument("--wikitext", type=Path, default=WIKITEXT)
     parser.add_argument("--builds", type=Path, default=Path("build/plan"))
@@ -213,6 +218,7 @@ def main() -> None:
             builds=arguments.builds,
             progress=progress,
             rounds=arguments.rounds,
+            workers=Workers(jobs=arguments.jobs),
         )
         maker.run(tuple(arguments.part or PARTS), arguments.only, arguments.rows)
     plot = page.with_suffix(".svg")
