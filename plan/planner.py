@@ -105,9 +105,8 @@ def plan_widths(
                 evaluation=settings.evaluation,
                 fidelity=fidelity,
             )
-            score = stack.enter_context(
-                open_workers(workers, recipe, lambda: Scorer(dense, recipe), notes.append)
-            )
+            here = Scorer(dense, recipe)
+            score = stack.enter_context(open_workers(workers, recipe, here, notes.append))
             measure = Measurer(score, state, progress)
         chosen = chooser.choose(pool, singles, needs, settings.effort, measure, settings.quality_floor)
     cost, disturbed = _cost(opened, axes, chosen, base, tokens=tokens, base_bytes=base_bytes)

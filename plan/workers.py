@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from tqdm import tqdm
 
-from ..bench.sweep.ray_cluster import connected_ray
+from ..bench.sweep.ray_cluster import connected_ray, gpus_each
 from ..compress.weights.source import open_model
 from ..errors import EngineError, OptionError
 from .axes import Candidate
@@ -54,14 +54,14 @@ class Workers:
 
 @contextmanager
 def open_workers(
-    workers: Workers, recipe: Recipe, here: Callable[[], Scorer], tell: Callable[[str], None]
+    workers: Workers, recipe: Recipe, here: Scorer, tell: Callable[[str], None]
 ) -> Iterator[Score]:
     """What measures candidates; every process ends with the block.
 
     Args:
         workers: who.
         recipe: how.
-        here: measures in this process, for one job.
+        here: measures in this process, when that is all.
         tell: told where Ray runs.
 
     Raises:
@@ -72,7 +72,7 @@ def open_workers(
         with connected_ray(tell) as machines:
             yield _on_ray(recipe, workers.jobs, machines)
     elif workers.jobs == 1:
-        yield _one_by_one(here())
+        yield _one_by_one(here)
     else:
         with _processes(recipe, workers.jobs) as score:
             yield score
@@ -167,14 +167,15 @@ def _on_ray(recipe: Recipe, jobs: int, machines: list[dict[str, float]]) -> Scor
 
     cores = int(min(resources["CPU"] for resources in machines))
     threads = max(1, cores // jobs)
-    device, has_gpu = recipe.base.device, any(each.get("GPU") for each in machines)
-    gpus = 1 if device == "cuda" or (device == "auto" and has_gpu) else 0
+    gpus = gpus_each(recipe.base.device, machines)
     places = [min(jobs, int(each["CPU"]) // threads) for each in machines]
     if gpus:  # an actor that finds no GPU waits for ever
         places = [min(count, int(each.get("GPU", 0))) for count, each in zip(places, machines, strict=True)]
     count = min(MOST_ACTORS, sum(places))
     if not count:
-        raise EngineError(f"no machine of Ray has what --device {device} asks for; use --device cpu")
+        raise EngineError(
+            f"no machine of Ray has what --device {recipe.base.device} asks for; use --device cpu"
+        )
     actor = ray.remote(num_cpus=threads, num_gpus=gpus)(_Actor)
     folder = str(Path.cwd())
     pool = ActorPool([actor.remote(recipe, threads, folder) for _ in range(count)])

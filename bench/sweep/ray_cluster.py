@@ -7,7 +7,7 @@ the same path, and to have dotresize in the Python that Ray uses.
 
 import importlib.util
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ...errors import EngineError, MissingDependencyError
 from .grid import SweepPoint
 from .point import Outcome, run_steps
 
-__all__ = ["RayExecutor", "connected_ray", "open_ray"]
+__all__ = ["RayExecutor", "connected_ray", "gpus_each", "open_ray"]
 
 STOP_SECONDS = 30.0  # for the tasks to end their processes
 OBJECT_STORE_BYTES = 100_000_000  # of a local Ray: only outcomes travel
@@ -70,6 +70,12 @@ def connected_ray(tell: Callable[[str], None]) -> Iterator[list[dict[str, float]
         ray.shutdown()
 
 
+def gpus_each(device: str, machines: Sequence[Mapping[str, float]]) -> int:
+    """GPUs that a task or an actor asks for: with `auto` one, when any of the machines has one."""
+    has_gpu = any(resources.get("GPU") for resources in machines)
+    return 1 if device == "cuda" or (device == "auto" and has_gpu) else 0
+
+
 class RayExecutor:
     """See `sweep.Executor`."""
 
@@ -87,8 +93,7 @@ class RayExecutor:
         self._tell = tell
         self._cores = int(min(resources["CPU"] for resources in machines))
         self._jobs = min(jobs, self._cores)
-        has_gpu = any(resources.get("GPU") for resources in machines)
-        self._gpus = 1 if device == "cuda" or (device == "auto" and has_gpu) else 0
+        self._gpus = gpus_each(device, machines)
 
     def run(self, points: Sequence[SweepPoint], steps: tuple[str, ...]) -> Generator[Outcome, None, None]:
         """As `Executor.run`."""

@@ -101,7 +101,7 @@ def test_more_windows_are_seen_on_higher_rungs(pico_llama: Path) -> None:
         fidelity=Fidelity(window_tokens=64, windows=1, most_windows=2, evaluation_windows=1),
     )
     scorer, state = Scorer(load_dense(str(pico_llama)), recipe), SearchState(None, "")
-    with open_workers(Workers(), recipe, lambda: scorer, lambda _: None) as score:
+    with open_workers(Workers(), recipe, scorer, lambda _: None) as score:
         measure = Measurer(score, state, Silent())
         losses = [measure([(64, 48, 2, 3, 0)], rung)[0].kl_nats_per_token for rung in (0, 1)]
     assert [kept.windows for kept in state.results.values()] == [1, 2]

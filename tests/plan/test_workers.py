@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dotresize.bench.sweep.ray_cluster import gpus_each
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.weights.source import load_dense
@@ -38,11 +39,13 @@ def recipe_for(model: Path) -> Recipe:
     )
 
 
+def scorer_for(model: Path) -> Scorer:
+    return Scorer(load_dense(str(model)), recipe_for(model))
+
+
 def losses_of(model: Path, workers: Workers) -> list[float]:
     recipe, state = recipe_for(model), SearchState(None, "")
-    with open_workers(
-        workers, recipe, lambda: Scorer(load_dense(str(model)), recipe), lambda _: None
-    ) as score:
+    with open_workers(workers, recipe, scorer_for(model), lambda _: None) as score:
         measure = Measurer(score, state, Silent())
         found = measure(CANDIDATES, 0)
         assert measure(CANDIDATES[::-1], 0) == found[::-1]  # kept, and in the order that was asked for
@@ -64,14 +67,22 @@ def test_workers_measure_what_one_process_does(pico_llama_untied: Path, workers:
 
 
 def test_a_dead_worker_is_an_error_that_says_what_to_do(pico_llama_untied: Path) -> None:
-    recipe = recipe_for(pico_llama_untied)
-    with open_workers(Workers(jobs=2), recipe, lambda: pytest.fail("not here"), lambda _: None) as score:
+    recipe, here = recipe_for(pico_llama_untied), scorer_for(pico_llama_untied)
+    with open_workers(Workers(jobs=2), recipe, here, lambda _: None) as score:
         first = score(CANDIDATES, 0)
         next(first)
         for process in multiprocessing.active_children():
             process.kill()
         with pytest.raises(EngineError, match="2 hold the original at a time. Give fewer --jobs"):
             [*first, *score(CANDIDATES, 1)]
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "asked"),
+    [("auto", [0, 2], 1), ("auto", [0, 0], 0), ("cpu", [2, 2], 0), ("cuda", [0, 0], 1)],
+)
+def test_ray_is_asked_for_a_gpu_where_one_can_be_had(device: str, gpus: list[int], asked: int) -> None:
+    assert gpus_each(device, [{"CPU": 8.0, "GPU": float(count)} for count in gpus]) == asked
 
 
 def test_what_a_worker_refuses_is_the_same_error(pico_llama_untied: Path, tmp_path: Path) -> None:
