@@ -1,6 +1,8 @@
 """What the dense model is asked before a layer is narrowed: the basis, and which layers and neurons stay."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,10 +16,21 @@ from .record.config import Settings
 from .record.progress import Progress
 from .streams.ranks import Ranks
 from .streams.stream import StreamRoom
+from .text.calibration import Windows
 from .weights.dense import Dense
 from .widths.plan import Plan
 
-__all__ = ["FirstLook", "basis_and_layers", "felt_by_the_loss"]
+__all__ = ["FirstLook", "Looks", "basis_and_layers", "felt_by_the_loss"]
+
+T = TypeVar("T")
+
+
+@dataclass
+class Looks:
+    """What passes over one dense model showed: calls that narrow it again and again make each pass once."""
+
+    surveys: dict[Hashable, Survey] = field(default_factory=dict)
+    fisher: dict[Hashable, dict[str, Tensor]] = field(default_factory=dict)
 
 
 class FirstLook(NamedTuple):
@@ -25,13 +38,20 @@ class FirstLook(NamedTuple):
 
     dense: Dense
     config: Settings
-    token_ids: Tensor
+    windows: Windows
     arguments: list[list[dict[str, Any]]]
     device: torch.device
     work: WorkDirectory
     progress: Progress
     room: StreamRoom
     ranks: Ranks
+    looks: Looks
+
+    @property
+    def key(self) -> Hashable:
+        """What decides how a pass over the model ends."""
+        text = self.windows.record.sha256, self.windows.token_ids.shape
+        return *text, self.config.stream_dtype, str(self.device), self.config.seed
 
 
 def basis_and_layers(plan: Plan, look: FirstLook) -> tuple[Basis | None, Plan]:
@@ -41,10 +61,16 @@ def basis_and_layers(plan: Plan, look: FirstLook) -> tuple[Basis | None, Plan]:
     """
     if not plan.changes_basis and not plan.drops_layers:
         return None, plan
-    dense, config, token_ids, arguments, device, work, progress, room, ranks = look
+    dense, config, windows, arguments, device, work, progress, room, ranks, looks = look
     kept = ranks.item(work.load("basis"))
     if kept is None:
-        survey = survey_stream(dense, token_ids, arguments, device, progress, room=room, ranks=ranks)
+        survey = _once(
+            looks.surveys,
+            look.key,
+            lambda: survey_stream(
+                dense, windows.token_ids, arguments, device, progress, room=room, ranks=ranks
+            ),
+        )
         kept = ranks.item(_decided(dense, plan, config, survey) if ranks.is_first else None)
         assert kept is not None
         work.store("basis", *kept)
@@ -55,18 +81,35 @@ def basis_and_layers(plan: Plan, look: FirstLook) -> tuple[Basis | None, Plan]:
 
 def felt_by_the_loss(plan: Plan, look: FirstLook) -> dict[str, Tensor]:
     """What the loss feels of each neuron, from disk when an earlier run got that far; else empty."""
-    dense, config, token_ids, arguments, device, work, progress, room, ranks = look
+    dense, config, windows, arguments, device, work, progress, room, ranks, looks = look
     if config.mlp_method != "fisher" or not plan.chooses_inside(plan.family.mlp):
         return {}
     kept = ranks.item(work.load("fisher"))
     if kept is not None:
         return kept[0]
-    found = neuron_fisher(
-        dense, token_ids, arguments, device, progress, seed=config.seed, room=room, ranks=ranks
+    found = _once(
+        looks.fisher,
+        look.key,
+        lambda: neuron_fisher(
+            dense,
+            windows.token_ids,
+            arguments,
+            device,
+            progress,
+            seed=config.seed,
+            room=room,
+            ranks=ranks,
+        ),
     )
     if ranks.is_first:
         work.store("fisher", found, None)
     return found
+
+
+def _once(known: dict[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
+    if key not in known:
+        known[key] = make()
+    return known[key]
 
 
 def _decided(

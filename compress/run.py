@@ -13,7 +13,7 @@ from .account import cost_of, report_of
 from .families.call_arguments import call_arguments
 from .families.family import Family
 from .families.surgery import assemble
-from .first_look import FirstLook, basis_and_layers, felt_by_the_loss
+from .first_look import FirstLook, Looks, basis_and_layers, felt_by_the_loss
 from .identity import identity_of
 from .layers.job import Job
 from .layers.narrow import narrow_tensors
@@ -79,6 +79,7 @@ def compress(
     *,
     progress: Progress | None = None,
     work: WorkDirectory | None = None,
+    looks: Looks | None = None,
 ) -> CompressResult:
     """Narrow a model, and return it in memory. The command line writes it part by part instead.
 
@@ -89,6 +90,7 @@ def compress(
         progress: told about every step; silent by default.
         work: keeps finished layers, so that the same call resumes after an interrupt. It is left as it is:
             call its `discard` when the result is safe.
+        looks: passes over this very model that earlier calls made; this one adds its own.
 
     Raises:
         InputError: the model, the text, a width or an option cannot be used.
@@ -99,7 +101,14 @@ def compress(
         dense = _checked_and_opened(str(model), config) if isinstance(model, str | Path) else model
     sink = MemorySink(work)
     found = narrow_into(
-        lambda *_: sink, dense, config, progress=progress, work=work, watch=watch, room=StreamRoom()
+        lambda *_: sink,
+        dense,
+        config,
+        progress=progress,
+        work=work,
+        watch=watch,
+        room=StreamRoom(),
+        looks=looks,
     )
     return assembled(dense, found, sink.state)
 
@@ -131,6 +140,7 @@ def narrow_into(
     room: StreamRoom,
     ranks: Ranks | None = None,
     rounding: Rounding | None = None,
+    looks: Looks | None = None,
 ) -> Narrowed:
     """Narrow a model into a sink.
 
@@ -147,6 +157,7 @@ def narrow_into(
             directory without a path, and their sink is not opened.
         rounding: puts every linear layer on a grid, where later fits see it, and gets the scales. One process
             can do it, without a work directory.
+        looks: passes over this very model that earlier calls of one process made; this one adds its own.
 
     Raises:
         InputError: the text, a width or an option cannot be used.
@@ -166,7 +177,8 @@ def narrow_into(
         work.begin(identity_of(dense, settings, windows, dtype, device))
     arguments = call_arguments(dense.skeleton, dense.family, windows.token_ids.shape[1], device)
     with watch.measure("survey"):
-        look = FirstLook(dense, settings, windows.token_ids, arguments, device, work, progress, room, ranks)
+        kept = looks or Looks()
+        look = FirstLook(dense, settings, windows, arguments, device, work, progress, room, ranks, kept)
         basis, plan = basis_and_layers(plan, look)
         fisher = felt_by_the_loss(plan, look)
     job = Job.of(

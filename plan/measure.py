@@ -10,7 +10,9 @@ from time import perf_counter
 
 import torch
 
+from ..bench.quality.kept_states import KeptStates
 from ..bench.quality.text_quality import measure_texts, windows_of_texts
+from ..compress.first_look import Looks
 from ..compress.identity import versions
 from ..compress.record.config import CompressConfig
 from ..compress.record.progress import Progress, Silent
@@ -119,7 +121,7 @@ def ready_texts(calibration: str | Sequence[str]) -> tuple[str, ...]:
 
 
 class Scorer:
-    """Measures candidates of one model that is in memory."""
+    """Measures candidates of one model that is in memory; what it shows and answers is computed once."""
 
     def __init__(self, dense: DenseModel, recipe: Recipe) -> None:
         """Nothing is measured yet.
@@ -129,6 +131,7 @@ class Scorer:
             recipe: how candidates are measured.
         """
         self._dense, self._recipe = dense, recipe
+        self._original, self._looks = KeptStates(dense.model), Looks()
         self._texts: dict[int, list[Windows]] = {}
 
     @torch.no_grad()
@@ -139,13 +142,15 @@ class Scorer:
             DotresizeError: it cannot be made or scored.
         """
         started, recipe = perf_counter(), self._recipe
+        device = choose_device(recipe.base.device)
+        self._dense.model.to(device)  # type: ignore[arg-type]
         texts = self._texts_of(rung)
         config = config_of(candidate, recipe.own, few_windows(recipe.base, recipe.fidelity, rung))
-        result = compress(self._dense, config)
+        result = compress(self._dense, config, looks=self._looks)
         quality = measure_texts(
-            {"dense": self._dense.model, "narrow": result.model},
+            {"dense": self._original, "narrow": result.model},
             texts,
-            device=choose_device(recipe.base.device),
+            device=device,
             progress=Silent(),
         )
         del result
