@@ -12,7 +12,7 @@ from ..compress.record.config import CompressConfig
 from ..compress.record.progress import Progress
 from ..compress.run import choose_device
 from ..compress.text.calibration_windows import calibration_windows
-from ..compress.weights.source import DenseModel
+from ..compress.weights.dense import Dense
 from .axes import Axes, Candidate, labelled
 from .candidates import holds, probes
 from .measure import Fidelity, Measurer, few_windows
@@ -33,7 +33,7 @@ class Chooser:
 
     def __init__(
         self,
-        dense: DenseModel,
+        dense: Dense,
         axes: Axes,
         predictor: Predictor,
         base: CompressConfig,
@@ -43,14 +43,14 @@ class Chooser:
         """Look at the model.
 
         Args:
-            dense: the model.
+            dense: the model; it is not kept.
             axes: of the model.
             predictor: of sizes and speed.
             base: the compression that is planned; its widths do not count.
             fidelity: how little the proxy and the lowest rung of a search see.
             progress: told about every step.
         """
-        self._dense, self._axes, self._predictor, self._base = dense, axes, predictor, base
+        self._axes, self._predictor, self._base = axes, predictor, base
         self._fidelity, self._progress = fidelity, progress
         device = choose_device(base.device)
         windows = calibration_windows(few_windows(base, fidelity, 0), dense, device, progress)

@@ -18,7 +18,7 @@ from ..compress.layers.units import group_energy, output_energy
 from ..compress.record.progress import Progress
 from ..compress.record.report import Widths
 from ..compress.streams.activations import Branch, Inner
-from ..compress.weights.source import DenseModel
+from ..compress.weights.dense import Dense
 from .proxy import LayerLosses, Observed, tail_shares
 
 __all__ = ["observe_model"]
@@ -26,7 +26,7 @@ __all__ = ["observe_model"]
 Array = NDArray[np.float64]
 
 
-def observe_model(dense: DenseModel, token_ids: Tensor, device: torch.device, progress: Progress) -> Observed:
+def observe_model(dense: Dense, token_ids: Tensor, device: torch.device, progress: Progress) -> Observed:
     """Spectrum of the residual stream, influence of the layers, energies of neurons, groups and experts.
 
     Args:
@@ -35,8 +35,8 @@ def observe_model(dense: DenseModel, token_ids: Tensor, device: torch.device, pr
         device: where the arithmetic runs.
         progress: told about every window.
     """
-    family, widths = dense.family, widths_of(dense.model.config, dense.family)
-    arguments = call_arguments(dense.model, family, token_ids.shape[1], device)
+    family, widths = dense.family, widths_of(dense.config, dense.family)
+    arguments = call_arguments(dense.skeleton, family, token_ids.shape[1], device)
     seen: dict[tuple[int, str], _Sums] = {}
 
     def observe(index: int, branch: Branch, inner: list[Inner], x: Tensor, change: Tensor) -> None:

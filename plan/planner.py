@@ -23,7 +23,7 @@ from .candidates import check_feasible, single_axis, spread
 from .chooser import Chooser
 from .engine_steps import measure_step_time, step_settings
 from .hardware import Serving, serving_rates
-from .measure import Measurer, Recipe, Scorer, lowest_fidelity, search_identity
+from .measure import Measurer, Recipe, lowest_fidelity, search_identity
 from .per_layer import uniformity_of
 from .prediction import Predictor
 from .record import PlanRecord, Point
@@ -92,8 +92,8 @@ def plan_widths(
         served, notes = _served_here(opened, axes, predictor, settings, state, output, progress)
         predictor = predictor_of(opened, axes, settings, served)
         pool = _pool(axes, predictor)
-    needs, dense = predictor.needs(), opened.load()
-    chooser = Chooser(dense, axes, predictor, base, fidelity, progress)
+    needs = predictor.needs()
+    chooser = Chooser(opened.stream(), axes, predictor, base, fidelity, progress)
     singles = single_axis(axes, predictor.predict, needs)
     with ExitStack() as stack:
         measure = None
@@ -105,8 +105,7 @@ def plan_widths(
                 evaluation=settings.evaluation,
                 fidelity=fidelity,
             )
-            here = Scorer(dense, recipe)
-            score = stack.enter_context(open_workers(workers, recipe, here, notes.append))
+            score = stack.enter_context(open_workers(workers, recipe, notes.append))
             measure = Measurer(score, state, progress)
         chosen = chooser.choose(pool, singles, needs, settings.effort, measure, settings.quality_floor)
     cost, disturbed = _cost(opened, axes, chosen, base, tokens=tokens, base_bytes=base_bytes)

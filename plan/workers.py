@@ -53,15 +53,12 @@ class Workers:
 
 
 @contextmanager
-def open_workers(
-    workers: Workers, recipe: Recipe, here: Scorer, tell: Callable[[str], None]
-) -> Iterator[Score]:
+def open_workers(workers: Workers, recipe: Recipe, tell: Callable[[str], None]) -> Iterator[Score]:
     """What measures candidates; every process ends with the block.
 
     Args:
-        workers: who.
+        workers: who; one local job is this process.
         recipe: how.
-        here: measures in this process, when that is all.
         tell: told where Ray runs.
 
     Raises:
@@ -72,7 +69,7 @@ def open_workers(
         with connected_ray(tell) as machines:
             yield _on_ray(recipe, workers.jobs, machines)
     elif workers.jobs == 1:
-        yield _one_by_one(here)
+        yield _one_by_one(_loaded(recipe))
     else:
         with _processes(recipe, workers.jobs) as score:
             yield score
@@ -86,9 +83,7 @@ def _one_by_one(scorer: Scorer) -> Score:
     return score
 
 
-def _loaded(recipe: Recipe, threads: int) -> Scorer:
-    """A scorer in a process of its own."""
-    torch.set_num_threads(threads)
+def _loaded(recipe: Recipe) -> Scorer:
     dense = open_model(recipe.model, trust_remote_code=recipe.base.trust_remote_code).load()
     return Scorer(dense, recipe)
 
@@ -102,7 +97,8 @@ def _start(recipe: Recipe, threads: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, left over when a worker is ended
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _scorer = _loaded(recipe, threads)
+    torch.set_num_threads(threads)
+    _scorer = _loaded(recipe)
 
 
 def _end_with(parent: int) -> None:
@@ -154,7 +150,8 @@ class _Actor:
 
     def __init__(self, recipe: Recipe, threads: int, folder: str) -> None:
         os.chdir(folder)  # paths are named as they were seen from there
-        self._scorer = _loaded(recipe, threads)
+        torch.set_num_threads(threads)
+        self._scorer = _loaded(recipe)
 
     def score(self, place: int, candidate: Candidate, rung: int) -> tuple[int, Measured]:
         """With the place, because actors end in any order."""

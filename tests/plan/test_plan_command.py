@@ -11,7 +11,6 @@ from dotresize.cli import app
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.record.progress import Silent
 from dotresize.compress.text.mixture import mixture_of
-from dotresize.compress.weights.source import load_dense
 from dotresize.errors import DotresizeError, InputError, OptionError, OutputError
 from dotresize.export.contract import manifest
 from dotresize.plan.budget import Budget
@@ -19,7 +18,6 @@ from dotresize.plan.measure import (
     Fidelity,
     Measurer,
     Recipe,
-    Scorer,
     few_windows,
     lowest_fidelity,
     ready_texts,
@@ -100,8 +98,8 @@ def test_more_windows_are_seen_on_higher_rungs(pico_llama: Path) -> None:
         evaluation=("builtin:chat",),
         fidelity=Fidelity(window_tokens=64, windows=1, most_windows=2, evaluation_windows=1),
     )
-    scorer, state = Scorer(load_dense(str(pico_llama)), recipe), SearchState(None, "")
-    with open_workers(Workers(), recipe, scorer, lambda _: None) as score:
+    state = SearchState(None, "")
+    with open_workers(Workers(), recipe, lambda _: None) as score:
         measure = Measurer(score, state, Silent())
         losses = [measure([(64, 48, 2, 3, 0)], rung)[0].kl_nats_per_token for rung in (0, 1)]
     assert [kept.windows for kept in state.results.values()] == [1, 2]

@@ -14,11 +14,10 @@ import pytest
 from dotresize.bench.sweep.ray_cluster import gpus_each
 from dotresize.compress.record.config import CompressConfig
 from dotresize.compress.record.progress import Silent
-from dotresize.compress.weights.source import load_dense
 from dotresize.errors import EngineError, OptionError
 from dotresize.plan.axes import Candidate
 from dotresize.plan.budget import Budget
-from dotresize.plan.measure import Fidelity, Measurer, Recipe, Scorer
+from dotresize.plan.measure import Fidelity, Measurer, Recipe
 from dotresize.plan.planner import plan_widths
 from dotresize.plan.search_state import SearchState
 from dotresize.plan.settings import PlanSettings
@@ -39,13 +38,9 @@ def recipe_for(model: Path) -> Recipe:
     )
 
 
-def scorer_for(model: Path) -> Scorer:
-    return Scorer(load_dense(str(model)), recipe_for(model))
-
-
 def losses_of(model: Path, workers: Workers) -> list[float]:
     recipe, state = recipe_for(model), SearchState(None, "")
-    with open_workers(workers, recipe, scorer_for(model), lambda _: None) as score:
+    with open_workers(workers, recipe, lambda _: None) as score:
         measure = Measurer(score, state, Silent())
         found = measure(CANDIDATES, 0)
         assert measure(CANDIDATES[::-1], 0) == found[::-1]  # kept, and in the order that was asked for
@@ -67,8 +62,7 @@ def test_workers_measure_what_one_process_does(pico_llama_untied: Path, workers:
 
 
 def test_a_dead_worker_is_an_error_that_says_what_to_do(pico_llama_untied: Path) -> None:
-    recipe, here = recipe_for(pico_llama_untied), scorer_for(pico_llama_untied)
-    with open_workers(Workers(jobs=2), recipe, here, lambda _: None) as score:
+    with open_workers(Workers(jobs=2), recipe_for(pico_llama_untied), lambda _: None) as score:
         first = score(CANDIDATES, 0)
         next(first)
         for process in multiprocessing.active_children():
